@@ -1,0 +1,181 @@
+"""Settings: one TOML file, read once into frozen values. Unknown keys and wrong types are refused by name, with the cure."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from edge.errors import ConfigError
+from edge.model import parse_ae_title
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Site(_Section, frozen=True):
+    name: str = "Outpost"
+    ae_title: str = "OUTPOST"
+    stat_ae_title: str = "OUTPOST_STAT"
+
+
+class Dicom(_Section, frozen=True):
+    host: str = "0.0.0.0"  # noqa: S104 - modalities are on the LAN; the peer table denies by default
+    port: int = 11112
+    max_pdu_bytes: int = 131_072
+    max_associations: int = 64
+    max_associations_per_address: int = 16
+    request_seconds: float = 10.0
+    idle_seconds: float = 60.0
+    pdu_seconds: float = 30.0
+
+
+class Web(_Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: int = 8042
+
+
+class Cache(_Section, frozen=True):
+    quiet_seconds: float = 60.0
+    stat_quiet_seconds: float = 5.0
+    pack_max_bytes: int = 256 << 20
+    pack_max_members: int = 4096
+    max_bytes: int = 200 << 30
+    high_water_percent: int = 90
+    low_water_percent: int = 80
+    minimum_age_seconds: float = 86_400.0
+    reserve_bytes: int = 2 << 30
+    outbox_max_bytes: int = 2 << 30
+
+
+class Archive(_Section, frozen=True):
+    kind: str = "folder"
+    path: str = ""
+    """folder: the directory that holds the archive (a second disk, a NAS, a USB drive)."""
+    container: str = "outpost"
+    """azure_blob: the container's name."""
+    credential_file: str = ""
+    """azure_blob: a file, readable by cloudsync alone, that holds a connection string or a container SAS address."""
+    segment_seconds: float = 600.0
+
+
+class Link(_Section, frozen=True):
+    parallel_parts: int = 4
+    part_bytes: int = 1 << 20
+    poll_seconds: float = 2.0
+    backoff_max_seconds: float = 300.0
+    offline_after_seconds: float = 900.0
+
+
+class Wall(_Section, frozen=True):
+    edge_user: str = ""
+    """The Unix user that must own what edge writes; empty where everything runs as one user (there is no wall then)."""
+    cloudsync_user: str = ""
+
+
+class Config(_Section, frozen=True):
+    site: Site = Site()
+    dicom: Dicom = Dicom()
+    web: Web = Web()
+    cache: Cache = Cache()
+    archive: Archive = Archive()
+    link: Link = Link()
+    wall: Wall = Wall()
+
+
+class Layout:
+    """Where things lie in a state directory. What `edge/` holds only edge writes, what `cloudsync/` holds only cloudsync."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state.resolve()
+        self.config = self.state / "outpost.toml"
+        self.edge = self.state / "edge"
+        self.cache = self.edge / "cache"
+        self.open_packs = self.cache / "open"
+        self.heads = self.edge / "heads"
+        self.quarantine = self.edge / "quarantine"
+        self.outbox = self.edge / "outbox"
+        self.asks = self.edge / "asks"
+        self.edge_bell = self.edge / "bell"
+        self.control = self.edge / "control"
+        self.catalogue = self.edge / "catalogue.db"
+        self.site = self.edge / "site.db"
+        self.edge_lock = self.edge / "lock"
+        self.web_token = self.edge / "web.token"
+        self.cloudsync = self.state / "cloudsync"
+        self.inbox = self.cloudsync / "inbox"
+        self.facts = self.cloudsync / "facts"
+        self.sealed = self.cloudsync / "sealed"
+        self.keys = self.cloudsync / "keys"
+        self.cloudsync_bell = self.cloudsync / "bell"
+        self.ledger = self.cloudsync / "ledger.db"
+        self.cloudsync_lock = self.cloudsync / "lock"
+
+    def cached(self, pack: str) -> Path:
+        """The cache file of a closed pack."""
+        return self.cache / pack[:2] / f"{pack}.tar"
+
+    def head(self, pack: str) -> Path:
+        """The head of a pack, kept after eviction."""
+        return self.heads / pack[:2] / f"{pack}.tar.zst"
+
+
+def load(path: Path) -> Config:
+    """The settings in `path`. Raises ConfigError that names the key and the cure; nothing is guessed."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as fault:
+        raise ConfigError(
+            str(path), "there is no such file", "Run `outpost setup` first, or name the state directory with --state."
+        ) from fault
+    except OSError as fault:
+        raise ConfigError(str(path), f"cannot be read ({fault.strerror})", "Give this user the right to read it.") from fault
+    return parse(content.decode("utf-8", "replace"), str(path))
+
+
+def parse(text: str, name: str = "outpost.toml") -> Config:
+    """The settings in a TOML text; errors as `load`."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise ConfigError(name, f"is not TOML ({fault})", "Mend the line it names.") from fault
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as fault:
+        raise _named(str(fault), name) from fault
+    _check(config)
+    return config
+
+
+def _named(fault: str, name: str) -> ConfigError:
+    """msgspec says where; an operator wants the key: "Object contains unknown field `x` - at `$.site`" is about site.x."""
+    message, _, place = fault.partition(" - at `$")
+    key = place.rstrip("`").lstrip(".")
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", message)
+    if unknown:
+        key, message = f"{key}.{unknown[1]}".lstrip("."), "there is no such setting"
+    return ConfigError(key, message[:1].lower() + message[1:], f"Compare with the sample configuration and correct {name}.")
+
+
+def _check(config: Config) -> None:
+    for key, title in (("site.ae_title", config.site.ae_title), ("site.stat_ae_title", config.site.stat_ae_title)):
+        if parse_ae_title(title) is None:
+            raise ConfigError(key, f"{title!r} is no AE title", "Use 1 to 16 characters without backslash.")
+    if config.site.ae_title == config.site.stat_ae_title:
+        raise ConfigError("site.stat_ae_title", "is the same as site.ae_title", "Give the urgent destination a name of its own.")
+    for key, port in (("dicom.port", config.dicom.port), ("web.port", config.web.port)):
+        if not 0 <= port <= 65_535:
+            raise ConfigError(key, f"{port} is no port", "Use a number from 1 to 65535 (0 lets the system choose one).")
+    if config.archive.kind not in {"folder", "azure_blob"}:
+        raise ConfigError("archive.kind", f"{config.archive.kind!r} is not known", 'Use "folder" or "azure_blob".')
+    if not 128 << 10 <= config.link.part_bytes <= 1 << 20:
+        raise ConfigError("link.part_bytes", f"{config.link.part_bytes} is out of range", "Use 131072 to 1048576.")
+    if not 0 < config.cache.low_water_percent < config.cache.high_water_percent <= 100:
+        raise ConfigError("cache.low_water_percent", "must lie below cache.high_water_percent", "Use for example 80 and 90.")
+    for section in ("dicom", "cache", "archive", "link"):
+        for name, value in msgspec.structs.asdict(getattr(config, section)).items():
+            if isinstance(value, int | float) and value < 0:
+                raise ConfigError(f"{section}.{name}", f"{value} is negative", "Use zero or more.")

@@ -1,0 +1,133 @@
+"""The values that everything else speaks of. Parsed at the border, frozen inside."""
+
+from __future__ import annotations
+
+import base64
+import enum
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, NewType
+
+UID = NewType("UID", str)
+Digest = NewType("Digest", str)
+"""SHA-256 in 64 lower-case hexadecimal digits. Of an instance: of its dataset bytes exactly as received, without file meta."""
+PackId = NewType("PackId", str)
+"""128 random bits in 26 characters of lower-case base32. No UID ever touches a path of ours."""
+AETitle = NewType("AETitle", str)
+
+Json = dict[str, Any]
+"""A dataset in the DICOM JSON Model (PS3.18 Annex F), keyed by eight upper-case hexadecimal digits."""
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_PACK_ID = re.compile(r"[a-z2-7]{26}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_AE = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
+
+
+def parse_uid(text: str) -> UID | None:
+    """A UID of PS3.5 section 9.1, or None. Trailing NUL and space are stripped; leading zeros in a component are tolerated."""
+    text = text.rstrip("\0 ")
+    return UID(text) if len(text) <= 64 and _UID.fullmatch(text) else None
+
+
+def parse_ae_title(text: str) -> AETitle | None:
+    """An AE title (PS3.5, VR AE): 1 to 16 characters without backslash and controls, not only spaces; else None."""
+    text = text.strip(" \0")
+    return AETitle(text) if _AE.fullmatch(text) else None
+
+
+def parse_pack_id(text: str) -> PackId | None:
+    return PackId(text) if _PACK_ID.fullmatch(text) else None
+
+
+def parse_digest(text: str) -> Digest | None:
+    return Digest(text) if _DIGEST.fullmatch(text) else None
+
+
+def new_pack_id() -> PackId:
+    return PackId(base64.b32encode(os.urandom(16)).decode().rstrip("=").lower())
+
+
+class Level(enum.StrEnum):
+    """Query/Retrieve Level (0008,0052)."""
+
+    PATIENT = "PATIENT"
+    STUDY = "STUDY"
+    SERIES = "SERIES"
+    IMAGE = "IMAGE"
+
+
+class Availability(enum.StrEnum):
+    """Instance Availability (0008,0056), PS3.3 C.4.23.1.1."""
+
+    ONLINE = "ONLINE"
+    NEARLINE = "NEARLINE"
+    OFFLINE = "OFFLINE"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class Urgency(enum.StrEnum):
+    """The shipping class of a study: a STAT study pre-empts at the next part."""
+
+    STAT = "stat"
+    ROUTINE = "routine"
+    BACKGROUND = "background"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What identifies a composite instance (PS3.3): its SOP class and the three UIDs."""
+
+    sop_class: UID
+    sop_instance: UID
+    series: UID
+    study: UID
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An application entity that may talk to us, as a person entered it. Deny by default: no row, no association."""
+
+    ae_title: AETitle
+    address: str = ""
+    """IP address or CIDR from which it calls; empty = any."""
+    host: str = ""
+    """Where we call it back (C-MOVE, storage commitment); empty = never."""
+    port: int = 104
+    rights: frozenset[str] = frozenset({"store", "find", "move", "get"})
+    max_pdu_bytes: int = 131_072
+    idle_seconds: float = 60.0
+    accept_quarantined: bool = False
+    """Answer success for an instance that went to quarantine: some modalities re-send a refused one for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One C-FIND identifier or QIDO-RS request, for the catalogue.
+
+    `matching` maps a tag (eight upper-case hexadecimal digits) to the matching text of PS3.4 C.2.2.2: single value, list of UIDs
+    (backslash), wildcards * and ?, date and time ranges. Empty text is universal matching and may be left out.
+    """
+
+    level: Level
+    matching: dict[str, str]
+    limit: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where one visible instance lies: pack, and the byte range of its dataset in the cached pack file."""
+
+    sop_class: UID
+    sop_instance: UID
+    series: UID
+    study: UID
+    transfer_syntax: UID
+    pack: PackId
+    dataset_offset: int
+    dataset_length: int
+    digest: Digest
+    present: bool
+    """The bytes are in the cache."""
