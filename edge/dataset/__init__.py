@@ -1,0 +1,1 @@
+"""Reading DICOM: the bounded header walk, attributes of interest, DICOM JSON."""
