@@ -73,7 +73,7 @@ def walk(data: bytes | memoryview, transfer_syntax: str) -> Iterator[Element]:
 
 
 def inflate(data: bytes | memoryview, at_most: int) -> bytes:
-    """The first `at_most` bytes of a deflated dataset (PS3.5 A.5), inflated in bounded steps. Raises Malformed for what is no deflate stream."""
+    """The first `at_most` bytes of a deflated dataset (PS3.5 A.5), inflated within that bound. Malformed for what is no deflate stream."""
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, at_most)
     except zlib.error as fault:

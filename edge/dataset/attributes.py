@@ -1,0 +1,211 @@
+"""The attributes of interest: what the catalogue holds, matches and returns at each level, in the DICOM JSON Model (PS3.18 Annex F)."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+
+from edge.dataset.walk import (
+    DEFLATED_LE,
+    EXPLICIT_BE,
+    EXPLICIT_LE,
+    Malformed,
+    Truncated,
+    inflate,
+    walk,
+)
+from edge.model import Identity, Json, Level, parse_uid
+
+HEAD_CAP = 1 << 20
+"""Bytes of a dataset within which it must identify itself, and within which attributes of interest are looked for."""
+VALUE_CAP = 1024
+"""Longest value of an attribute of interest, bytes; a longer one is not catalogued."""
+
+SPECIFIC_CHARACTER_SET = 0x00080005
+SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+
+INTEREST: dict[int, tuple[str, Level]] = {
+    0x00080201: ("SH", Level.STUDY),
+    0x00100010: ("PN", Level.PATIENT),
+    0x00100020: ("LO", Level.PATIENT),
+    0x00100021: ("LO", Level.PATIENT),
+    0x00100030: ("DA", Level.PATIENT),
+    0x00100032: ("TM", Level.PATIENT),
+    0x00100040: ("CS", Level.PATIENT),
+    0x00101000: ("LO", Level.PATIENT),
+    0x00104000: ("LT", Level.PATIENT),
+    0x00080020: ("DA", Level.STUDY),
+    0x00080030: ("TM", Level.STUDY),
+    0x00080050: ("SH", Level.STUDY),
+    0x00080080: ("LO", Level.STUDY),
+    0x00080090: ("PN", Level.STUDY),
+    0x00081030: ("LO", Level.STUDY),
+    0x00101010: ("AS", Level.STUDY),
+    0x00101020: ("DS", Level.STUDY),
+    0x00101030: ("DS", Level.STUDY),
+    STUDY: ("UI", Level.STUDY),
+    0x00200010: ("SH", Level.STUDY),
+    0x00080021: ("DA", Level.SERIES),
+    0x00080031: ("TM", Level.SERIES),
+    0x00080060: ("CS", Level.SERIES),
+    0x00080070: ("LO", Level.SERIES),
+    0x00081010: ("SH", Level.SERIES),
+    0x0008103E: ("LO", Level.SERIES),
+    0x00081050: ("PN", Level.SERIES),
+    0x00081090: ("LO", Level.SERIES),
+    0x00180015: ("CS", Level.SERIES),
+    0x00181030: ("LO", Level.SERIES),
+    0x00185100: ("CS", Level.SERIES),
+    SERIES: ("UI", Level.SERIES),
+    0x00200011: ("IS", Level.SERIES),
+    0x00200060: ("CS", Level.SERIES),
+    0x00400244: ("DA", Level.SERIES),
+    0x00400245: ("TM", Level.SERIES),
+    0x00400253: ("SH", Level.SERIES),
+    0x00080008: ("CS", Level.IMAGE),
+    SOP_CLASS: ("UI", Level.IMAGE),
+    SOP_INSTANCE: ("UI", Level.IMAGE),
+    0x00080022: ("DA", Level.IMAGE),
+    0x00080023: ("DA", Level.IMAGE),
+    0x00080032: ("TM", Level.IMAGE),
+    0x00080033: ("TM", Level.IMAGE),
+    0x00200012: ("IS", Level.IMAGE),
+    0x00200013: ("IS", Level.IMAGE),
+    0x00280008: ("IS", Level.IMAGE),
+    0x00280010: ("US", Level.IMAGE),
+    0x00280011: ("US", Level.IMAGE),
+    0x00280100: ("US", Level.IMAGE),
+    0x00420010: ("ST", Level.IMAGE),
+}
+_WANTED = frozenset(INTEREST) | {SPECIFIC_CHARACTER_SET}
+_LAST = max(INTEREST)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the catalogue holds of one instance: its attributes of interest at each level, and the first fault that was found."""
+
+    patient: Json
+    study: Json
+    series: Json
+    instance: Json
+    fault: str | None
+
+
+def identify(head: bytes | memoryview, transfer_syntax: str) -> Identity | None:
+    """SOP class and the three UIDs, from the first bytes of a dataset; None when they have not arrived yet.
+
+    Raises Malformed when the dataset has passed the place where they belong, or has none that are UIDs.
+    """
+    if transfer_syntax == DEFLATED_LE:
+        head, transfer_syntax = inflate(head, HEAD_CAP), EXPLICIT_LE
+    found: dict[int, str] = {}
+    try:
+        for element in walk(head, transfer_syntax):
+            if element.tag in (SOP_CLASS, SOP_INSTANCE, STUDY, SERIES) and element.end <= len(head):
+                uid = parse_uid(bytes(head[element.value : element.end]).decode("latin-1"))
+                if uid is None:
+                    raise Malformed(f"({element.tag >> 16:04X},{element.tag & 0xFFFF:04X}) holds no UID")
+                found.setdefault(element.tag, uid)
+                if len(found) == 4:
+                    break
+            elif element.tag > SERIES:
+                raise Malformed("SOP Class, SOP Instance, Study or Series Instance UID is missing")
+    except Truncated:
+        return None
+    if len(found) < 4:
+        return None
+    uids = {tag: parse_uid(text) for tag, text in found.items()}
+    sop_class, sop_instance, series, study = (uids[tag] for tag in (SOP_CLASS, SOP_INSTANCE, SERIES, STUDY))
+    assert sop_class and sop_instance and series and study
+    return Identity(sop_class, sop_instance, series, study)
+
+
+def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int) -> Description:
+    """The attributes of interest in the first HEAD_CAP bytes of a dataset that is `dataset_length` bytes long. Never raises: what cannot be
+    read is left out and named in `fault`.
+    """
+    fault: str | None = None
+    raw: dict[int, bytes] = {}
+    head = head[:HEAD_CAP]
+    try:
+        if transfer_syntax == DEFLATED_LE:
+            head, transfer_syntax, dataset_length = inflate(head, HEAD_CAP), EXPLICIT_LE, 0
+        try:
+            for element in walk(head, transfer_syntax):
+                if element.tag > _LAST:
+                    if dataset_length and element.end > dataset_length:
+                        fault = f"({element.tag >> 16:04X},{element.tag & 0xFFFF:04X}) is longer than the dataset"
+                    break
+                if element.tag in _WANTED and element.end <= len(head) and element.end - element.value <= VALUE_CAP:
+                    raw.setdefault(element.tag, bytes(head[element.value : element.end]))
+        except Truncated as cut:
+            if dataset_length and len(head) == dataset_length:
+                fault = str(cut)
+    except Malformed as broken:
+        fault = str(broken)
+    big = transfer_syntax == EXPLICIT_BE
+    charsets = _charsets(raw.pop(SPECIFIC_CHARACTER_SET, b""))
+    levels: dict[Level, Json] = {level: {} for level in Level}
+    for tag, value in raw.items():
+        vr, level = INTEREST[tag]
+        levels[level][f"{tag:08X}"] = json_element(vr, value, charsets, big)
+    return Description(levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault)
+
+
+def json_element(vr: str, value: bytes, charsets: tuple[str, ...], big: bool = False) -> dict[str, Any]:
+    """One element of a text, UID or US attribute in the DICOM JSON Model. Control characters never reach the result."""
+    if vr == "US":
+        count = len(value) // 2
+        values: list[Any] = list(struct.unpack_from(f"{'>' if big else '<'}{count}H", value))
+    elif vr == "PN":
+        values = [_person_name(part) for part in _text(value, charsets, frozenset("\\^=")).split("\\")]
+    else:
+        text = (
+            _text(value, charsets, frozenset() if vr in {"ST", "LT", "UT"} else frozenset("\\"))
+            if vr in _CHARSET_VRS
+            else value.decode("latin-1")
+        )
+        parts = [text] if vr in {"ST", "LT", "UT"} else text.split("\\")
+        values = [_value(vr, _CONTROL.sub("", part).strip(" ")) for part in parts]
+    while values and values[-1] in ("", None, {}):
+        values.pop()
+    return {"vr": vr, "Value": [value if value != "" else None for value in values]} if values else {"vr": vr}
+
+
+_CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _value(vr: str, text: str) -> str | int:
+    if vr == "IS":
+        try:
+            return int(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _person_name(text: str) -> dict[str, str]:
+    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("="), strict=False)
+    return {name: cleaned for name, group in groups if (cleaned := _CONTROL.sub("", group).strip(" ").rstrip("^ "))}
+
+
+def _text(value: bytes, charsets: tuple[str, ...], delimiters: frozenset[str]) -> str:
+    if b"\x1b" not in value:
+        return value.decode(charsets[0], "replace")
+    return str(decode_bytes(value, charsets, {ord(character) for character in delimiters}))
+
+
+@lru_cache(maxsize=256)
+def _charsets(value: bytes) -> tuple[str, ...]:
+    """Python encodings of Specific Character Set (0008,0005); unknown ones are read as Latin-1, which loses nothing."""
+    names = [name.strip() for name in value.decode("latin-1").strip("\0 ").split("\\")]
+    if any(name not in python_encoding for name in names):
+        return ("latin-1",)
+    return tuple(convert_encodings(names))
