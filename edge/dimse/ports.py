@@ -1,0 +1,136 @@
+"""What the DICOM services need from the rest of the edge: somewhere to put instances, something to ask, somebody to know."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.model import UID, AETitle, Json, Located, Peer, Query
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One C-STORE request, as the command set and the association describe it. The UIDs are well-formed, nothing more is known."""
+
+    sop_class: UID
+    sop_instance: UID
+    transfer_syntax: UID
+    calling_ae: AETitle
+    called_ae: AETitle
+    address: str
+    peer: Peer
+
+
+class Outcome(enum.Enum):
+    """What became of an instance that was received whole; status.py says how each is answered."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    VARIANT = "variant"
+    CONTRADICTORY = "contradictory"
+    UNIDENTIFIED = "unidentified"
+
+
+class Reception(Protocol):
+    """The receiving end of one instance. Used by one thread, ended by exactly one of `commit` and `abort`.
+
+    `write` and `commit` raise StoreFull or StoreFailed; `abort` is called after that too.
+    """
+
+    def write(self, fragment: memoryview) -> None:
+        """Take the next bytes of the dataset. The memory is reused when this returns."""
+        ...
+
+    def commit(self) -> Outcome:
+        """The dataset is complete. What was stored is durable when this returns."""
+        ...
+
+    def abort(self) -> None:
+        """Forget what was written. Idempotent."""
+        ...
+
+
+class Intake(Protocol):
+    """Where instances go. Used by many threads at once."""
+
+    def begin(self, arrival: Arrival) -> Reception:
+        """Raises StoreFull (the association is kept) or StoreFailed."""
+        ...
+
+
+class Index(Protocol):
+    """What is there. Used by many threads at once."""
+
+    def find(self, query: Query) -> Iterator[Json]:
+        """Everything held of each match at its level and above, Instance Availability (0008,0056) included; newest study first.
+
+        Raises Refused or Transient with a sentence when it cannot answer; an iterator that is closed early holds nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An instance that can be sent: its dataset lies at `offset` of `descriptor`, read with pread, until the Retrieval is closed."""
+
+    located: Located
+    descriptor: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An instance that cannot be had, and why, in a sentence without patient data."""
+
+    located: Located
+    reason: str
+
+
+class Retrieval(Protocol):
+    """The instances of one retrieve request, in the order in which they are sent. Used by one thread at a time."""
+
+    @property
+    def total(self) -> int:
+        """How many instances the request matched."""
+        ...
+
+    @property
+    def remaining(self) -> int:
+        """How many `next` has not returned yet; it is over at 0."""
+        ...
+
+    @property
+    def syntaxes(self) -> frozenset[tuple[UID, UID]]:
+        """Every (SOP class, transfer syntax) among them."""
+        ...
+
+    def next(self, timeout_seconds: float) -> Ready | Lost | None:
+        """The next instance, or None when none is ready within the time (a recall is under way): ask again."""
+        ...
+
+    def close(self) -> None:
+        """Descriptors become invalid; what nobody else waits for need not be recalled any more. Idempotent."""
+        ...
+
+
+class Retrieve(Protocol):
+    """Where instances come from. Used by many threads at once."""
+
+    def begin(self, query: Query) -> Retrieval:
+        """Raises Refused or Transient with a sentence when it cannot be (the archive is offline, for example)."""
+        ...
+
+
+class Peers(Protocol):
+    """The peer table. Deny by default. Used by many threads at once; a change counts from the next association on."""
+
+    def admit(self, calling_ae: AETitle, address: str) -> Peer | None:
+        """The peer that may call under this title from this address, or None."""
+        ...
+
+    def destination(self, ae_title: AETitle) -> Peer | None:
+        """The peer that may be called back under this title (it has a host), or None."""
+        ...
