@@ -1,0 +1,326 @@
+"""The catalogue: edge's index of what exists, and its only writer.
+
+One connection, guarded by one lock, used by whichever thread commits. Reception commits without a flush (a pack proves its members by
+itself); what ends a stage of a pack (closed, coded, held, evicted) commits with one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.dataset.attributes import Description
+from edge.errors import Refused
+from edge.model import UID, Digest, Identity, Json, Level, Located, PackId, Query, Urgency
+from edge.store.fold import first, folded_name
+from edge.store.pack import Member
+from edge.store.search import answer, conditions_of, statement
+from edge.store.sql import connect, statements
+
+SCHEMA_VERSION = 1
+_DUMMY_IDS = frozenset({"", "0", "00", "000", "1", "123", "TEST", "UNKNOWN", "UNKNOW", "ANON", "ANONYMOUS", "NONE", "N/A", "NA", "NULL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An instance that is durable in a pack, with what the catalogue is to hold of it."""
+
+    identity: Identity
+    description: Description
+    transfer_syntax: UID
+    pack: PackId
+    member: Member
+    received_at: float
+    source_ae: str
+    here: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PackState:
+    pack: PackId
+    study: UID
+    urgency: Urgency
+    opened_at: float
+    closed_at: float | None
+    bytes: int | None
+    sha256: Digest | None
+    instances: int
+    coded_at: float | None
+    here: str
+    has_head: bool
+    stopped: str | None
+    held: bool
+
+
+class Catalogue:
+    """Writes and reads `catalogue.db`. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes the database. Raises Refused for a newer schema, Corrupt for a damaged file."""
+        self._connection = connect(path, "schema.sql", SCHEMA_VERSION)
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._sql = statements("queries.sql")
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """Fold the log into the database file and close it."""
+        with self._lock:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.close()
+
+    # Reception
+
+    def open_pack(self, pack: PackId, urgency: Urgency, opened_at: float, first_of: Admission) -> bool:
+        """Record a new pack together with its first instance, as `admit` does."""
+        with self._transaction():
+            self._describe(first_of)
+            self._run("insert_pack", pack, urgency, opened_at, opened_at, first_of.identity.study)
+            return self._insert(first_of)
+
+    def admit(self, admission: Admission) -> bool:
+        """Record an instance in a pack that is recorded. False, and nothing changes, when this digest of it is catalogued already."""
+        with self._transaction():
+            self._describe(admission)
+            return self._insert(admission)
+
+    def digests(self, identity: Identity) -> list[Digest]:
+        """The variants that are catalogued of an instance, the visible one first."""
+        return [Digest(row[0]) for row in self._all("digests_of_instance", identity.study, identity.series, identity.sop_instance)]
+
+    def quarantine(self, digest: Digest, reason: str, size: int, syntax: str, source_ae: str, received_at: float) -> None:
+        """Record a dataset that was set aside. Idempotent by digest."""
+        with self._transaction():
+            self._run("insert_quarantined", digest, reason, size, syntax, source_ae, received_at)
+
+    # The life of a pack
+
+    def close_pack(self, pack: PackId, closed_at: float, size: int, sha256: Digest) -> None:
+        with self._transaction(flushed=True):
+            self._run("close_pack", closed_at, size, sha256, pack)
+
+    def mark_coded(self, pack: PackId, coded_at: float, coded_bytes: int, asked: str, objects: int) -> None:
+        """A pack lies coded in the outbox. `asked` is the ask that ships it, kept until the pack is held."""
+        with self._transaction(flushed=True):
+            self._run("mark_coded", coded_at, coded_bytes, asked, objects, pack)
+
+    def evict(self, pack: PackId) -> None:
+        """The bytes of a pack are no longer counted on; the caller unlinks them afterwards. Raises Refused without a holding."""
+        try:
+            with self._transaction(flushed=True):
+                self._run("set_here", "no", pack)
+                self._run("set_instances_here", 0, pack)
+        except sqlite3.IntegrityError as fault:
+            raise Refused(f"Pack {pack} is not evicted: {fault}.") from fault
+
+    def begin_recall(self, pack: PackId) -> None:
+        """From now on a sparse file may stand in the cache."""
+        with self._transaction(flushed=True):
+            self._run("set_here", "some", pack)
+
+    def recalled(self, pack: PackId, header_offsets: Sequence[int], whole: bool) -> None:
+        """These instances are durable in the cache again; with `whole`, the pack is as it was closed."""
+        with self._transaction(flushed=True):
+            self._connection.executemany(self._sql["set_instance_here"], [(pack, offset) for offset in header_offsets])
+            if whole:
+                self._run("set_instances_here", 1, pack)
+                self._run("set_here", "whole", pack)
+
+    def lose(self, pack: PackId, header_offset: int) -> None:
+        """The pack file does not prove an instance that is catalogued in it."""
+        with self._transaction(flushed=True):
+            self._run("lost_from_pack", pack, header_offset)
+
+    def forget_empty(self, pack: PackId) -> None:
+        with self._transaction():
+            self._run("forget_empty_pack", pack)
+
+    def touch(self, pack: PackId, used_at: float) -> None:
+        with self._transaction():
+            self._run("touch_pack", used_at, pack)
+
+    # Facts
+
+    @contextmanager
+    def facts(self, upto: int) -> Iterator[None]:
+        """One flushed transaction around the effects of facts, which also commits how far the journal is read."""
+        with self._transaction(flushed=True):
+            yield
+            self._run("set_facts_upto", upto)
+
+    def hold(self, pack: PackId, held_at: float, sealed_bytes: int) -> None:
+        self._run("insert_holding", pack, held_at, sealed_bytes)
+        self._run("settle_pack", pack)
+
+    def hear_of(self, pack: PackId, study: Json, series: list[Json], sha256: str, instances: int, held_at: float) -> None:
+        """A pack that only the archive has: its study and series answer from now on; instances follow with its head."""
+        identity = UID(first(study, "0020000D"))
+        self._describe_study(study, study, identity, held_at)
+        for one in series:
+            self._run("insert_series", first(one, "0020000E"), first(one, "00080060"), _number(one, "00200011"), json.dumps(one), identity)
+        self._run("insert_archived_pack", pack, held_at, held_at, sha256, instances, held_at, held_at, identity)
+
+    def settle_archived(self, pack: PackId) -> None:
+        """A pack that was heard of is in the archive alone; the holding stands by now."""
+        self._run("set_here", "no", pack)
+
+    def learn_head(self, admissions: Sequence[Admission], pack: PackId) -> None:
+        """The instances of a pack, from its head."""
+        with self._transaction(flushed=True):
+            for admission in admissions:
+                self._describe(admission)
+                self._insert(admission)
+            self._run("set_head", pack)
+
+    def mark_progress(self, pack: str, confirmed: int, total: int) -> None:
+        self._run("mark_progress", confirmed, total, pack)
+
+    def mark_stopped(self, pack: str, reason: str) -> None:
+        self._run("mark_stopped", reason, pack)
+
+    def set_link(self, state: str, since: float, goodput: float, sentence: str) -> None:
+        self._run("set_link", state, since, goodput, sentence)
+
+    # Reading
+
+    def find(self, query: Query, link_up: bool) -> list[Json]:
+        """The answers to a query, newest study first."""
+        text, parameters = statement(query)
+        with self._lock:
+            rows = self._connection.execute(text, parameters).fetchall()
+        return [answer(query.level, row, link_up) for row in rows]
+
+    def locate(self, query: Query) -> list[Located]:
+        """The visible instances that a query matches, at whatever level it asks, in series and instance order."""
+        conditions, parameters = conditions_of(Query(Level.IMAGE, query.matching))
+        text = self._sql["locate"].replace("/*where*/", " AND ".join(conditions))
+        with self._lock:
+            rows = self._connection.execute(text, parameters).fetchall()
+        return [Located(*row[:9], bool(row[9])) for row in rows]
+
+    def pack(self, pack: str) -> PackState | None:
+        rows = self._all("pack_state", pack)
+        if not rows:
+            return None
+        row = rows[0]
+        return PackState(row[0], row[1], Urgency(row[2]), *row[3:10], bool(row[10]), row[11], bool(row[12]))
+
+    def rows(self, name: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
+        """The rows of a named query of queries.sql."""
+        return self._all(name, *parameters, **named)
+
+    def figure(self, name: str) -> Any:
+        """The single value of a named query; None when it has no row."""
+        rows = self._all(name)
+        return rows[0][0] if rows else None
+
+    # How rows are made
+
+    def _describe(self, admission: Admission) -> None:
+        identity, description = admission.identity, admission.description
+        self._describe_study(description.patient, description.study, identity.study, admission.received_at)
+        series = description.series
+        self._run(
+            "insert_series", identity.series, first(series, "00080060"), _number(series, "00200011"), json.dumps(series), identity.study
+        )
+
+    def _describe_study(self, patient: Json, study: Json, uid: UID, received_at: float) -> None:
+        identity = _patient_identity(patient, uid)
+        own = {tag: value for tag, value in patient.items() if tag.startswith("0010") and tag not in _STUDY_OWN}
+        self._run(
+            "insert_patient",
+            identity,
+            first(patient, "00100020"),
+            folded_name(patient, "00100010"),
+            first(patient, "00100030"),
+            first(patient, "00100040"),
+            json.dumps(own),
+        )
+        rest = {tag: value for tag, value in study.items() if tag not in own}
+        self._run(
+            "insert_study",
+            uid,
+            first(study, "00080020"),
+            first(study, "00080030"),
+            first(study, "00080050"),
+            first(study, "00200010"),
+            received_at,
+            json.dumps(rest),
+            identity,
+        )
+
+    def _insert(self, admission: Admission) -> bool:
+        identity, member = admission.identity, admission.member
+        cursor = self._connection.execute(
+            self._sql["insert_instance"],
+            {
+                "study": identity.study,
+                "series": identity.series,
+                "uid": identity.sop_instance,
+                "class": identity.sop_class,
+                "syntax": admission.transfer_syntax,
+                "number": _number(admission.description.instance, "00200013"),
+                "digest": member.digest,
+                "fault": admission.description.fault,
+                "pack": admission.pack,
+                "header_offset": member.header_offset,
+                "dataset_offset": member.dataset_offset,
+                "dataset_length": member.dataset_length,
+                "here": int(admission.here),
+                "received_at": admission.received_at,
+                "source_ae": admission.source_ae,
+                "attributes": json.dumps(admission.description.instance),
+            },
+        )
+        if cursor.rowcount != 1:
+            return False
+        if admission.here:
+            self._run("count_into_pack", admission.received_at, admission.pack)
+        self._run("touch_study", admission.received_at, identity.study)
+        return True
+
+    @contextmanager
+    def _transaction(self, flushed: bool = False) -> Iterator[None]:
+        with self._lock:
+            if flushed:
+                self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                if flushed:
+                    self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _run(self, name: str, *parameters: object) -> None:
+        self._connection.execute(self._sql[name], parameters)
+
+    def _all(self, name: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._connection.execute(self._sql[name], named or parameters).fetchall()
+
+
+_STUDY_OWN = frozenset({"00101010", "00101020", "00101030"})
+"""Patient Study module attributes of group 0010: they belong to the study."""
+
+
+def _patient_identity(patient: Json, study: UID) -> str:
+    """A patient is (Patient ID, issuer); empty and dummy IDs never join studies (docs/formats.md, "Identity")."""
+    patient_id = first(patient, "00100020")
+    if patient_id.upper() in _DUMMY_IDS:
+        return f"study {study}"
+    return f"id {patient_id}\x1f{first(patient, '00100021')}"
+
+
+def _number(attributes: Json, tag: str) -> int | None:
+    text = first(attributes, tag)
+    # SQLite integers have 64 bits; an IS of PS3.5 fits 32.
+    return int(text) if text.lstrip("+-").isascii() and text.lstrip("+-").isdigit() and len(text) <= 12 else None

@@ -1,0 +1,209 @@
+-- insert_patient --
+-- A patient as first seen; the first stays.
+INSERT INTO patient (identity, patient_id, name, birth_date, sex, attributes) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- insert_study --
+-- A study as first seen, under the patient with this identity.
+INSERT INTO study (patient, uid, date, time, accession, study_id, received_at, attributes)
+SELECT patient, ?, ?, ?, ?, ?, ?, ? FROM patient WHERE identity = ? ON CONFLICT DO NOTHING;
+
+-- insert_series --
+-- A series as first seen.
+INSERT INTO series (study, uid, modality, number, attributes)
+SELECT study, ?, ?, ?, ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
+
+-- insert_instance --
+-- One variant of an instance; the first becomes the visible one. Nothing happens when this digest is catalogued already.
+INSERT INTO instance (series, uid, class, syntax, number, digest, visible, fault, pack, header_offset, dataset_offset, dataset_length,
+    here, received_at, source_ae, attributes)
+SELECT series.series, :uid, :class, :syntax, :number, :digest,
+    NOT EXISTS (SELECT 1 FROM instance AS other WHERE other.series = series.series AND other.uid = :uid AND other.visible = 1),
+    :fault, :pack, :header_offset, :dataset_offset, :dataset_length, :here, :received_at, :source_ae, :attributes
+FROM series JOIN study USING (study) WHERE study.uid = :study AND series.uid = :series ON CONFLICT DO NOTHING;
+
+-- digests_of_instance --
+-- The variants that are catalogued of an instance, the visible one first.
+SELECT digest FROM instance JOIN series USING (series) JOIN study USING (study)
+WHERE study.uid = ? AND series.uid = ? AND instance.uid = ? ORDER BY visible DESC;
+
+-- touch_study --
+-- The newest reception of a study.
+UPDATE study SET received_at = max(received_at, ?) WHERE uid = ?;
+
+-- insert_pack --
+-- A pack is born open; its study is known by now.
+INSERT INTO pack (pack, study, urgency, opened_at, here, used_at)
+SELECT ?, study, ?, ?, 'whole', ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
+
+-- count_into_pack --
+-- One more instance in an open pack.
+UPDATE pack SET instances = instances + 1, used_at = ? WHERE pack = ?;
+
+-- close_pack --
+-- A quiet pack is closed: its bytes never change again.
+UPDATE pack SET closed_at = ?, bytes = ?, sha256 = ? WHERE pack = ? AND closed_at IS NULL;
+
+-- pack_state --
+-- What is known of one pack.
+SELECT pack.pack, study.uid, urgency, opened_at, closed_at, bytes, sha256, instances, coded_at, here, has_head, stopped,
+    EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack)
+FROM pack JOIN study USING (study) WHERE pack.pack = ?;
+
+-- open_packs --
+-- Packs that were not closed when Outpost ended.
+SELECT pack FROM pack WHERE closed_at IS NULL;
+
+-- lost_from_pack --
+-- An instance whose bytes the pack file does not prove.
+UPDATE instance SET here = 0, fault = 'its bytes are missing from the pack file' WHERE pack = ? AND header_offset = ?;
+
+-- offsets_in_pack --
+-- Where the catalogue believes members to lie.
+SELECT header_offset, digest FROM instance WHERE pack = ?;
+
+-- forget_empty_pack --
+-- A pack that never got an instance.
+DELETE FROM pack WHERE pack = ? AND instances = 0 AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.pack = pack.pack);
+
+-- next_to_code --
+-- Closed packs that are not coded yet, urgent ones first, then the oldest.
+SELECT pack FROM pack WHERE closed_at IS NOT NULL AND coded_at IS NULL AND stopped IS NULL
+ORDER BY CASE urgency WHEN 'stat' THEN 0 WHEN 'routine' THEN 1 ELSE 2 END, closed_at LIMIT 1;
+
+-- members_of_pack --
+-- What the coder needs of each instance, in acquisition order by series.
+SELECT study.uid, series.uid, instance.uid, class, syntax, digest, header_offset, dataset_offset, dataset_length, instance.attributes
+FROM instance JOIN series USING (series) JOIN study USING (study)
+WHERE pack = ? ORDER BY series.number, series.uid, instance.number, instance.header_offset;
+
+-- study_of_pack --
+-- Patient and study attributes of the study whose pack this is.
+SELECT patient.attributes, study.attributes FROM pack JOIN study USING (study) JOIN patient USING (patient) WHERE pack = ?;
+
+-- series_of_pack --
+-- Series attributes of the series that have instances in this pack, with their counts there.
+SELECT series.attributes, count(*) FROM instance JOIN series USING (series) WHERE pack = ? GROUP BY series.series ORDER BY series.number;
+
+-- mark_coded --
+-- A pack lies coded in the outbox; the ask that ships it is kept until it is held.
+UPDATE pack SET coded_at = ?, coded_bytes = ?, asked = ?, objects = ?, has_head = 1 WHERE pack = ? AND coded_at IS NULL;
+
+-- asked_not_held --
+-- Asks that cloudsync may not have heard: coded packs without a holding, the oldest first.
+SELECT asked FROM pack WHERE asked IS NOT NULL AND stopped IS NULL ORDER BY coded_at;
+
+-- outbox_bytes --
+-- What waits in the outbox.
+SELECT coalesce(sum(coded_bytes), 0) FROM pack WHERE asked IS NOT NULL;
+
+-- mark_progress --
+-- So many objects of a pack are proven to be in the archive.
+UPDATE pack SET confirmed = max(confirmed, ?), objects = ? WHERE pack = ?;
+
+-- mark_stopped --
+-- A pack is not shipped any further until a person acts.
+UPDATE pack SET stopped = ? WHERE pack = ?;
+
+-- insert_holding --
+-- The archive provably has this pack.
+INSERT INTO holding (pack, held_at, sealed_bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- settle_pack --
+-- A held pack needs its ask no longer.
+UPDATE pack SET asked = NULL, stopped = NULL, confirmed = objects WHERE pack = ?;
+
+-- insert_archived_pack --
+-- A pack that only the archive has, as a rebuilt box hears of it.
+INSERT INTO pack (pack, study, urgency, opened_at, closed_at, bytes, sha256, instances, coded_at, here, used_at)
+SELECT ?, study, 'routine', ?, ?, 0, ?, ?, ?, 'some', ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
+
+-- set_here --
+-- How much of a pack the cache holds.
+UPDATE pack SET here = ? WHERE pack = ?;
+
+-- set_instances_here --
+-- Which of a pack's instances the cache holds: all of them, or none.
+UPDATE instance SET here = ? WHERE pack = ?;
+
+-- set_instance_here --
+-- A recalled instance is in the cache.
+UPDATE instance SET here = 1 WHERE pack = ? AND header_offset = ?;
+
+-- set_head --
+-- The head of a pack is here.
+UPDATE pack SET has_head = 1 WHERE pack = ?;
+
+-- evictable --
+-- Closed and held packs whose bytes are here, least recently used first, with what each would free.
+SELECT pack.pack, coalesce(bytes, 0), used_at, closed_at, study.uid FROM pack JOIN holding USING (pack) JOIN study USING (study)
+WHERE here = 'whole' AND closed_at IS NOT NULL ORDER BY used_at;
+
+-- cached_bytes --
+-- What closed packs occupy in the cache.
+SELECT coalesce(sum(bytes), 0) FROM pack WHERE here != 'no';
+
+-- touch_pack --
+-- A pack was retrieved from.
+UPDATE pack SET used_at = ? WHERE pack = ?;
+
+-- insert_quarantined --
+-- A dataset that was set aside.
+INSERT INTO quarantine (digest, reason, bytes, syntax, source_ae, received_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- quarantined --
+-- What was set aside, newest first.
+SELECT digest, reason, bytes, syntax, source_ae, received_at FROM quarantine ORDER BY received_at DESC;
+
+-- quarantined_bytes --
+-- What quarantine occupies.
+SELECT coalesce(sum(bytes), 0) FROM quarantine;
+
+-- set_link --
+-- What cloudsync last said of the link.
+INSERT INTO link VALUES (1, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET state = excluded.state, since = excluded.since,
+    goodput = excluded.goodput, sentence = excluded.sentence;
+
+-- link --
+-- What cloudsync last said of the link.
+SELECT state, since, goodput, sentence FROM link;
+
+-- facts_upto --
+-- How far the journal of facts is committed.
+SELECT upto FROM facts;
+
+-- set_facts_upto --
+-- How far the journal of facts is committed.
+UPDATE facts SET upto = ?;
+
+-- studies_in_packs --
+-- Every study with how far its packs are on their way, newest first.
+SELECT study.uid, patient.attributes, study.attributes, study.received_at,
+    (SELECT count(*) FROM series WHERE series.study = study.study),
+    max((SELECT count(*) FROM instance JOIN series USING (series) WHERE series.study = study.study AND visible = 1), sum(pack.instances)),
+    count(*), sum(coalesce(bytes, 0)), sum(coalesce(coded_bytes, 0)), sum(closed_at IS NOT NULL), sum(coded_at IS NOT NULL),
+    sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at)
+FROM study JOIN patient USING (patient) JOIN pack USING (study) LEFT JOIN holding USING (pack)
+WHERE :study IS NULL OR study.uid = :study
+GROUP BY study.study ORDER BY study.received_at DESC LIMIT :most;
+
+-- counts --
+-- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances.
+SELECT (SELECT count(*) FROM study),
+    count(DISTINCT waiting.study), coalesce(sum(waiting.bytes), 0), min(waiting.opened_at),
+    (SELECT count(*) FROM instance WHERE visible = 1), (SELECT max(held_at) FROM holding), count(waiting.stopped)
+FROM pack AS waiting LEFT JOIN holding USING (pack) WHERE holding.pack IS NULL AND waiting.instances > 0;
+
+-- headless --
+-- Packs of a study whose head is not here yet: their instances are not catalogued.
+SELECT pack FROM pack JOIN study USING (study) WHERE has_head = 0 AND here != 'whole' AND (:study IS NULL OR study.uid = :study);
+
+-- packs_here_in_part --
+-- Packs that are being recalled, or were when Outpost ended.
+SELECT pack FROM pack WHERE here = 'some';
+
+-- locate --
+-- The visible instances that a query matches, and where their datasets lie.
+SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset, dataset_length, digest, here
+FROM instance JOIN series USING (series) JOIN study USING (study) JOIN patient USING (patient)
+WHERE /*where*/
+ORDER BY study.date DESC, study.study DESC, series.number, series.series, instance.number, instance.instance;
