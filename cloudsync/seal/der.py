@@ -58,6 +58,13 @@ class Reader:
         content, self._rest = self._rest[start : start + length], self._rest[start + length :]
         return content
 
+    def sized(self, tag: int, length: int) -> bytes:
+        """The contents of the next value, which are exactly `length` bytes."""
+        content = self.take(tag)
+        if len(content) != length:
+            raise NotDer
+        return bytes(content)
+
     def enter(self, tag: int) -> Reader:
         """A reader of the contents of the next value, which is constructed."""
         return Reader(self.take(tag))
@@ -68,10 +75,9 @@ class Reader:
             raise NotDer
         self._rest = self._rest[len(encoding) :]
 
-    def end(self) -> None:
-        """Nothing follows."""
-        if self._rest:
-            raise NotDer
+    def __bool__(self) -> bool:
+        """Something is left."""
+        return bool(self._rest)
 
     def _header(self, tag: int) -> tuple[int, int]:
         rest = self._rest

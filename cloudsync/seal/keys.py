@@ -6,16 +6,27 @@ One flat directory, mode 0700, files 0600, so that systemd credentials of the sa
 
 from __future__ import annotations
 
+import base64
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509 import Certificate
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from cloudsync.seal.part import Kek
+from cloudsync.seal import part
+from cloudsync.seal.certificates import fingerprint, recovery_certificate, signing_certificate
+from cloudsync.seal.part import Kek, WrongKey
+from edge.durable import flush_directory, write_whole
 from edge.errors import Permanent, Refused
 from edge.model import Digest
+
+_SITE, _MODE = "site.json", 0o600
 
 
 class KeysMissing(Permanent):
@@ -43,7 +54,7 @@ class RecoveryKey:
 
     def open(self, sealed: bytes, place: str) -> bytes:
         """The data of a sealed object; errors as part.open_with_recovery."""
-        raise NotImplementedError
+        return part.open_with_recovery(sealed, place, self.private)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +79,18 @@ class Keys:
     @property
     def trust_root(self) -> Digest:
         """SHA-256 of the signing certificate in DER: what the kit carries."""
-        raise NotImplementedError
+        return fingerprint(self.signing)
 
     def seal(self, place: str, data: bytes) -> bytes:
         """A part under the current epoch; see part.seal."""
-        raise NotImplementedError
+        return part.seal(place, data, self.kek, self.recovery)
 
     def open(self, sealed: bytes, place: str) -> bytes:
         """The data, by the KEK of the epoch that the part names; errors as part.open_with_kek, WrongKey when we have no such epoch."""
-        raise NotImplementedError
+        epoch = part.epoch_of(sealed)
+        if epoch not in self.keks:
+            raise WrongKey(f"{place} is sealed under epoch {epoch}, whose key is not here; `outpost restore` brings it from the catalog")
+        return part.open_with_kek(sealed, place, self.keks[epoch])
 
 
 def make(directory: Path, site_id: str | None = None, *, now: float) -> tuple[Keys, RecoveryKey]:
@@ -85,14 +99,100 @@ def make(directory: Path, site_id: str | None = None, *, now: float) -> tuple[Ke
     `now` (seconds since the epoch) is the beginning of validity. Raises KeysThere when the directory has keys already. After a crash
     in between, the directory holds no `site.json` and `make` starts anew.
     """
-    raise NotImplementedError
+    site_id = site_id or _new_site_id()
+    if not is_site_id(site_id):
+        raise ValueError(f"{site_id!r} is no site id")
+    recovery = RecoveryKey(ec.generate_private_key(ec.SECP384R1()))
+    signing_key = ec.generate_private_key(ec.SECP256R1())
+    keys = Keys(
+        site_id=site_id,
+        epoch=1,
+        keks={1: Kek(1, os.urandom(32))},
+        recovery=recovery_certificate(site_id, recovery.private, now),
+        signing_key=signing_key,
+        signing=signing_certificate(site_id, signing_key, now),
+    )
+    save(directory, keys)
+    return keys, recovery
 
 
 def save(directory: Path, keys: Keys) -> None:
     """Keys that came from elsewhere (a rebuild), flushed in `directory`; `site.json` last. Raises KeysThere as `make`."""
-    raise NotImplementedError
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (directory / _SITE).exists():
+        raise KeysThere(f"{directory} holds the keys of a site already; they are never replaced")
+    directory.chmod(0o700)
+    for kek in keys.keks.values():
+        write_whole(directory / _kek_name(kek.epoch), kek.key.hex().encode() + b"\n", _MODE)
+    write_whole(directory / "signing.key", private_pem(keys.signing_key), _MODE)
+    write_whole(directory / "signing.pem", keys.signing.public_bytes(Encoding.PEM), _MODE)
+    write_whole(directory / "recovery.pem", keys.recovery.public_bytes(Encoding.PEM), _MODE)
+    write_whole(directory / _SITE, msgspec.json.encode(_Site(1, keys.site_id, keys.epoch)), _MODE)
+    flush_directory(directory.parent)
 
 
 def load(directory: Path) -> Keys:
     """The keys in `directory`. Raises KeysMissing naming the file, or KeysExposed."""
-    raise NotImplementedError
+    try:
+        site = msgspec.json.decode(_read(directory, _SITE), type=_Site)
+        if site.format != 1 or not is_site_id(site.site_id):
+            raise ValueError("of another format")
+        signing_key = serialization.load_pem_private_key(_read(directory, "signing.key"), None)
+        signing = load_pem_x509_certificate(_read(directory, "signing.pem"))
+        recovery = load_pem_x509_certificate(_read(directory, "recovery.pem"))
+        if not isinstance(signing_key, ec.EllipticCurvePrivateKey) or signing_key.public_key() != signing.public_key():
+            raise ValueError("signing.key and signing.pem do not belong together")
+        return Keys(
+            site_id=site.site_id,
+            epoch=site.epoch,
+            keks={epoch: Kek(epoch, _read_kek(directory, epoch)) for epoch in range(1, site.epoch + 1)},
+            recovery=recovery,
+            signing_key=signing_key,
+            signing=signing,
+        )
+    except ValueError as fault:
+        raise KeysMissing(f"the keys in {directory} are damaged ({fault}). Run `outpost restore` with the recovery kit.") from fault
+
+
+def is_site_id(text: str) -> bool:
+    """10 characters of lower-case base32."""
+    return re.fullmatch(r"[a-z2-7]{10}", text) is not None
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """PKCS#8 in PEM, in clear."""
+    return key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+class _Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: int
+    site_id: str
+    epoch: int
+
+
+def _new_site_id() -> str:
+    return base64.b32encode(os.urandom(10)).decode()[:10].lower()
+
+
+def _kek_name(epoch: int) -> str:
+    return f"kek-{epoch:06d}"
+
+
+def _read_kek(directory: Path, epoch: int) -> bytes:
+    key = bytes.fromhex(_read(directory, _kek_name(epoch)).decode())
+    if len(key) != 32:
+        raise ValueError(f"{_kek_name(epoch)} has {len(key)} bytes")
+    return key
+
+
+def _read(directory: Path, name: str) -> bytes:
+    try:
+        descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as fault:
+        raise KeysMissing(
+            f"{directory / name} is not there. Run `outpost setup` for a new site, or `outpost restore` with the recovery kit."
+        ) from fault
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_mode & 0o007:
+            raise KeysExposed(f"every user of this machine can read {directory / name}. Run `chmod 600` on it.")
+        return file.read()
