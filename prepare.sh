@@ -66,7 +66,7 @@ install_locked() (
     for lockfile; do
         up_to_date "$lockfile" && continue
         say "installing what $lockfile names (only when it changed)"
-        "$here/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+        "$here/.venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input \
             --only-binary :all: --require-hashes -r "$here/$lockfile" >&2
         (cd "$here" && sha256sum "$lockfile") >"$(stamp_of "$lockfile")"
     done
