@@ -1,0 +1,43 @@
+"""Opens the archive that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloudsync.archive.port import Archive
+from edge.config import Archive as Settings
+from edge.errors import ConfigError
+
+
+def check(settings: Settings) -> None:
+    """Raises ConfigError, naming the key, when the settings do not say where the archive is."""
+    if settings.kind == "folder" and not settings.path:
+        raise ConfigError("archive.path", "is empty", "Name the directory of the archive: a second disk, a NAS, a USB drive.")
+    if settings.kind == "azure_blob" and not settings.credential_file:
+        raise ConfigError("archive.credential_file", "is empty", "Name a file that holds a connection string or a container SAS address.")
+
+
+def open_archive(settings: Settings) -> Archive:
+    """The adapter for these settings; nothing is sent yet. Raises ConfigError as `check`."""
+    check(settings)
+    if settings.kind == "folder":
+        from cloudsync.archive.folder import Folder  # noqa: PLC0415 - only the configured kind is imported
+
+        return Folder(Path(settings.path))
+    from cloudsync.archive.azure_blob import AzureBlob  # noqa: PLC0415
+
+    return AzureBlob(settings.container, Path(settings.credential_file))
+
+
+def prepare(settings: Settings) -> None:
+    """Make the place where the archive will be, where that is ours to make (a folder); a container is made by its owner."""
+    check(settings)
+    if settings.kind == "folder":
+        from cloudsync.archive.folder import Folder  # noqa: PLC0415
+
+        Folder.prepare(Path(settings.path))
+
+
+def address(settings: Settings) -> str:
+    """Where the archive is, for the recovery kit and for people; holds no secret."""
+    return f"folder:{settings.path}" if settings.kind == "folder" else f"azure_blob:{settings.container}"

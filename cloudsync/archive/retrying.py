@@ -1,0 +1,125 @@
+"""An archive that does not give up: a deadline for each call, and waiting between attempts until the fault is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from cloudsync.archive.port import Archive, CredentialRefused, LinkDown, QuotaExceeded, Stat, Throttled
+from cloudsync.link.backoff import Backoff
+from edge.errors import OutpostError, Transient
+
+T = TypeVar("T")
+
+LARGEST_BYTES = 65 << 20
+"""The size that a deadline assumes where it is not known: a sealed head."""
+
+
+class Watcher(Protocol):
+    """Who is told how calls end. Called in the loop; must not block."""
+
+    def answered(self) -> None:
+        """The archive answered as it should."""
+        ...
+
+    def failed(self, fault: OutpostError) -> None:
+        """An attempt failed, and is tried again later."""
+        ...
+
+
+class Wake:
+    """Rings all who wait at once: the link is back, so nobody sits out the rest of a long pause."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Returns after `seconds`, or as soon as somebody rings."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+
+
+class Retrying:
+    """Tries again for as long as the fault is one of `patient`, for ever; other errors rise at once.
+
+    `deadline` gives the seconds that a call may take for a number of bytes; a call that takes longer counts as LinkDown.
+    """
+
+    def __init__(
+        self,
+        inner: Archive,
+        watcher: Watcher,
+        wake: Wake,
+        *,
+        backoff: Backoff | None = None,
+        deadline: Callable[[int], float] = lambda size: 60.0 + size / 1024,
+        patient: tuple[type[OutpostError], ...] = (Transient,),
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._inner = inner
+        self._watcher = watcher
+        self._wake = wake
+        self._backoff = backoff or Backoff()
+        self._deadline = deadline
+        self._patient = patient
+        self._jitter = jitter
+
+    async def put(self, name: str, data: bytes, md5: bytes) -> None:
+        await self._insist(lambda: self._inner.put(name, data, md5), len(data))
+
+    async def get(self, name: str) -> bytes:
+        return await self._insist(lambda: self._inner.get(name), LARGEST_BYTES)
+
+    async def head(self, name: str) -> Stat | None:
+        return await self._insist(lambda: self._inner.head(name), 0)
+
+    async def list(self, prefix: str) -> AsyncIterator[Stat]:
+        """As the port says. What was found is handed on only once the listing is whole."""
+        for found in await self._insist(lambda: self._gather(prefix), LARGEST_BYTES):
+            yield found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def _gather(self, prefix: str) -> tuple[Stat, ...]:
+        return tuple([found async for found in self._inner.list(prefix)])
+
+    async def _insist(self, call: Callable[[], Awaitable[T]], size: int) -> T:
+        attempt = 0
+        while True:
+            try:
+                answer = await self._once(call, self._deadline(size))
+            except self._patient as fault:
+                attempt += 1
+                self._watcher.failed(fault)
+                await self._wake.wait(pause_seconds(self._backoff, fault, attempt, self._jitter()))
+            else:
+                self._watcher.answered()
+                return answer
+
+    async def _once(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await call()
+        except TimeoutError as fault:
+            raise LinkDown(f"the archive did not answer within {seconds:.0f} s") from fault
+
+
+def pause_seconds(backoff: Backoff, fault: OutpostError, attempt: int, jitter: float) -> float:
+    """Seconds to wait after `fault`, the `attempt`-th failure in a row. `jitter` is uniform in [0, 1).
+
+    Throttled: what the archive asked for, an hour at most. Credential and quota: about the cap, because only a person mends them.
+    """
+    if isinstance(fault, Throttled) and fault.retry_after_seconds is not None:
+        return min(fault.retry_after_seconds, 3600.0) + jitter
+    if isinstance(fault, CredentialRefused | QuotaExceeded):
+        return backoff.max_seconds * (1 + jitter) / 2
+    return backoff.wait_seconds(attempt, jitter)

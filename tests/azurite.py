@@ -1,0 +1,108 @@
+"""Azurite, Microsoft's emulator of Azure Blob Storage, as a peer of the tests: installed from its lock file, started on a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from azure.storage.blob import ContainerClient, generate_container_sas
+
+NPM = Path(__file__).parent / "npm"
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The well-known account of the emulator, printed in its documentation; it opens nothing else."""
+
+_START_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Azurite:
+    port: int
+    location: Path
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+
+    @property
+    def connection_string(self) -> str:
+        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={self.address};"
+
+    def make_container(self, name: str) -> None:
+        with ContainerClient.from_connection_string(self.connection_string, name) as container:
+            container.create_container()
+
+    def sas_address(self, container: str, permission: str, hours: float = 1) -> str:
+        """The container's address with a SAS; `permission` as in "crl" for create, read, list. Negative hours: expired."""
+        until = datetime.now(UTC) + timedelta(hours=hours)
+        sas = generate_container_sas(
+            ACCOUNT, container, KEY, permission=permission, start=datetime.now(UTC) - timedelta(days=1), expiry=until
+        )
+        return f"{self.address}/{container}?{sas}"
+
+    def credential(self, directory: Path, text: str) -> Path:
+        """A credential file as cloudsync wants it."""
+        path = directory / "credential"
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+
+@contextlib.contextmanager
+def running(location: Path) -> Iterator[Azurite]:
+    """Azurite on a free port until the block ends. Skips the test when it cannot be had, and fails it where CI is set."""
+    program = _installed()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ["--silent", "--skipApiVersionCheck", "--disableTelemetry", "--blobHost", "127.0.0.1"]
+    process = subprocess.Popen(
+        [program, *options, "--location", str(location), "--blobPort", str(port)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await_listening(process, port)
+        yield Azurite(port, location)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _await_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"azurite did not listen on port {port} within {_START_SECONDS} s")
+
+
+def _installed() -> str:
+    program = NPM / "node_modules" / ".bin" / "azurite-blob"
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        _lacking("node and npm are not installed")
+    with (NPM / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may want it first
+        if not program.exists():
+            command = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+            done = subprocess.run(command, cwd=NPM, capture_output=True, text=True)
+            if done.returncode != 0:
+                _lacking(f"npm ci failed: {done.stderr.strip()[-300:]}")
+    return str(program)
+
+
+def _lacking(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(f"Azurite is needed in CI: {reason}")
+    pytest.skip(f"Azurite cannot be had: {reason}")
