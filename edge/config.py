@@ -49,6 +49,7 @@ class Cache(_Section, frozen=True):
     minimum_age_seconds: float = 86_400.0
     reserve_bytes: int = 2 << 30
     outbox_max_bytes: int = 2 << 30
+    quarantine_max_bytes: int = 10 << 30
 
 
 class Archive(_Section, frozen=True):

@@ -95,6 +95,8 @@ class Description:
     series: Json
     instance: Json
     fault: str | None
+    complete: bool
+    """False when the bytes that were given end before the attributes of interest do, and the dataset goes on."""
 
 
 def identify(head: bytes | memoryview, transfer_syntax: str) -> Identity | None:
@@ -131,6 +133,7 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
     read is left out and named in `fault`.
     """
     fault: str | None = None
+    complete = True
     raw: dict[int, bytes] = {}
     head = head[:HEAD_CAP]
     try:
@@ -145,8 +148,10 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
                 if element.tag in _WANTED and element.end <= len(head) and element.end - element.value <= VALUE_CAP:
                     raw.setdefault(element.tag, bytes(head[element.value : element.end]))
         except Truncated as cut:
-            if dataset_length and len(head) == dataset_length:
-                fault = str(cut)
+            if dataset_length and len(head) < dataset_length:
+                complete = False
+            else:
+                fault = str(cut) if dataset_length else None
     except Malformed as broken:
         fault = str(broken)
     big = transfer_syntax == EXPLICIT_BE
@@ -155,7 +160,7 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
     for tag, value in raw.items():
         vr, level = INTEREST[tag]
         levels[level][f"{tag:08X}"] = json_element(vr, value, charsets, big)
-    return Description(levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault)
+    return Description(levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault, complete)
 
 
 def json_element(vr: str, value: bytes, charsets: tuple[str, ...], big: bool = False) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.dataset.attributes import Description
-from edge.errors import Refused
+from edge.errors import Refused, StoreFailed, StoreFull
 from edge.model import UID, Digest, Identity, Json, Level, Located, PackId, Query, Urgency
 from edge.store.fold import first, folded_name
 from edge.store.pack import Member
@@ -201,14 +201,28 @@ class Catalogue:
         text = self._sql["locate"].replace("/*where*/", " AND ".join(conditions))
         with self._lock:
             rows = self._connection.execute(text, parameters).fetchall()
-        return [Located(*row[:9], bool(row[9])) for row in rows]
+        return [_located(row) for row in rows]
 
     def pack(self, pack: str) -> PackState | None:
         rows = self._all("pack_state", pack)
         if not rows:
             return None
         row = rows[0]
-        return PackState(row[0], row[1], Urgency(row[2]), *row[3:10], bool(row[10]), row[11], bool(row[12]))
+        return PackState(
+            pack=row[0],
+            study=row[1],
+            urgency=Urgency(row[2]),
+            opened_at=row[3],
+            closed_at=row[4],
+            bytes=row[5],
+            sha256=row[6],
+            instances=row[7],
+            coded_at=row[8],
+            here=row[9],
+            has_head=bool(row[10]),
+            stopped=row[11],
+            held=bool(row[12]),
+        )
 
     def rows(self, name: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
         """The rows of a named query of queries.sql."""
@@ -293,8 +307,11 @@ class Catalogue:
             try:
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+            except BaseException as fault:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(fault, sqlite3.OperationalError):
+                    raise _disk_fault(fault) from fault
                 raise
             finally:
                 if flushed:
@@ -312,12 +329,33 @@ _STUDY_OWN = frozenset({"00101010", "00101020", "00101030"})
 """Patient Study module attributes of group 0010: they belong to the study."""
 
 
+def _disk_fault(fault: sqlite3.OperationalError) -> StoreFull | StoreFailed:
+    if fault.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        return StoreFull()
+    return StoreFailed(f"The catalogue cannot be written: {fault}. Check the disk; Outpost re-reads what it admitted.")
+
+
 def _patient_identity(patient: Json, study: UID) -> str:
     """A patient is (Patient ID, issuer); empty and dummy IDs never join studies (docs/formats.md, "Identity")."""
     patient_id = first(patient, "00100020")
     if patient_id.upper() in _DUMMY_IDS:
         return f"study {study}"
     return f"id {patient_id}\x1f{first(patient, '00100021')}"
+
+
+def _located(row: tuple[Any, ...]) -> Located:
+    return Located(
+        sop_class=row[0],
+        sop_instance=row[1],
+        series=row[2],
+        study=row[3],
+        transfer_syntax=row[4],
+        pack=row[5],
+        dataset_offset=row[6],
+        dataset_length=row[7],
+        digest=row[8],
+        present=bool(row[9]),
+    )
 
 
 def _number(attributes: Json, tag: str) -> int | None:

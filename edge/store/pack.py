@@ -57,6 +57,13 @@ class OpenPack:
         """Reserve the header block and file meta of the next member. One at a time: commit or cut it before the next."""
         return MemberWriter(self, identity, transfer_syntax, source_ae, received_at)
 
+    def take_back(self, member: Member) -> None:
+        """Cut off the member that was committed last: it is not admitted after all."""
+        self.end = member.header_offset
+        self.members -= 1
+        with disk_errors():
+            os.ftruncate(self.descriptor, self.end)
+
     def close(self) -> None:
         os.close(self.descriptor)
 

@@ -50,7 +50,7 @@ CREATE TABLE pack (
     instances    INTEGER NOT NULL DEFAULT 0,
     coded_at     REAL,
     coded_bytes  INTEGER,                                   -- head and parts, before they are sealed
-    asked        TEXT CHECK (json_valid(asked)),            -- the ask that ships it, kept until it is held
+    asked        TEXT CHECK (asked IS NULL OR json_valid(asked)),            -- the ask that ships it, kept until it is held
     confirmed    INTEGER NOT NULL DEFAULT 0,                -- objects proven to be in the archive, of `objects`
     objects      INTEGER NOT NULL DEFAULT 0,
     stopped      TEXT,                                      -- why it is not shipped any further until a person acts

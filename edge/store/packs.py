@@ -1,0 +1,121 @@
+"""The open packs: lent to one writer at a time, closed when their study is quiet or they are full."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.clock import Clock
+from edge.config import Cache
+from edge.durable import flush_directory, write_all
+from edge.model import UID, Digest, Urgency
+from edge.store.catalogue import Catalogue
+from edge.store.pack import OpenPack, digest_of, disk_errors
+from edge.tarblock import ZERO_TAIL
+
+
+@dataclass(slots=True)
+class _Study:
+    idle: list[OpenPack] = field(default_factory=list)
+    lent: int = 0
+    used_at: float = 0.0
+    """Monotonic."""
+    urgency: Urgency = Urgency.ROUTINE
+
+
+class OpenPacks:
+    """A second writer of the same study takes or starts another pack; all of a study's close together. Safe to use from several threads."""
+
+    def __init__(self, cache: Path, settings: Cache, catalogue: Catalogue, clock: Clock) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._catalogue = catalogue
+        self._clock = clock
+        self._studies: dict[UID, _Study] = {}
+        self._full: list[OpenPack] = []
+        self._lock = threading.Lock()
+
+    def lend(self, study: UID, urgency: Urgency) -> OpenPack:
+        """An open pack of the study, the caller's alone until `give_back`. Raises StoreFull or StoreFailed."""
+        with self._lock:
+            entry = self._studies.setdefault(study, _Study())
+            entry.lent += 1
+            if urgency is Urgency.STAT:
+                entry.urgency = urgency
+            for place, pack in enumerate(entry.idle):
+                if pack.urgency is urgency:
+                    return entry.idle.pop(place)
+        try:
+            return OpenPack(self._cache / "open", study, urgency, self._clock.now())
+        except BaseException:
+            with self._lock:
+                entry.lent -= 1
+            raise
+
+    def give_back(self, pack: OpenPack) -> None:
+        with self._lock:
+            entry = self._studies[pack.study]
+            entry.lent -= 1
+            entry.used_at = self._clock.monotonic()
+            full = pack.end >= self._settings.pack_max_bytes or pack.members >= self._settings.pack_max_members
+            (self._full if full else entry.idle).append(pack)
+
+    def take_due(self, everything: bool = False) -> list[OpenPack]:
+        """The packs that are to be closed now; with `everything`, every pack that is not lent."""
+        now = self._clock.monotonic()
+        with self._lock:
+            due, self._full = self._full, []
+            for study, entry in list(self._studies.items()):
+                stat = entry.urgency is Urgency.STAT
+                quiet = self._settings.stat_quiet_seconds if stat else self._settings.quiet_seconds
+                if entry.lent == 0 and (everything or now - entry.used_at >= quiet):
+                    due += entry.idle
+                    del self._studies[study]
+        return due
+
+    def close(self, pack: OpenPack) -> None:
+        """Close a pack that `take_due` returned: end the tar, take its SHA-256, commit with a flush, move it out of `open/`.
+
+        Killed in between, the next start closes it again.
+        """
+        if pack.members == 0:
+            pack.path.unlink()
+            pack.close()
+            self._catalogue.forget_empty(pack.id)
+            return
+        size, sha256 = end_tar(pack.descriptor, pack.end)
+        pack.close()
+        self._catalogue.close_pack(pack.id, self._clock.now(), size, sha256)
+        move_out(self._cache, pack.path)
+
+    @property
+    def studies(self) -> list[UID]:
+        """The studies that are being received."""
+        with self._lock:
+            return list(self._studies)
+
+
+def end_tar(descriptor: int, end: int) -> tuple[int, Digest]:
+    """Put the two zero blocks behind the last member and flush; the size and the SHA-256 of the file."""
+    with disk_errors():
+        os.ftruncate(descriptor, end)
+        os.lseek(descriptor, end, os.SEEK_SET)
+        write_all(descriptor, ZERO_TAIL)
+        os.fsync(descriptor)
+        size = end + len(ZERO_TAIL)
+        return size, digest_of(descriptor, 0, size)
+
+
+def move_out(cache: Path, path: Path) -> Path:
+    """Move a closed pack from `open/` to its place in the cache, names flushed. Idempotent across a crash."""
+    target = cache / path.name[:2] / path.name
+    with disk_errors():
+        if not target.parent.is_dir():
+            target.parent.mkdir(mode=0o750, exist_ok=True)
+            flush_directory(cache)
+        path.rename(target)
+        flush_directory(target.parent)
+        flush_directory(path.parent)
+    return target

@@ -1,0 +1,98 @@
+"""What a start makes right: packs that were open, names that were not moved yet, instances that nobody was told about.
+
+The packs are believed, not the catalogue: a member whose digest holds is adopted, a torn tail is cut. Idempotent: killed in between, the
+next start does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.clock import Clock
+from edge.dataset.attributes import HEAD_CAP, describe, identify
+from edge.dataset.walk import Malformed
+from edge.model import UID, PackId, Urgency, parse_pack_id
+from edge.store.catalogue import Admission, Catalogue
+from edge.store.pack import Found, scan
+from edge.store.packs import end_tar, move_out
+from edge.store.quarantine import sweep
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What a start found."""
+
+    packs: int
+    adopted: int
+    cut_bytes: int
+    lost: int
+
+
+def reconcile(cache: Path, quarantine: Path, catalogue: Catalogue, clock: Clock) -> Reconciled:
+    """Bring cache and catalogue together before anything is served. Every pack that was open is closed afterwards."""
+    sweep(quarantine)
+    adopted = cut = lost = 0
+    paths = sorted((cache / "open").glob("*.tar"))
+    for path in paths:
+        pack = parse_pack_id(path.stem)
+        if pack is None:
+            log.error("cache/open/%s is no pack of ours; it was left alone", path.name)
+            continue
+        state = catalogue.pack(pack)
+        if state is not None and state.closed_at is not None:
+            move_out(cache, path)
+            continue
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            members = list(scan(descriptor))
+            end = members[-1].end if members else 0
+            cut += os.fstat(descriptor).st_size - end
+            adopted += sum(_adopt(catalogue, pack, descriptor, found) for found in members)
+            proven = {found.member.header_offset for found in members}
+            for offset, _ in catalogue.rows("offsets_in_pack", pack):
+                if offset not in proven:
+                    lost += 1
+                    catalogue.lose(pack, offset)
+                    log.error("pack %s does not hold what the catalogue says at byte %d", pack, offset)
+            if not members:
+                path.unlink()
+                catalogue.forget_empty(pack)
+                continue
+            size, sha256 = end_tar(descriptor, end)
+        finally:
+            os.close(descriptor)
+        catalogue.close_pack(pack, clock.now(), size, sha256)
+        move_out(cache, path)
+    lost += _missing(cache, catalogue)
+    return Reconciled(len(paths), adopted, cut, lost)
+
+
+def _adopt(catalogue: Catalogue, pack: PackId, descriptor: int, found: Found) -> bool:
+    """Catalogue a proven member, unless it is; True when it was not."""
+    member, meta = found.member, found.meta
+    head = os.pread(descriptor, min(HEAD_CAP, member.dataset_length), member.dataset_offset)
+    try:
+        identity = identify(head, meta.transfer_syntax)
+    except Malformed:
+        identity = None
+    if identity is None:  # reception only puts identified instances into packs
+        log.error("pack %s holds a member at byte %d that does not identify itself", pack, member.header_offset)
+        return False
+    description = describe(head, meta.transfer_syntax, member.dataset_length)
+    admission = Admission(identity, description, UID(meta.transfer_syntax), pack, member, float(found.received_at), meta.source_ae)
+    return catalogue.open_pack(pack, Urgency.ROUTINE, float(found.received_at), admission)
+
+
+def _missing(cache: Path, catalogue: Catalogue) -> int:
+    """Packs that should be open but have no file: reported loudly, never forgotten."""
+    missing = 0
+    for (pack,) in catalogue.rows("open_packs"):
+        if not (cache / "open" / f"{pack}.tar").exists():
+            missing += 1
+            log.error("pack %s has no file in cache/open; its instances are lost unless they are sent again", pack)
+    return missing
