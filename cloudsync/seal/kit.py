@@ -1,18 +1,39 @@
 """The recovery kit: what a person keeps outside the box to open and rebuild everything of a site. It holds no archive credential.
 
-A directory: `recovery.key` (PKCS#8 under eight words), `recovery.pem`, `kit.json`, `sheet.html` (to print; it holds the key in clear,
-because paper lies in a safe: delete the file once it is printed) and `open-by-hand.sh` (openssl, zstd and tar suffice).
+A directory: `recovery.key` (PKCS#8 under eight words), `recovery.pem`, `kit.json`, `open-by-hand.sh` (openssl, zstd and tar suffice) and
+`sheet.html`, which is to be printed and then deleted: it holds the key in clear, because paper lies in a safe.
 """
 
 from __future__ import annotations
 
+import html
+import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from string import Template
 
-from cloudsync.seal.keys import Keys, RecoveryKey
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509 import Certificate, load_pem_x509_certificate
+
+from cloudsync.seal import paper, passphrase
+from cloudsync.seal.certificates import fingerprint
+from cloudsync.seal.keys import Keys, RecoveryKey, is_site_id, private_pem
+from cloudsync.seal.paper import Mistyped
+from edge.clock import utc
+from edge.durable import flush_directory, write_whole
 from edge.errors import Permanent, Refused
-from edge.model import Digest
+from edge.model import Digest, parse_digest
+
+__all__ = ["Kit", "KitDamaged", "Mistyped", "WrongPassphrase", "from_sheet_lines", "read", "write"]
+
+_ROUNDS = 1_000_000
+_KIT, _KEY, _CERTIFICATE, _SHEET, _SCRIPT = "kit.json", "recovery.key", "recovery.pem", "sheet.html", "open-by-hand.sh"
 
 
 class WrongPassphrase(Refused):
@@ -21,10 +42,6 @@ class WrongPassphrase(Refused):
 
 class KitDamaged(Permanent):
     """A file of the recovery kit is missing or altered. Use another copy of the kit, or type in the printed sheet."""
-
-
-class Mistyped(Refused):
-    """A line of the sheet was typed in wrongly. The message names it; compare it letter by letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +61,99 @@ def write(directory: Path, keys: Keys, recovery: RecoveryKey, archive: str, *, n
 
     Runs `openssl`; the key goes by stdin and the passphrase by a file descriptor. Raises FileExistsError when the directory has a kit.
     """
-    raise NotImplementedError
+    words = passphrase.generate()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (directory / _KIT).exists():
+        raise FileExistsError(f"{directory} holds a recovery kit already")
+    about = _About(1, keys.site_id, archive, keys.trust_root, fingerprint(keys.recovery), utc(now))
+    write_whole(directory / _KEY, _under(words, private_pem(recovery.private)), 0o600)
+    write_whole(directory / _CERTIFICATE, keys.recovery.public_bytes(Encoding.PEM), 0o644)
+    write_whole(directory / _SCRIPT, resources.files(__package__).joinpath(_SCRIPT).read_bytes(), 0o755)
+    write_whole(directory / _SHEET, _sheet(about, recovery).encode(), 0o600)
+    write_whole(directory / _KIT, msgspec.json.format(msgspec.json.encode(about)) + b"\n", 0o644)
+    flush_directory(directory.parent)
+    return words
 
 
-def read(path: Path, passphrase: str) -> Kit:
+def read(path: Path, words: str) -> Kit:
     """The kit in a directory, or beside any of its files. Raises WrongPassphrase or KitDamaged."""
-    raise NotImplementedError
+    directory = path if path.is_dir() else path.parent
+    try:
+        about = msgspec.json.decode(_content(directory, _KIT), type=_About)
+        certificate = load_pem_x509_certificate(_content(directory, _CERTIFICATE))
+        trust_root = parse_digest(about.signing_sha256)
+        if about.format != 1 or not is_site_id(about.site_id) or trust_root is None:
+            raise KitDamaged(f"{_KIT} is of another format. Use the Outpost that wrote it, or a newer one.")
+    except (ValueError, msgspec.DecodeError) as fault:
+        raise KitDamaged(f"{_KIT} or {_CERTIFICATE} is damaged ({fault}). Use another copy of the kit, or the printed sheet.") from fault
+    if fingerprint(certificate) != about.recovery_sha256:
+        raise KitDamaged(f"{_CERTIFICATE} is not the one that {_KIT} names. Use another copy of the kit, or the printed sheet.")
+    return Kit(about.site_id, about.archive, _recovery_key(_content(directory, _KEY), words, certificate), trust_root)
 
 
 def from_sheet_lines(lines: Sequence[str], site_id: str, archive: str, trust_root: str) -> Kit:
-    """The kit from what a person typed in from the sheet. Raises Mistyped naming the line (1 is the first)."""
-    raise NotImplementedError
+    """The kit from what a person typed in from the sheet. Raises Mistyped naming the line (1 is the first) or the other field."""
+    site_id = site_id.strip().lower()
+    if not is_site_id(site_id):
+        raise Mistyped(f"{site_id!r} is no site id; it has ten letters and digits")
+    root = parse_digest("".join(trust_root.split()).replace(":", "").lower())
+    if root is None:
+        raise Mistyped("the SHA-256 of the signing certificate has 64 hexadecimal digits")
+    scalar = paper.from_lines(lines, site_id)
+    return Kit(site_id, archive, RecoveryKey(ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP384R1())), root)
+
+
+class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: int
+    site_id: str
+    archive: str
+    signing_sha256: str
+    recovery_sha256: str
+    made: str
+
+
+def _under(words: str, pem: bytes) -> bytes:
+    """PKCS#8 under the passphrase, by openssl: cryptography's own form has 2,048 rounds only."""
+    passphrase_end, our_end = os.pipe()
+    try:
+        os.write(our_end, words.encode() + b"\n")
+    finally:
+        os.close(our_end)
+    command = ["openssl", "pkcs8", "-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA256"]
+    command += ["-iter", str(_ROUNDS), "-passout", f"fd:{passphrase_end}"]
+    try:
+        done = subprocess.run(command, input=pem, capture_output=True, check=True, pass_fds=(passphrase_end,))
+    except FileNotFoundError as fault:
+        raise Permanent("the program openssl is not there. Install the package openssl.") from fault
+    except subprocess.CalledProcessError as fault:
+        raise Permanent(f"openssl could not write the recovery key: {fault.stderr.decode(errors='replace').strip()}") from fault
+    finally:
+        os.close(passphrase_end)
+    return done.stdout
+
+
+def _recovery_key(pem: bytes, words: str, certificate: Certificate) -> RecoveryKey:
+    try:
+        key = load_pem_private_key(pem, passphrase.normal(words).encode())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as fault:
+        if "Incorrect password" in str(fault):
+            raise WrongPassphrase from fault
+        raise KitDamaged(f"{_KEY} is damaged ({fault}). Use another copy of the kit, or the printed sheet.") from fault
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise KitDamaged(f"{_KEY} does not belong to {_CERTIFICATE}. Use another copy of the kit, or the printed sheet.")
+    return RecoveryKey(key)
+
+
+def _content(directory: Path, name: str) -> bytes:
+    try:
+        return (directory / name).read_bytes()
+    except OSError as fault:
+        raise KitDamaged(f"{directory / name} cannot be read ({fault.strerror}). Use another copy of the kit.") from fault
+
+
+def _sheet(about: _About, recovery: RecoveryKey) -> str:
+    lines = paper.to_lines(recovery.scalar, about.site_id)
+    rows = "".join(f"<tr><th>{number}</th><td>{line}</td></tr>\n" for number, line in enumerate(lines, 1))
+    fields = {name: html.escape(str(value)) for name, value in msgspec.structs.asdict(about).items()}
+    page = Template(resources.files(__package__).joinpath(_SHEET).read_text("utf-8"))
+    return page.substitute(fields, rows=rows)

@@ -77,7 +77,7 @@ def open_with_kek(der: bytes, place: str, kek: Kek) -> bytes:
 
     Raises NotOurs for any other bytes or another place, WrongKey when the part is whole but sealed under another epoch or KEK.
     """
-    found, sealed = _read(der)
+    found, *sealed = _read(der)
     _check_place(found, place)
     named = _kek_recipient(found)
     if named.epoch != kek.epoch:
@@ -87,7 +87,7 @@ def open_with_kek(der: bytes, place: str, kek: Kek) -> bytes:
 
 def open_with_recovery(der: bytes, place: str, key: ec.EllipticCurvePrivateKey) -> bytes:
     """The data of either form, by the recipient's private key. Errors as `open_with_kek`."""
-    found, sealed = _read(der)
+    found, *sealed = _read(der)
     _check_place(found, place)
     agree = found.agree
     if agree.key_id != SubjectKeyIdentifier.from_public_key(key.public_key()).digest:
@@ -118,14 +118,13 @@ def _wrapping_key(private: ec.EllipticCurvePrivateKey, public: ec.EllipticCurveP
     return X963KDF(hashes.SHA384(), 32, _SHARED_INFO).derive(private.exchange(ec.ECDH(), public))
 
 
-def _read(der: bytes) -> tuple[Envelope, bytes]:
+def _read(der: bytes) -> tuple[Envelope, memoryview, memoryview]:
     if len(der) > MAX_DATA_BYTES + MAX_OVERHEAD_BYTES:
         raise NotOurs("longer than anything that this site seals")
     try:
-        found, ciphertext, tag = envelope.read(der)
+        return envelope.read(der)
     except NotDer as fault:
         raise NotOurs("not in the one form in which this site seals") from fault
-    return found, b"".join((ciphertext, tag))
 
 
 def _check_place(found: Envelope, place: str) -> None:
@@ -147,8 +146,8 @@ def _unwrap(place: str, wrapping_key: bytes, wrapped: bytes) -> bytes:
         raise WrongKey(f"{place} names the key that was offered, but another key sealed it") from fault
 
 
-def _open(place: str, nonce: bytes, sealed: bytes, content_key: bytes) -> bytes:
+def _open(place: str, nonce: bytes, sealed: list[memoryview], content_key: bytes) -> bytes:
     try:
-        return AESGCM(content_key).decrypt(nonce, sealed, None)
+        return AESGCM(content_key).decrypt(nonce, b"".join(sealed), None)
     except InvalidTag as fault:
         raise NotOurs(f"{place}: its content was altered") from fault
