@@ -1,0 +1,227 @@
+"""What may be asked of edge over its Unix socket, by the command line and edge-web, and the asking end.
+
+One request a connection: a JSON line, with a file descriptor beside it for `Admit`; then JSON lines back, each an answer of this table, until
+edge closes. Whoever can open the socket is known by SO_PEERCRED.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.errors import OutpostError, Refused, StoreFull, Transient
+
+LINE_BYTES = 64 << 20
+"""Longest answer line; requests are at most 64 KiB."""
+
+
+class _Message(msgspec.Struct, frozen=True, tag_field="is", forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class GetStatus(_Message, frozen=True, tag="get-status"):
+    """Answered by one Status, then Done, as every request that succeeds."""
+
+
+class ListStudies(_Message, frozen=True, tag="list-studies"):
+    """Answered by a Study for each, newest first."""
+
+    study: str | None = None
+    most: int = 1000
+
+
+class ListPeers(_Message, frozen=True, tag="list-peers"):
+    """Answered by a PeerRow for each."""
+
+
+class PutPeer(_Message, frozen=True, tag="put-peer"):
+    """Add or change a peer; in force for its next association. Answered by Done."""
+
+    ae_title: str
+    address: str = ""
+    host: str = ""
+    port: int = 104
+    rights: list[str] = msgspec.field(default_factory=lambda: ["find", "get", "move", "store"])
+    max_pdu_bytes: int = 131_072
+    idle_seconds: float = 60.0
+    accept_quarantined: bool = False
+
+
+class RemovePeer(_Message, frozen=True, tag="remove-peer"):
+    """Answered by Done."""
+
+    ae_title: str
+
+
+class Evict(_Message, frozen=True, tag="evict"):
+    """Take the held packs of one study, or of all, out of the cache. Answered by an Evicted for each pack, then Done."""
+
+    study: str | None = None
+    dry_run: bool = False
+
+
+class RecallStudy(_Message, frozen=True, tag="recall-study"):
+    """Bring a study, or one series or instance of it, from the archive into the cache.
+
+    Answered by a Recalled whenever more of it is here, and by Done when all is; or by Failed.
+    """
+
+    study: str
+    series: str | None = None
+    instance: str | None = None
+
+
+class Admit(_Message, frozen=True, tag="admit"):
+    """Take in one dataset, from the descriptor that comes beside the request, from its position to its end. Answered by Admitted."""
+
+    sop_class: str
+    sop_instance: str
+    transfer_syntax: str
+    calling_ae: str
+    address: str
+
+
+class Status(_Message, frozen=True, tag="status"):
+    """The figures behind the one sentence, and the sentence."""
+
+    sentence: str
+    lamp: str
+    """green, amber or red."""
+    site: str
+    ae_title: str
+    studies: int
+    instances: int
+    waiting_studies: int
+    waiting_bytes: int
+    oldest_waiting_at: float | None
+    last_held_at: float | None
+    stopped: int
+    receiving: int
+    link_state: str
+    link_since: float | None
+    link_sentence: str
+    goodput_bytes_per_second: float
+    cache_bytes: int
+    cache_max_bytes: int
+    free_bytes: int
+    quarantined: int
+    refusals: list[str] = msgspec.field(default_factory=list)
+    """What was refused at the wall since start, newest last."""
+
+
+class Study(_Message, frozen=True, tag="study"):
+    """One study and how far it is on its way."""
+
+    study: str
+    patient: dict[str, Any]
+    attributes: dict[str, Any]
+    received_at: float
+    series: int
+    instances: int
+    packs: int
+    raw_bytes: int
+    coded_bytes: int
+    closed: int
+    coded: int
+    confirmed: int
+    objects: int
+    held: int
+    held_at: float | None
+    here: int
+    away: int
+    stopped: str | None
+    availability: str
+    state: str
+    """received, local, coding, shipping, held, evicted: the furthest that all of its packs have reached."""
+
+
+class PeerRow(_Message, frozen=True, tag="peer"):
+    ae_title: str
+    address: str
+    host: str
+    port: int
+    rights: list[str]
+    max_pdu_bytes: int
+    idle_seconds: float
+    accept_quarantined: bool
+
+
+class Evicted(_Message, frozen=True, tag="evicted"):
+    pack: str
+    study: str
+    bytes: int
+
+
+class Recalled(_Message, frozen=True, tag="recalled"):
+    """So many of the instances that were asked for are in the cache."""
+
+    here: int
+    total: int
+
+
+class Admitted(_Message, frozen=True, tag="admitted"):
+    """`outcome` is the name of an Outcome of edge.dimse.ports in lower case."""
+
+    outcome: str
+
+
+class Done(_Message, frozen=True, tag="done"):
+    pass
+
+
+class Failed(_Message, frozen=True, tag="failed"):
+    """`error` is the name of the class in edge.errors, `sentence` its message with the cure."""
+
+    error: str
+    sentence: str
+
+
+Request = GetStatus | ListStudies | ListPeers | PutPeer | RemovePeer | Evict | RecallStudy | Admit
+Answer = Status | Study | PeerRow | Evicted | Recalled | Admitted | Done | Failed
+
+encode = msgspec.json.Encoder().encode
+decode_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+decode_answer: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+
+class NotRunning(Transient):
+    """Outpost does not run on this state directory. Start it with `outpost run --state DIR`."""
+
+    exit_code = 69
+
+
+def failure(answer: Failed) -> OutpostError:
+    """The error that a Failed tells of, as the nearest class a caller acts on."""
+    kinds: dict[str, type[OutpostError]] = {"StoreFull": StoreFull, "Transient": Transient}
+    return kinds.get(answer.error, Refused)(answer.sentence)
+
+
+def ask(path: Path, request: Request, descriptor: int | None = None, timeout_seconds: float | None = None) -> Iterator[Answer]:
+    """Send one request to the socket at `path` and yield its answers; Done ends it silently, Failed raises. Blocking.
+
+    Raises NotRunning when nobody listens.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(timeout_seconds)
+        try:
+            line.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError) as fault:
+            raise NotRunning from fault
+        message = encode(request) + b"\n"
+        if descriptor is None:
+            line.sendall(message)
+        else:
+            socket.send_fds(line, [message], [descriptor])
+        with line.makefile("rb") as answers:
+            while data := answers.readline(LINE_BYTES):
+                answer = decode_answer.decode(data)
+                if isinstance(answer, Done):
+                    return
+                if isinstance(answer, Failed):
+                    raise failure(answer)
+                yield answer
+    raise NotRunning("Outpost ended before it answered. Try again; `outpost run` starts it.")
