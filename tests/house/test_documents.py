@@ -1,0 +1,74 @@
+"""The documents are true where a machine can tell: links, commands, kinds of journal lines, the shape of a decision record."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from edge import journal
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
+    dangling = [target for target in targets if not re.match(r"\w+:", target) and not (document.parent / target).exists()]
+    assert dangling == []
+
+
+def test_every_outpost_command_of_the_documents_exists_with_its_options() -> None:
+    import outpost
+
+    commands = list(_commands("outpost"))
+    assert len(commands) > 5
+    for command in commands:
+        context = typer.main.get_command(outpost.app)
+        words = list(command)
+        while isinstance(context, click.Group) and words and not words[0].startswith("-"):
+            found = context.get_command(click.Context(context), words.pop(0))
+            assert found, f"outpost {' '.join(command)}: no such command"
+            context = found
+        known = {option for parameter in context.params for option in parameter.opts} | {"--help"}
+        used = {word for word in words if word.startswith("--")}
+        assert used <= known, f"outpost {' '.join(command)}: {used - known}"
+
+
+def test_every_part_of_the_test_command_that_the_documents_name_exists() -> None:
+    parts = {command[0] for command in _commands("test") if command and not command[0].startswith("-")}
+    offered = re.search(r"^    ([a-z |]+)\)$", (ROOT / "test").read_text(), re.MULTILINE)
+    assert offered
+    assert parts <= set(offered[1].split(" | "))
+
+
+def test_the_formats_page_names_every_kind_of_journal_line() -> None:
+    page = (ROOT / "docs/formats.md").read_text()
+    kinds = {kind.__struct_config__.tag for kind in typing.get_args(journal.Entry)}
+    assert {kind for kind in kinds if f"| `{kind}` |" not in page} == set()
+
+
+@pytest.mark.parametrize("record", sorted((ROOT / "docs/decisions").glob("*.md")), ids=lambda path: path.name)
+def test_each_decision_record_has_a_number_context_decision_and_consequences(record: Path) -> None:
+    text = record.read_text()
+    assert text.startswith(f"# {int(record.name[:4])}. ")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+
+
+def _commands(name: str) -> Iterator[list[str]]:
+    """The arguments of each call of `./NAME` in a shell block or between backticks."""
+    for document in DOCUMENTS:
+        text = document.read_text()
+        lines = [line for block in SHELL_BLOCK.findall(text) for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", text)
+        for line in lines:
+            called = re.match(rf"(?:\S*/)?{name}\s+(.*)", line) if "./" in line else re.match(rf"{name}\s+([a-z].*)", line)
+            if called and (name != "test" or line.startswith("./")):
+                yield shlex.split(re.split(r"\s&&|;", called[1])[0], comments=True)
