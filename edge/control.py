@@ -1,7 +1,7 @@
 """What may be asked of edge over its Unix socket, by the command line and edge-web, and the asking end.
 
-One request a connection: a JSON line, with a file descriptor beside it for `Admit`; then JSON lines back, each an answer of this table, until
-edge closes. Whoever can open the socket is known by SO_PEERCRED.
+One request a connection: a JSON line, with a file descriptor beside it for `Admit`; then JSON lines back, each an answer of this table,
+until edge closes. Whoever can open the socket is known by SO_PEERCRED.
 """
 
 from __future__ import annotations
