@@ -1,5 +1,6 @@
 # Read by ./outpost and ./test: what must be on the machine before either can run. POSIX sh.
 # Expects $here, the directory of the repository. Speaks on standard error only.
+: "${here:?}"
 
 say() { printf 'outpost: %s\n' "$*" >&2; }
 
