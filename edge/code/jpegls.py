@@ -1,0 +1,75 @@
+"""A `jpegls` member of the coded tar: a DICOM Part 10 file in 1.2.840.10008.1.2.4.80 that any DICOM tool opens (PS3.5 A.4.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import struct
+from dataclasses import dataclass
+
+import zstandard
+
+from edge.code import pixels
+from edge.code.explicit import element_header, explicit
+from edge.code.manifest import PIXEL_DATA, Pixels
+from edge.code.outline import Outline
+from edge.dataset.part10 import file_meta, read_file_meta
+from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE, UNDEFINED, Element, Malformed
+from edge.model import UID, Digest, Identity
+
+JPEG_LS_LOSSLESS = UID("1.2.840.10008.1.2.4.80")
+ITEM = b"\xfe\xff\x00\xe0"
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+_OFFSETS_MAX = 0xFFFFFFFF
+"""A basic offset table counts in 32 bits."""
+_PIXEL_GROUP_LENGTH = 0x7FE00000
+_MEASURE_LEVEL = 3
+"""What the parts use: a JPEG-LS member must beat the member that would lie there in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recompressed:
+    """The coded content, what its pixels are, and where in it the item of the first frame lies."""
+
+    content: bytes
+    pixels: Pixels
+    fragments: int
+
+
+def recompress(
+    content: memoryview, shape: Outline, transfer_syntax: str, identity: Identity, native: Pixels, pixel_data: Element
+) -> Recompressed | None:
+    """`content` with its pixel data in JPEG-LS, or None when that is not possible, or zstd makes them as small as that."""
+    cells = content[pixel_data.value : pixel_data.value + native.frames * native.frame_bytes]
+    bits = pixels.precision(content, shape, native, cells)
+    if transfer_syntax not in {EXPLICIT_LE, IMPLICIT_LE} or bits is None:
+        return None
+    frames = list(pixels.encode(cells, native, bits))
+    size = sum(len(frame) + 8 for frame in frames)
+    if size > _OFFSETS_MAX or size >= len(zstandard.ZstdCompressor(level=_MEASURE_LEVEL).compress(cells)):
+        return None
+    try:
+        source = read_file_meta(content).source_ae
+        before, after = _around(content, shape, transfer_syntax, pixel_data)
+    except (Malformed, ValueError):
+        return None
+    table = b"".join(struct.pack("<L", offset) for offset in itertools.accumulate((len(frame) + 8 for frame in frames[:-1]), initial=0))
+    opening = element_header(PIXEL_DATA, "OB", UNDEFINED) + ITEM + struct.pack("<L", len(table)) + table
+    items = itertools.chain.from_iterable((ITEM, struct.pack("<L", len(frame)), frame) for frame in frames)
+    dataset = b"".join((before, opening, *items, _SEQUENCE_END, after))
+    del frames
+    meta = file_meta(identity, JPEG_LS_LOSSLESS, source, Digest(hashlib.sha256(dataset).hexdigest()))
+    return Recompressed(meta + dataset, native, len(meta) + len(before) + len(opening))
+
+
+def _around(content: memoryview, shape: Outline, transfer_syntax: str, pixel_data: Element) -> tuple[bytes, bytes]:
+    """The elements before and after the pixel data in Explicit VR Little Endian, without the group length that would be wrong."""
+    begin = shape.elements[0].offset
+    before, after = content[begin : pixel_data.offset], content[pixel_data.end :]
+    if transfer_syntax == IMPLICIT_LE:
+        signed = pixels.is_signed(content, shape)
+        return explicit(before, signed), explicit(after, signed)
+    for element in shape.elements:
+        if element.tag == _PIXEL_GROUP_LENGTH:
+            return bytes(content[begin : element.offset]) + bytes(content[element.end : pixel_data.offset]), bytes(after)
+    return bytes(before), bytes(after)

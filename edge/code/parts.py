@@ -1,0 +1,157 @@
+"""The coded tar as parts: each a slice of it in one zstd frame, so that `cat` of them, `zstd -d` and `tar x` open the pack."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import zstandard
+
+from edge import tarblock
+from edge.code.manifest import PART_MAX_BYTES, SLICE_MAX_BYTES, Manifest, PartEntry, inflate
+from edge.durable import write_all
+from edge.errors import Corrupt, Permanent
+
+_LEVEL = 3
+"""JPEG-LS bytes are incompressible: zstd passes over them at any level. What is left, headers and small verbatim instances, gains
+little above 3."""
+_STEP_BYTES = 128 << 10
+"""zstd's block: between two of them the compressed size is known."""
+_SLICE_BYTES = 16 << 20
+"""A part holds no more of the coded tar than this and one short member, however well it compresses."""
+_LEAST, _MOST = 4 << 10, 7 << 18
+
+
+class PartWriter:
+    """Writes members of the coded tar into `<directory>/<number, 6 digits>`, from number 1. Each file is flushed when it is complete.
+
+    A part ends at the member boundary after it reached `part_bytes`; only a member that is longer than that is cut.
+    """
+
+    def __init__(self, directory: Path, part_bytes: int) -> None:
+        if not _LEAST <= part_bytes <= _MOST:
+            raise Permanent(f"part_bytes is {part_bytes}; use {_LEAST} to {_MOST}")
+        self._directory = directory
+        self._part_bytes = part_bytes
+        self._entries: list[PartEntry] = []
+        self._offset = 0
+        self._begin = 0
+        self._descriptor = -1
+        self._open()
+
+    @property
+    def offset(self) -> int:
+        """Where in the coded tar the next header block goes."""
+        return self._offset
+
+    def add(self, name: str, prefix: str, size: int, mtime: int, content: Iterable[bytes]) -> None:
+        """Append one member; `content` yields exactly `size` bytes, or ValueError."""
+        self._roll()
+        cut = size > self._part_bytes
+        self._feed(tarblock.header(name, prefix, size, mtime))
+        begin = self._offset
+        for piece in content:
+            for step in range(0, len(piece), _STEP_BYTES):
+                if cut:
+                    self._roll()
+                self._feed(piece[step : step + _STEP_BYTES])
+        if self._offset - begin != size:
+            raise ValueError(f"{name}: {self._offset - begin} bytes of content, {size} announced")
+        self._feed(bytes(tarblock.padding(size)))
+
+    def finish(self) -> list[PartEntry]:
+        """End the tar and the last part."""
+        self._feed(tarblock.ZERO_TAIL)
+        self._end()
+        return self._entries
+
+    def close(self) -> None:
+        """Give the last file up, when `finish` was not reached. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _feed(self, data: bytes) -> None:
+        self._offset += len(data)
+        self._write(self._compressor.compress(data))
+
+    def _write(self, frame: bytes) -> None:
+        self._bytes += len(frame)
+        self._hash.update(frame)
+        write_all(self._descriptor, frame)
+
+    def _roll(self) -> None:
+        if self._bytes >= self._part_bytes or self._offset - self._begin >= _SLICE_BYTES:
+            self._end()
+            self._begin = self._offset
+            self._open()
+
+    def _open(self) -> None:
+        path = self._directory / f"{len(self._entries) + 1:06d}"
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
+        self._hash = hashlib.sha256()
+        self._bytes = 0
+
+    def _end(self) -> None:
+        self._write(self._compressor.flush())
+        os.fsync(self._descriptor)
+        self.close()
+        number = len(self._entries) + 1
+        self._entries.append(
+            PartEntry(
+                number=number,
+                tar_offset=self._begin,
+                tar_length=self._offset - self._begin,
+                bytes=self._bytes,
+                digest=self._hash.hexdigest(),
+            )
+        )
+
+
+class PartReader:
+    """Reads ranges of the coded tar out of the parts that are here. Holds one inflated part at a time."""
+
+    def __init__(self, manifest: Manifest, open_part: Callable[[int], int]) -> None:
+        """`open_part` gives a descriptor of a part's file by its number; the reader closes it."""
+        self._parts = manifest.parts
+        self._open_part = open_part
+        self._number = 0
+        self._slice = b""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes of the coded tar. Raises Corrupt when a part is not, byte for byte, the one that the manifest names."""
+        pieces: list[bytes] = []
+        for part in self._parts[self._find(offset) :]:
+            if length <= 0:
+                break
+            if part.number != self._number:
+                self._load(part)
+            begin = offset - part.tar_offset
+            piece = self._slice[begin : begin + length]
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        if length > 0:
+            raise Corrupt("a read past the end of the coded tar")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _find(self, offset: int) -> int:
+        low, high = 0, len(self._parts)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._parts[middle].tar_offset <= offset else (low, middle)
+        return low
+
+    def _load(self, part: PartEntry) -> None:
+        self._number, self._slice = 0, b""
+        with os.fdopen(self._open_part(part.number), "rb") as file:
+            frame = file.read(PART_MAX_BYTES + 1)
+        if len(frame) != part.bytes or hashlib.sha256(frame).hexdigest() != part.digest:
+            raise Corrupt(f"part {part.number} is not what the manifest says")
+        tar = inflate(frame, min(part.tar_length, SLICE_MAX_BYTES), f"part {part.number}")
+        if len(tar) != part.tar_length:
+            raise Corrupt(f"part {part.number} holds {len(tar)} bytes of the coded tar, the manifest says {part.tar_length}")
+        self._number, self._slice = part.number, tar
