@@ -6,15 +6,29 @@ The header names the site, the sequence and the SHA-256 of the signed content be
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
-import msgspec
+from cryptography.x509 import load_der_x509_certificate
 
+from cloudsync import segment
+from cloudsync.seal import signed
+from cloudsync.seal.certificates import to_der
+from cloudsync.seal.epoch import open_epoch, seal_epoch
 from cloudsync.seal.keys import Keys, RecoveryKey
 from cloudsync.seal.part import NotOurs
+from cloudsync.seal.signed import BadSignature
+from cloudsync.segment import Entry, EpochEntry, Header, Held, NewerFormat, SiteStateEntry
 from edge.model import Digest
+
+__all__ = [
+    "Appended", "BadSignature", "BrokenChain", "CatalogChain", "ChainState", "Entry", "EpochEntry", "Followed", "Held", "Listing",
+    "NewerFormat", "SiteStateEntry", "epoch_entry", "restore_keys",
+]  # fmt: skip
+
+_SEQUENCE = re.compile(r"/c/0/([0-9]{12})$")
 
 GENESIS = Digest("0" * 64)
 """The digest before the first segment."""
@@ -25,69 +39,6 @@ Opener = Callable[[bytes, str], bytes]
 
 class BrokenChain(NotOurs):
     """A catalog segment does not follow the one before it. The message says whether one is missing, repeated or replaced."""
-
-
-class BadSignature(NotOurs):
-    """A catalog segment is not signed by this site's key. Nothing of it was used; find out who can write to the archive."""
-
-
-class NewerFormat(NotOurs):
-    """The catalog was written by a newer Outpost. Upgrade this one."""
-
-
-class _Entry(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class Held(_Entry, frozen=True, tag="held"):
-    """A pack whose head, parts and sums are confirmed: all that edge needs to answer for its study, and what proves the objects."""
-
-    pack: str
-    held_at: float
-    """Seconds since the epoch, when the sums were confirmed."""
-    instances: int
-    raw_bytes: int
-    sealed_bytes: int
-    sha256: str
-    """Of the closed pack file in the cache."""
-    study: dict[str, Any]
-    series: list[dict[str, Any]]
-    objects: int
-    """Head and parts; the sums are one more."""
-    head: str
-    """Name of the attempt that counts: 000000, or 000000.1."""
-    head_digest: str
-    """SHA-256 of the sealed head."""
-    sums_digest: str
-    """SHA-256 of the sums."""
-
-
-class SiteStateEntry(_Entry, frozen=True, tag="site-state"):
-    """A copy of the site's decisions at `<site id>/e/<number, 12 digits>`."""
-
-    number: int
-    at: float
-    bytes: int
-    """Of the plaintext, as `digest` is: what edge named in its ask."""
-    digest: str
-    sealed_bytes: int
-    sealed_digest: str
-
-
-class EpochEntry(_Entry, frozen=True, tag="epoch"):
-    """An epoch of keys began. With it the recovery key alone restores everything: the KEK and the signing key travel sealed to it."""
-
-    epoch: int
-    began: float
-    recovery: bytes
-    """The recovery certificate, DER."""
-    signing: bytes
-    """The signing certificate of the segments that follow, DER."""
-    sealed: bytes
-    """KEK and signing key, in the one-recipient form, for the place `<site id>/k/<epoch, 6 digits>`."""
-
-
-Entry = Held | SiteStateEntry | EpochEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +71,16 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """The segments that an archive lists after a state."""
+
+    names: tuple[str, ...]
+    """To be followed in this order, without a gap."""
+    stray: tuple[str, ...]
+    """Names beyond a gap, or of no segment: a segment is missing, or somebody else writes here. Alarm; they are not followed."""
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogChain:
     """One site's chain as a value: `append` and `follow` change nothing and return the state after."""
 
@@ -131,29 +92,92 @@ class CatalogChain:
     @property
     def next_name(self) -> str:
         """The archive name of the segment that comes next."""
-        raise NotImplementedError
+        return f"{self.site}/c/0/{self.state.sequence + 1:012d}"
+
+    def at(self, state: ChainState) -> CatalogChain:
+        """The same chain at another state."""
+        return replace(self, state=state)
+
+    def listing(self, names: Iterable[str]) -> Listing:
+        """Those of the names under `<site id>/c/0/` that come after `state`, sorted into what to follow and what is stray."""
+        left = set(names)
+        left -= {name for name in left if (found := _SEQUENCE.search(name)) and int(found[1]) <= self.state.sequence}
+        ordered, chain = [], self
+        while chain.next_name in left:
+            ordered.append(chain.next_name)
+            left.remove(chain.next_name)
+            chain = chain.at(ChainState(chain.state.sequence + 1))
+        return Listing(tuple(ordered), tuple(sorted(left)))
 
     def append(self, keys: Keys, entries: Sequence[Entry]) -> Appended:
-        """A segment with these entries after `state`. The first one of a site has to begin with an epoch entry (else ValueError)."""
-        raise NotImplementedError
+        """A segment with these entries after `state`.
+
+        Raises ValueError when the first segment of a site does not begin with an epoch entry, or when these keys do not sign for the
+        site (any more).
+        """
+        signer = self.state.signer or _signer_of(entries[:1])
+        if keys.site_id != self.site or signer != to_der(keys.signing):
+            raise ValueError(f"these keys do not sign for {self.next_name}")
+        header = Header(segment.FORMAT, self.site, 0, self.state.sequence + 1, self.state.tip)
+        content = segment.write(header, entries)
+        sealed = keys.seal(self.next_name, signed.sign(content, keys.signing_key, keys.signing))
+        return Appended(self.next_name, sealed, self._after(content, signer, entries))
 
     def follow(self, sealed: bytes) -> Followed:
         """Verify the segment that was found at `next_name`: place, signature, site, sequence, chain hash.
 
         Raises NotOurs (not sealed by this site for this place), WrongKey, BadSignature, BrokenChain or NewerFormat.
         """
-        raise NotImplementedError
+        opened = self.opener(sealed, self.next_name)
+        signer = self.state.signer or self._first_trusted(opened)
+        content = signed.verify(opened, load_der_x509_certificate(signer))
+        header, entries = segment.read(content, self.next_name)
+        if (header.site, header.level, header.first) != (self.site, 0, self.state.sequence + 1):
+            raise BrokenChain(f"{self.next_name} says that it is segment {header.first} of site {header.site}")
+        if header.previous != self.state.tip:
+            raise BrokenChain(
+                f"{self.next_name} does not follow the segment before it: one of them was replaced, or another box writes this site"
+            )
+        return Followed(entries, self._after(content, signer, entries))
 
-    def at(self, state: ChainState) -> CatalogChain:
-        """The same chain at another state."""
-        raise NotImplementedError
+    def _first_trusted(self, opened: bytes) -> bytes:
+        """The certificate that the first segment brings; it counts because the trust root is its digest."""
+        signer = _signer_of((segment.read_first(signed.content_of(opened), self.next_name),))
+        if sha256(signer).hexdigest() != self.trust_root:
+            raise BadSignature(f"{self.next_name} brings another signing certificate than the one that the recovery kit names")
+        return signer
+
+    def _after(self, content: bytes, signer: bytes, entries: Sequence[Entry]) -> ChainState:
+        # A new signing certificate counts from the next segment on: the old key has signed it.
+        signer = next((entry.signing for entry in reversed(entries) if isinstance(entry, EpochEntry)), signer)
+        return ChainState(self.state.sequence + 1, Digest(sha256(content).hexdigest()), signer)
 
 
 def epoch_entry(keys: Keys, began: float) -> EpochEntry:
-    """The entry for the current epoch of these keys."""
-    raise NotImplementedError
+    """The entry for the current epoch of these keys. `began` in seconds since the epoch."""
+    return EpochEntry(epoch=keys.epoch, began=began, recovery=to_der(keys.recovery), signing=to_der(keys.signing), sealed=seal_epoch(keys))
 
 
 def restore_keys(site: str, recovery: RecoveryKey, entries: Iterable[Entry]) -> Keys:
-    """The keys of a site from the epoch entries of its verified catalog. Raises NotOurs when there is none or one does not open."""
-    raise NotImplementedError
+    """The keys of a site from the epoch entries of its verified catalog. Raises NotOurs when one is missing or does not open, WrongKey."""
+    epochs = [entry for entry in entries if isinstance(entry, EpochEntry)]
+    if [entry.epoch for entry in epochs] != list(range(1, len(epochs) + 1)) or not epochs:
+        raise NotOurs(f"the catalog of site {site} does not bring the keys of every epoch")
+    secrets = [open_epoch(entry.sealed, site, entry.epoch, recovery) for entry in epochs]
+    signing = load_der_x509_certificate(epochs[-1].signing)
+    if signing.public_key() != secrets[-1].signing_key.public_key():
+        raise NotOurs(f"the catalog of site {site} brings a signing key and a certificate that do not belong together")
+    return Keys(
+        site_id=site,
+        epoch=epochs[-1].epoch,
+        keks={each.kek.epoch: each.kek for each in secrets},
+        recovery=load_der_x509_certificate(epochs[-1].recovery),
+        signing_key=secrets[-1].signing_key,
+        signing=signing,
+        trust_root=Digest(sha256(epochs[0].signing).hexdigest()),
+    )
+
+
+def _signer_of(entries: Sequence[Entry]) -> bytes:
+    """The signing certificate that the first entry of a site brings; nothing when there is none."""
+    return next((entry.signing for entry in entries if isinstance(entry, EpochEntry)), b"")

@@ -24,7 +24,7 @@ from cloudsync.seal.certificates import fingerprint, recovery_certificate, signi
 from cloudsync.seal.part import Kek, WrongKey
 from edge.durable import flush_directory, write_whole
 from edge.errors import Permanent, Refused
-from edge.model import Digest
+from edge.model import Digest, parse_digest
 
 _SITE, _MODE = "site.json", 0o600
 
@@ -70,16 +70,13 @@ class Keys:
     recovery: Certificate
     signing_key: ec.EllipticCurvePrivateKey = field(repr=False)
     signing: Certificate
+    trust_root: Digest
+    """SHA-256 of the first signing certificate of the site, in DER: what the kit carries."""
 
     @property
     def kek(self) -> Kek:
         """The KEK of the current epoch."""
         return self.keks[self.epoch]
-
-    @property
-    def trust_root(self) -> Digest:
-        """SHA-256 of the signing certificate in DER: what the kit carries."""
-        return fingerprint(self.signing)
 
     def seal(self, place: str, data: bytes) -> bytes:
         """A part under the current epoch; see part.seal."""
@@ -104,13 +101,15 @@ def make(directory: Path, site_id: str | None = None, *, now: float) -> tuple[Ke
         raise ValueError(f"{site_id!r} is no site id")
     recovery = RecoveryKey(ec.generate_private_key(ec.SECP384R1()))
     signing_key = ec.generate_private_key(ec.SECP256R1())
+    signing = signing_certificate(site_id, signing_key, now)
     keys = Keys(
         site_id=site_id,
         epoch=1,
         keks={1: Kek(1, os.urandom(32))},
         recovery=recovery_certificate(site_id, recovery.private, now),
         signing_key=signing_key,
-        signing=signing_certificate(site_id, signing_key, now),
+        signing=signing,
+        trust_root=fingerprint(signing),
     )
     save(directory, keys)
     return keys, recovery
@@ -127,7 +126,7 @@ def save(directory: Path, keys: Keys) -> None:
     write_whole(directory / "signing.key", private_pem(keys.signing_key), _MODE)
     write_whole(directory / "signing.pem", keys.signing.public_bytes(Encoding.PEM), _MODE)
     write_whole(directory / "recovery.pem", keys.recovery.public_bytes(Encoding.PEM), _MODE)
-    write_whole(directory / _SITE, msgspec.json.encode(_Site(1, keys.site_id, keys.epoch)), _MODE)
+    write_whole(directory / _SITE, msgspec.json.encode(_Site(1, keys.site_id, keys.epoch, keys.trust_root)), _MODE)
     flush_directory(directory.parent)
 
 
@@ -135,7 +134,8 @@ def load(directory: Path) -> Keys:
     """The keys in `directory`. Raises KeysMissing naming the file, or KeysExposed."""
     try:
         site = msgspec.json.decode(_read(directory, _SITE), type=_Site)
-        if site.format != 1 or not is_site_id(site.site_id):
+        trust_root = parse_digest(site.trust_root)
+        if site.format != 1 or not is_site_id(site.site_id) or trust_root is None:
             raise ValueError("of another format")
         signing_key = serialization.load_pem_private_key(_read(directory, "signing.key"), None)
         signing = load_pem_x509_certificate(_read(directory, "signing.pem"))
@@ -149,8 +149,9 @@ def load(directory: Path) -> Keys:
             recovery=recovery,
             signing_key=signing_key,
             signing=signing,
+            trust_root=trust_root,
         )
-    except ValueError as fault:
+    except (ValueError, TypeError, msgspec.DecodeError) as fault:
         raise KeysMissing(f"the keys in {directory} are damaged ({fault}). Run `outpost restore` with the recovery kit.") from fault
 
 
@@ -168,6 +169,7 @@ class _Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
     site_id: str
     epoch: int
+    trust_root: str
 
 
 def _new_site_id() -> str:

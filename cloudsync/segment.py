@@ -1,0 +1,146 @@
+"""The text of a catalog segment: a header line and the entries as JSON lines, compressed as one zstd frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import zstandard
+
+from cloudsync.seal.part import NotOurs
+from edge.errors import Permanent
+
+FORMAT = 1
+"""A new kind of entry, or a new field in one, is a new format."""
+MAX_TEXT_BYTES = 256 << 20
+"""Of the lines of one segment. One is closed at 64 KiB compressed; a merged one is some dozens of those."""
+_FIRST_BYTES = 1 << 16
+
+
+class NewerFormat(Permanent):
+    """The catalog was written by a newer Outpost. Upgrade this one."""
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line: what the chain rests on."""
+
+    format: int
+    site: str
+    level: int
+    """0: written as it happened. Higher: merged of 32 of the level below."""
+    first: int
+    """Sequence number of the first segment that it stands for."""
+    previous: str
+    """SHA-256 of the signed content before it."""
+
+
+class _Entry(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Held(_Entry, frozen=True, tag="held"):
+    """A pack whose head, parts and sums are confirmed: all that edge needs to answer for its study, and what proves the objects."""
+
+    pack: str
+    held_at: float
+    """Seconds since the epoch, when the sums were confirmed."""
+    instances: int
+    raw_bytes: int
+    sealed_bytes: int
+    sha256: str
+    """Of the closed pack file in the cache."""
+    study: dict[str, Any]
+    series: list[dict[str, Any]]
+    objects: int
+    """Head and parts; the sums are one more."""
+    head: str
+    """Name of the attempt that counts: 000000, or 000000.1."""
+    head_digest: str
+    """SHA-256 of the sealed head."""
+    sums_digest: str
+    """SHA-256 of the sums."""
+
+
+class SiteStateEntry(_Entry, frozen=True, tag="site-state"):
+    """A copy of the site's decisions at `<site id>/e/<number, 12 digits>`."""
+
+    number: int
+    at: float
+    bytes: int
+    """Of the plaintext, as `digest` is: what edge named in its ask."""
+    digest: str
+    sealed_bytes: int
+    sealed_digest: str
+
+
+class EpochEntry(_Entry, frozen=True, tag="epoch"):
+    """An epoch of keys began. With it the recovery key alone restores everything: the KEK and the signing key travel sealed to it."""
+
+    epoch: int
+    began: float
+    recovery: bytes
+    """The recovery certificate, DER."""
+    signing: bytes
+    """The signing certificate of the segments that follow, DER."""
+    sealed: bytes
+    """KEK and signing key, in the one-recipient form, for the place `<site id>/k/<epoch, 6 digits>`."""
+
+
+Entry = Held | SiteStateEntry | EpochEntry
+
+_ENCODER = msgspec.json.Encoder()
+_HEADER = msgspec.json.Decoder(Header)
+_ENTRY: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+
+
+def write(header: Header, entries: Sequence[Entry]) -> bytes:
+    """The compressed lines."""
+    lines = b"".join(_ENCODER.encode(line) + b"\n" for line in (header, *entries))
+    return zstandard.ZstdCompressor(level=12, write_checksum=False).compress(lines)
+
+
+def read(content: bytes, name: str) -> tuple[Header, tuple[Entry, ...]]:
+    """What `write` wrote. Raises NotOurs naming the line, or NewerFormat."""
+    try:
+        if not 0 < zstandard.frame_content_size(content) <= MAX_TEXT_BYTES:
+            raise NotOurs(f"{name}: larger than any segment")
+        text = zstandard.ZstdDecompressor().decompress(content, max_output_size=MAX_TEXT_BYTES, allow_extra_data=False)
+    except zstandard.ZstdError as fault:
+        raise NotOurs(f"{name}: not compressed as a segment is") from fault
+    header, *lines = text.split(b"\n")
+    if not lines or lines.pop():
+        raise NotOurs(f"{name}: the last line is cut off")
+    return _header(header, name), tuple(_entry(line, number, name) for number, line in enumerate(lines, 2))
+
+
+def read_first(content: bytes, name: str) -> Entry:
+    """The first entry alone, of content that is not verified yet; reads at most 64 KiB of text. Errors as `read`."""
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(content) as stream:
+            header, first, *_ = stream.read(_FIRST_BYTES).split(b"\n", 2)
+    except (zstandard.ZstdError, ValueError) as fault:
+        raise NotOurs(f"{name}: not the first segment of a site") from fault
+    _header(header, name)
+    return _entry(first, 2, name)
+
+
+def _header(line: bytes, name: str) -> Header:
+    try:
+        found = msgspec.json.decode(line, type=_Format)
+        if found.format > FORMAT:
+            raise NewerFormat(f"{name} has format {found.format}, this Outpost reads {FORMAT}. Upgrade it.")
+        return _HEADER.decode(line)
+    except msgspec.DecodeError as fault:
+        raise NotOurs(f"{name} line 1: {fault}") from fault
+
+
+def _entry(line: bytes, number: int, name: str) -> Entry:
+    try:
+        return _ENTRY.decode(line)
+    except msgspec.DecodeError as fault:
+        raise NotOurs(f"{name} line {number}: {fault}") from fault
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
