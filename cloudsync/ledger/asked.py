@@ -1,0 +1,91 @@
+"""What edge asked for: every effect of an ask commits together with the position of the asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from cloudsync.ledger.database import Database, Transaction
+from cloudsync.ledger.values import RANKS, AsksPosition
+from edge import journal
+from edge.model import Urgency
+
+
+class Asked:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def position(self) -> AsksPosition:
+        """How far the asks are committed, and up to where that was acknowledged."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("asks_position")
+        assert row is not None
+        return AsksPosition(row["position"], row["owed"], row["acknowledged"])
+
+    async def commit(self, asks: Iterable[journal.Entry], refusals: dict[int, str]) -> None:
+        """Commit these asks, which follow the position, with all their effects. Idempotent by seq: what is committed is passed over.
+
+        `refusals` gives the reason, by seq, of asks that break a rule of the wall: edge is told, nothing else is done.
+        """
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("asks_position")
+            assert row is not None
+            position, owed = row["position"], False
+            for ask in asks:
+                if ask.seq <= position:
+                    continue
+                position, owed = ask.seq, owed or not isinstance(ask, journal.Ack)
+                if ask.seq in refusals:
+                    await _refuse(transaction, ask, refusals[ask.seq])
+                else:
+                    await _apply(transaction, ask)
+            await transaction.run("asks_commit", position=position, owed=owed)
+
+
+async def _apply(transaction: Transaction, ask: journal.Entry) -> None:
+    match ask:
+        case journal.Coded():
+            await _coded(transaction, ask)
+        case journal.SiteState():
+            await transaction.run("site_state_asked", bytes=ask.bytes, digest=ask.digest)
+            await transaction.run("site_states_superseded")
+        case journal.Recall():
+            for number in ask.parts:
+                await transaction.run("recall_asked", pack=ask.pack, number=number, asked=ask.seq)
+        case journal.Taken():
+            await transaction.run("recalls_taken", pack=ask.pack)
+        case journal.Restate():
+            await transaction.run("packs_tell_again")
+
+
+async def _coded(transaction: Transaction, ask: journal.Coded) -> None:
+    """A pack that is new, that was coded anew, or that is asked for again. What the archive has proven stays as it is."""
+    known = await transaction.one("pack_state", pack=ask.pack)
+    if known is not None and known["state"] in {"proven", "held"}:
+        await transaction.run("pack_tell_again", pack=ask.pack)
+        return
+    if known is not None and known["summed"]:
+        # The sums may lie in the archive already, and say which coding counts.
+        await transaction.run("pack_resume", pack=ask.pack)
+        return
+    await transaction.run(
+        "pack_put",
+        pack=ask.pack,
+        urgency=RANKS[Urgency(ask.urgency)],
+        asked=ask.seq,
+        instances=ask.instances,
+        raw_bytes=ask.raw_bytes,
+        sha256=ask.sha256,
+        study=msgspec.json.encode(ask.study).decode(),
+        series=msgspec.json.encode(ask.series).decode(),
+        objects=len(ask.parts),
+    )
+    await transaction.run("parts_cut", pack=ask.pack, objects=len(ask.parts))
+    for part in ask.parts:
+        await transaction.run("part_put", pack=ask.pack, number=part.number, plain_bytes=part.bytes, plain_digest=part.digest)
+
+
+async def _refuse(transaction: Transaction, ask: journal.Entry, reason: str) -> None:
+    if isinstance(ask, journal.Coded):
+        await transaction.run("pack_refused", pack=ask.pack, asked=ask.seq, sha256="0" * 64, reason=reason)

@@ -1,0 +1,52 @@
+"""The catalog chain as recorded: entries that are owed, the segment in flight, and where the chain stands."""
+
+from __future__ import annotations
+
+from cloudsync.ledger.database import Database
+from cloudsync.ledger.values import ChainTip, InFlight, Queued
+from edge.model import Digest
+
+
+class Chain:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def owe(self, entry: bytes, at: float) -> None:
+        """Queue an entry that belongs to no pack and no site state: an epoch of keys."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("entry_queued", entry=entry, pack=None, site=None, queued_at=at, urgent=False)
+
+    async def queued(self, at_most: int) -> Queued | None:
+        """The oldest entries that no segment says yet; None when there are none."""
+        async with self._database.transaction() as transaction:
+            rows = list(await transaction.all("entries_queued", at_most=at_most))
+        if not rows:
+            return None
+        return Queued(tuple(row["entry"] for row in rows), rows[-1]["number"], rows[0]["queued_at"], any(row["urgent"] for row in rows))
+
+    async def tip(self) -> ChainTip | None:
+        """Where the chain stands after its last recorded segment; None before the first."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("chain_state")
+        return None if row is None else ChainTip(row["sequence"], Digest(row["tip"]), row["signer"])
+
+    async def in_flight(self) -> InFlight | None:
+        """The segment that is recorded and not confirmed."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("segment_in_flight")
+        return None if row is None else InFlight(row["sequence"], row["name"], row["sealed"])
+
+    async def record(self, name: str, sealed: bytes, tip: ChainTip, upto: int) -> None:
+        """A segment that says all queued entries up to `upto`, before the first byte of it is sent."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed)
+            await transaction.run("entries_taken", sequence=tip.sequence, upto=upto)
+
+    async def confirmed(self, sequence: int) -> int:
+        """The archive has exactly this segment: the packs that it names are held. Returns how many."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("segment_confirmed", sequence=sequence)
+            held = await transaction.run("packs_held", sequence=sequence)
+            await transaction.run("site_states_listed", sequence=sequence)
+            await transaction.run("entries_said", sequence=sequence)
+            return held

@@ -1,0 +1,107 @@
+"""The SQLite file of the ledger: one connection, one transaction at a time, queries by name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from sqlite3 import Row
+
+import aiosqlite
+
+from edge.errors import Corrupt, Refused
+
+SCHEMA_VERSION = 1
+
+Value = str | int | float | bytes | None
+
+_HERE = Path(__file__).parent
+
+
+class NewerLedger(Refused):
+    """The ledger was written by a newer Outpost. Upgrade this one; nothing was changed."""
+
+
+def named_queries(text: str) -> Mapping[str, str]:
+    """The statements of a queries.sql: each follows a line `-- name: purpose`."""
+    return {name: body.strip() for name, body in re.findall(r"^-- (\w+): .*\n((?:(?!-- ).*\n?)+)", text, re.MULTILINE)}
+
+
+class Transaction:
+    """Statements that commit together."""
+
+    def __init__(self, connection: aiosqlite.Connection, queries: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._queries = queries
+
+    async def run(self, name: str, /, **values: Value) -> int:
+        """Run a statement; returns how many rows it changed."""
+        async with self._connection.execute(self._queries[name], values) as cursor:
+            return cursor.rowcount
+
+    async def one(self, name: str, /, **values: Value) -> Row | None:
+        """The first row of an answer, or None."""
+        async with self._connection.execute(self._queries[name], values) as cursor:
+            return await cursor.fetchone()
+
+    async def all(self, name: str, /, **values: Value) -> Iterable[Row]:
+        """All rows of an answer."""
+        async with self._connection.execute(self._queries[name], values) as cursor:
+            return await cursor.fetchall()
+
+
+class Database:
+    """An open ledger file. `transaction` is the only way in; tasks take turns."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+        self._queries = named_queries((_HERE / "queries.sql").read_text("utf-8"))
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path) -> Database:
+        """Open the ledger, made on first use, mode 0600. Raises NewerLedger, and Corrupt when it is no ledger or damaged."""
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = await aiosqlite.connect(path, isolation_level=None)
+        try:
+            connection.row_factory = Row
+            await _prepare(connection)
+        except aiosqlite.DatabaseError as fault:
+            await connection.close()
+            raise Corrupt(f"{path.name}: {fault}. Set the file aside and run `outpost restore` with the recovery kit") from fault
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(connection)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Commits, flushed, when the block ends; nothing of it stands when the block raises or is cancelled."""
+        async with self._turn:
+            await self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Transaction(self._connection, self._queries)
+            except BaseException:
+                await asyncio.shield(self._connection.rollback())
+                raise
+            await asyncio.shield(self._connection.commit())
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._connection.close()
+
+
+async def _prepare(connection: aiosqlite.Connection) -> None:
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        await connection.execute(f"PRAGMA {pragma}")
+    async with connection.execute("PRAGMA user_version") as cursor:
+        row = await cursor.fetchone()
+    version = row[0] if row else 0
+    if version > SCHEMA_VERSION:
+        raise NewerLedger
+    if version == 0:
+        schema = (_HERE / "schema.sql").read_text("utf-8")
+        await connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")

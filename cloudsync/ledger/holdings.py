@@ -1,0 +1,74 @@
+"""Holdings: packs that the archive is proven to have, with their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from sqlite3 import Row
+
+import msgspec
+
+from cloudsync.ledger.database import Database
+from cloudsync.ledger.values import ChainTip, Pack
+from cloudsync.segment import Held
+from edge.model import Digest, PackId
+
+
+class Holdings:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def pack(self, pack: PackId) -> Pack | None:
+        """What the ledger knows of a pack, in whatever state it is."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("pack", pack=pack)
+        return None if row is None else pack_of(row)
+
+    async def keep_sums(self, pack: PackId, sums: bytes, digest: Digest) -> None:
+        """The sums of a rebuilt holding, once they were compared with `digest`, which the catalog names."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("holding_sums", pack=pack, sums=sums, sums_digest=digest)
+
+    async def follow(self, name: str, tip: ChainTip, held: Iterable[Held]) -> None:
+        """A verified segment of an archive that a box is rebuilt from, and the holdings that it names: edge will be told of them."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=None)
+            for entry in held:
+                await transaction.run(
+                    "holding_put",
+                    pack=entry.pack,
+                    instances=entry.instances,
+                    raw_bytes=entry.raw_bytes,
+                    sha256=entry.sha256,
+                    study=msgspec.json.encode(entry.study).decode(),
+                    series=msgspec.json.encode(entry.series).decode(),
+                    objects=entry.objects,
+                    sealed_bytes=entry.sealed_bytes,
+                    sums_digest=entry.sums_digest,
+                    proven_at=entry.held_at,
+                )
+
+    async def site_state_here(self, number: int, size: int, digest: Digest) -> None:
+        """The site state of the archive lies in the inbox; edge is told of it before it is told of any holding."""
+        async with self._database.transaction() as transaction:
+            await transaction.run("site_state_here", number=number, bytes=size, digest=digest)
+
+
+def pack_of(row: Row) -> Pack:
+    """A row of `packs` as a value."""
+    study, series = msgspec.json.decode(row["study"]), msgspec.json.decode(row["series"])
+    digest = row["sums_digest"]
+    return Pack(
+        PackId(row["pack"]),
+        row["state"],
+        row["instances"],
+        row["raw_bytes"],
+        Digest(row["sha256"]),
+        study,
+        series,
+        row["objects"],
+        row["sealed_bytes"] or 0,
+        row["sums"],
+        None if digest is None else Digest(digest),
+        row["proven_at"] or 0.0,
+        row["reason"] or "",
+    )

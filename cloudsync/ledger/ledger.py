@@ -1,0 +1,37 @@
+"""The ledger as a whole: one file, seen by each use case through a part of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudsync.ledger.asked import Asked
+from cloudsync.ledger.chain import Chain
+from cloudsync.ledger.database import Database
+from cloudsync.ledger.holdings import Holdings
+from cloudsync.ledger.recalls import Recalls
+from cloudsync.ledger.shipping import Shipping
+from cloudsync.ledger.telling import Telling
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """An open ledger. Every method of its parts is one transaction: flushed when it returns, nothing of it done when it raises."""
+
+    database: Database
+    asked: Asked
+    shipping: Shipping
+    chain: Chain
+    holdings: Holdings
+    recalls: Recalls
+    telling: Telling
+
+    @classmethod
+    async def open(cls, path: Path) -> Ledger:
+        """Open the file, made on first use. Raises NewerLedger, and Corrupt when it is no ledger or damaged."""
+        database = await Database.open(path)
+        views = (view(database) for view in (Asked, Shipping, Chain, Holdings, Recalls, Telling))
+        return cls(database, *views)  # type: ignore[arg-type]
+
+    async def close(self) -> None:
+        await self.database.close()

@@ -1,0 +1,210 @@
+-- asks_position: how far the asks are committed and acknowledged
+SELECT position, owed, acknowledged FROM asks;
+
+-- asks_commit: move the position of the asks; a batch of mere acknowledgements is not acknowledged itself, or it would never end
+UPDATE asks SET position = :position, owed = CASE WHEN :owed THEN :position ELSE owed END;
+
+-- asks_acknowledged: the acknowledgement stands in the facts
+UPDATE asks SET acknowledged = :upto WHERE acknowledged < :upto;
+
+-- pack_state: where a pack stands
+SELECT state, sums IS NOT NULL AS summed FROM packs WHERE pack = :pack;
+
+-- pack_put: a pack that edge coded; asking again starts a stopped one anew
+INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects, told)
+VALUES (:pack, 'shipping', :urgency, :asked, :instances, :raw_bytes, :sha256, :study, :series, :objects, 1)
+ON CONFLICT (pack) DO UPDATE SET
+    state = 'shipping', urgency = excluded.urgency, instances = excluded.instances, raw_bytes = excluded.raw_bytes,
+    sha256 = excluded.sha256, study = excluded.study, series = excluded.series, objects = excluded.objects, reason = NULL, told = 1
+WHERE state IN ('shipping', 'stopped');
+
+-- pack_resume: a stopped pack whose sums are recorded already goes on where it was
+UPDATE packs SET state = 'shipping', reason = NULL, told = 1 WHERE pack = :pack AND state = 'stopped';
+
+-- pack_tell_again: the holding of one pack is told again
+UPDATE packs SET told = 0 WHERE pack = :pack AND state = 'held';
+
+-- packs_tell_again: every holding is told again
+UPDATE packs SET told = 0 WHERE state = 'held';
+
+-- pack_stop: nothing of this pack goes on until edge asks again
+UPDATE packs SET state = 'stopped', reason = :reason, told = 0 WHERE pack = :pack AND state = 'shipping';
+
+-- pack_refused: a pack that was asked for in a way that cannot be followed; known here only so that edge is told
+INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects, reason, told)
+VALUES (:pack, 'stopped', 1, :asked, 0, 0, :sha256, '{}', '[]', 1, :reason, 0)
+ON CONFLICT (pack) DO UPDATE SET state = 'stopped', reason = excluded.reason, told = 0 WHERE state IN ('shipping', 'stopped');
+
+-- part_put: a part that edge coded; other plaintext than before needs another name in the archive
+INSERT INTO parts (pack, number, attempt, plain_bytes, plain_digest, confirmed)
+VALUES (:pack, :number, 0, :plain_bytes, :plain_digest, 0)
+ON CONFLICT (pack, number) DO UPDATE SET
+    attempt = attempt + 1, plain_bytes = excluded.plain_bytes, plain_digest = excluded.plain_digest,
+    sealed_bytes = NULL, sealed_digest = NULL, sealed_md5 = NULL, confirmed = 0
+WHERE plain_digest <> excluded.plain_digest OR plain_bytes <> excluded.plain_bytes;
+
+-- parts_cut: parts that the newest coding of a pack no longer has
+DELETE FROM parts WHERE pack = :pack AND number >= :objects;
+
+-- parts_next: unconfirmed objects of packs under way: STAT first, heads before parts, then in the order asked
+SELECT pack, number, attempt, plain_bytes, plain_digest, sealed_bytes, sealed_digest, sealed_md5, urgency
+FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND confirmed = 0
+ORDER BY urgency, number > 0, asked, number LIMIT :at_most;
+
+-- part_sealed: its sealed bytes lie in their file, whole
+UPDATE parts SET sealed_bytes = :sealed_bytes, sealed_digest = :sealed_digest, sealed_md5 = :sealed_md5
+WHERE pack = :pack AND number = :number AND attempt = :attempt AND confirmed = 0;
+
+-- part_lost: its sealed bytes are gone before they were confirmed; the next ones need another name
+UPDATE parts SET attempt = attempt + 1, sealed_bytes = NULL, sealed_digest = NULL, sealed_md5 = NULL
+WHERE pack = :pack AND number = :number AND attempt = :attempt AND confirmed = 0;
+
+-- part_confirmed: the archive has exactly these bytes
+UPDATE parts SET confirmed = 1 WHERE pack = :pack AND number = :number AND attempt = :attempt AND sealed_digest IS NOT NULL;
+
+-- parts_unconfirmed: sealed bytes that have to be kept
+SELECT pack, number FROM parts WHERE confirmed = 0 AND sealed_digest IS NOT NULL;
+
+-- pack_progress: how much of a pack is proven to be in the archive
+SELECT COUNT(*) FILTER (WHERE confirmed = 1) AS confirmed, COUNT(*) AS total FROM parts WHERE pack = :pack;
+
+-- packs_complete: packs whose objects are all confirmed and whose sums are not
+SELECT pack, urgency, sums FROM packs
+WHERE state = 'shipping' AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.pack = packs.pack AND confirmed = 0)
+ORDER BY urgency, asked LIMIT :at_most;
+
+-- parts_of: the objects of a pack under way, head first
+SELECT number, attempt, sealed_bytes, sealed_digest FROM parts WHERE pack = :pack AND confirmed = 1 ORDER BY number;
+
+-- pack_summed: the sums of a pack, before the first byte of them is sent
+UPDATE packs SET sums = :sums, sums_digest = :sums_digest WHERE pack = :pack AND state = 'shipping';
+
+-- pack_proven: the sums are confirmed
+UPDATE packs SET state = 'proven', sealed_bytes = :sealed_bytes, proven_at = :proven_at WHERE pack = :pack AND state = 'shipping';
+
+-- parts_drop: from here on the sums say it
+DELETE FROM parts WHERE pack = :pack;
+
+-- pack: one pack
+SELECT * FROM packs WHERE pack = :pack;
+
+-- ships_nothing: 1 when no object of a pack or of site state waits to be sent
+SELECT NOT EXISTS (SELECT 1 FROM packs WHERE state = 'shipping')
+   AND NOT EXISTS (SELECT 1 FROM site_states WHERE state IN ('asked', 'sealed')) AS nothing;
+
+-- site_state_asked: a copy of the site's decisions lies in the outbox
+INSERT INTO site_states (number, state, bytes, digest, told)
+SELECT COALESCE(MAX(number), 0) + 1, 'asked', :bytes, :digest, 1 FROM site_states;
+
+-- site_states_superseded: older copies that were not sealed yet are not needed any more
+UPDATE site_states SET state = 'dropped' WHERE state = 'asked' AND number < (SELECT MAX(number) FROM site_states);
+
+-- site_state_next: the oldest copy that is on its way
+SELECT number, state, bytes, digest, sealed_bytes, sealed_digest, sealed_md5
+FROM site_states WHERE state IN ('asked', 'sealed') ORDER BY number LIMIT 1;
+
+-- site_state_sealed: its sealed bytes lie in their file, whole
+UPDATE site_states SET state = 'sealed', sealed_bytes = :sealed_bytes, sealed_digest = :sealed_digest, sealed_md5 = :sealed_md5
+WHERE number = :number AND state = 'asked';
+
+-- site_state_proven: the archive has exactly these bytes
+UPDATE site_states SET state = 'proven' WHERE number = :number AND state = 'sealed';
+
+-- site_state_dropped: this copy will not be sent
+UPDATE site_states SET state = 'dropped' WHERE number = :number AND state IN ('asked', 'sealed');
+
+-- entry_queued: something that the catalog has yet to say
+INSERT INTO entries (entry, pack, site, queued_at, urgent) VALUES (:entry, :pack, :site, :queued_at, :urgent);
+
+-- entries_queued: what no segment says yet, oldest first
+SELECT number, entry, queued_at, urgent FROM entries WHERE sequence IS NULL ORDER BY number LIMIT :at_most;
+
+-- entries_taken: a segment says it
+UPDATE entries SET sequence = :sequence WHERE sequence IS NULL AND number <= :upto;
+
+-- chain_state: where the chain stands
+SELECT sequence, tip, signer FROM segments ORDER BY sequence DESC LIMIT 1;
+
+-- segment_in_flight: the segment that is recorded and not confirmed
+SELECT sequence, name, sealed FROM segments WHERE confirmed = 0;
+
+-- segment_put: a segment with its bytes, or one that lies in the archive already
+INSERT INTO segments (sequence, name, tip, signer, sealed, confirmed)
+VALUES (:sequence, :name, :tip, :signer, :sealed, :sealed IS NULL);
+
+-- segment_confirmed: the archive has exactly these bytes
+UPDATE segments SET confirmed = 1, sealed = NULL WHERE sequence = :sequence;
+
+-- packs_held: the packs that a confirmed segment names
+UPDATE packs SET state = 'held', told = 0
+WHERE state = 'proven' AND pack IN (SELECT pack FROM entries WHERE sequence = :sequence);
+
+-- site_states_listed: the site states that a confirmed segment names
+UPDATE site_states SET state = 'listed'
+WHERE state = 'proven' AND number IN (SELECT site FROM entries WHERE sequence = :sequence);
+
+-- entries_said: entries of a confirmed segment
+DELETE FROM entries WHERE sequence = :sequence;
+
+-- holding_put: a holding that a verified catalog names
+INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects,
+                   sealed_bytes, sums_digest, proven_at, told)
+VALUES (:pack, 'held', 1, 0, :instances, :raw_bytes, :sha256, :study, :series, :objects, :sealed_bytes, :sums_digest, :proven_at, 0)
+ON CONFLICT (pack) DO NOTHING;
+
+-- holding_sums: the sums of a rebuilt holding, compared with the digest that the catalog names
+UPDATE packs SET sums = :sums WHERE pack = :pack AND sums_digest = :sums_digest;
+
+-- site_state_here: the site state that a rebuild brought to the inbox
+INSERT INTO site_states (number, state, bytes, digest, told) VALUES (:number, 'here', :bytes, :digest, 0)
+ON CONFLICT (number) DO UPDATE SET state = 'here', told = 0;
+
+-- recall_asked: a part that edge wants; asking again tells again, and tries again what failed
+INSERT INTO recalls (pack, number, state, asked, told) VALUES (:pack, :number, 'wanted', :asked, 1)
+ON CONFLICT (pack, number) DO UPDATE SET
+    state = CASE state WHEN 'failed' THEN 'wanted' ELSE state END,
+    reason = NULL,
+    told = CASE state WHEN 'here' THEN 0 ELSE 1 END;
+
+-- recalls_next: wanted parts in the order asked
+SELECT pack, number FROM recalls WHERE state = 'wanted' ORDER BY asked, number LIMIT :at_most;
+
+-- recalls_wanted_of: the wanted parts of a pack
+SELECT number FROM recalls WHERE state = 'wanted' AND pack = :pack ORDER BY number;
+
+-- recalls_wanted: how many parts are wanted
+SELECT COUNT(*) AS wanted FROM recalls WHERE state = 'wanted';
+
+-- recall_here: the part lies in the inbox
+UPDATE recalls SET state = 'here', bytes = :bytes, digest = :digest, told = 0
+WHERE pack = :pack AND number = :number AND state = 'wanted';
+
+-- recall_failed: the archive has no such bytes
+UPDATE recalls SET state = 'failed', reason = :reason, told = 0 WHERE pack = :pack AND number = :number AND state = 'wanted';
+
+-- recalls_here: the parts that lie in the inbox
+SELECT pack, number FROM recalls WHERE state = 'here';
+
+-- recall_wanted_again: the inbox lost a part
+UPDATE recalls SET state = 'wanted', told = 1 WHERE pack = :pack AND number = :number AND state = 'here';
+
+-- recalls_taken: edge no longer needs the inbox files of this pack
+DELETE FROM recalls WHERE pack = :pack;
+
+-- untold_site_states: site states that lie in the inbox and edge does not know of
+SELECT number, bytes, digest FROM site_states WHERE state = 'here' AND told = 0 ORDER BY number DESC LIMIT 1;
+
+-- untold_packs: holdings and stops that edge does not know of
+SELECT * FROM packs WHERE told = 0 ORDER BY proven_at LIMIT :at_most;
+
+-- untold_recalls: arrivals and failures that edge does not know of
+SELECT pack, number, state, bytes, digest, reason FROM recalls WHERE told = 0 ORDER BY asked, number LIMIT :at_most;
+
+-- told_site_state: the fact stands in the journal
+UPDATE site_states SET told = 1 WHERE number = :number;
+
+-- told_pack: the fact stands in the journal
+UPDATE packs SET told = 1 WHERE pack = :pack AND state = :state;
+
+-- told_recall: the fact stands in the journal
+UPDATE recalls SET told = 1 WHERE pack = :pack AND number = :number AND state = :state;

@@ -1,0 +1,137 @@
+"""What the ledger answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edge.model import Digest, PackId, Urgency
+
+RANKS = {Urgency.STAT: 0, Urgency.ROUTINE: 1, Urgency.BACKGROUND: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Sealed bytes, as recorded before the first of them was sent."""
+
+    size: int
+    digest: Digest
+    """SHA-256."""
+    md5: bytes
+    """What archives compare; 16 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One unconfirmed object of a pack under way."""
+
+    pack: PackId
+    number: int
+    """0 is the head."""
+    attempt: int
+    urgent: bool
+    plain_bytes: int
+    plain_digest: Digest
+    sealed: Sealed | None
+    """None until its sealed bytes lie in their file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many objects of a pack are confirmed."""
+
+    confirmed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """A pack whose objects are all confirmed, and whose sums are not."""
+
+    pack: PackId
+    urgent: bool
+    sums: bytes | None
+    """The text that was recorded; None before that."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteState:
+    """A copy of the site's decisions on its way to the archive."""
+
+    number: int
+    size: int
+    digest: Digest
+    sealed: Sealed | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack as edge asked for it, or as a verified catalog names it."""
+
+    pack: PackId
+    state: str
+    instances: int
+    raw_bytes: int
+    sha256: Digest
+    study: dict[str, Any]
+    series: list[dict[str, Any]]
+    objects: int
+    sealed_bytes: int
+    """0 until it is proven."""
+    sums: bytes | None
+    sums_digest: Digest | None
+    proven_at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Catalog entries that no segment says yet."""
+
+    entries: tuple[bytes, ...]
+    """JSON, oldest first."""
+    upto: int
+    """The ledger's number of the last one."""
+    oldest_at: float
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTip:
+    """Where the catalog chain stands after a segment."""
+
+    sequence: int
+    digest: Digest
+    """SHA-256 of its signed content."""
+    signer: bytes
+    """The signing certificate in force after it, DER."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A recorded segment that is not confirmed."""
+
+    sequence: int
+    name: str
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A part that is here, or that the archive does not have."""
+
+    pack: PackId
+    number: int
+    size: int
+    digest: Digest | None
+    reason: str | None
+    """Why it cannot be brought; None when it is here."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsksPosition:
+    """How far the asks are committed."""
+
+    position: int
+    owed: int
+    acknowledged: int
