@@ -67,7 +67,7 @@ def _do(job: Job) -> Answer:
 
 def _known(kind: type[errors.OutpostError]) -> str:
     """The nearest type that the other side knows."""
-    return next(base.__name__ for base in kind.__mro__ if getattr(errors, base.__name__, None) is base)
+    return str(next(base.__name__ for base in kind.__mro__ if getattr(errors, base.__name__, None) is base))
 
 
 if __name__ == "__main__":

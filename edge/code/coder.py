@@ -124,7 +124,7 @@ class _Work:
             omitted=list(shape.omitted),
             attributes=row.attributes,
         )
-        if native and pixel_data:
+        if native and pixel_data and not self.job.verbatim:
             identity = Identity(UID(row.sop_class), UID(row.sop_instance), UID(row.series), UID(row.study))
             coded = recompress(content, shape, row.transfer_syntax, identity, native, pixel_data)
             if coded:

@@ -42,6 +42,8 @@ class CodeJob(_Job, frozen=True, tag="code"):
     series: list[Json]
     members: list[MemberRow]
     """All of them, in any order."""
+    verbatim: bool = False
+    """Touch no pixel: for a pack over which the worker died before."""
 
 
 class DecodeJob(_Job, frozen=True, tag="restore"):

@@ -44,7 +44,10 @@ def recompress(
     bits = pixels.precision(content, shape, native, cells)
     if transfer_syntax not in {EXPLICIT_LE, IMPLICIT_LE} or bits is None:
         return None
-    frames = list(pixels.encode(cells, native, bits))
+    try:
+        frames = list(pixels.encode(cells, native, bits))
+    except pixels.Unencodable:
+        return None
     size = sum(len(frame) + 8 for frame in frames)
     if size > _OFFSETS_MAX or size >= len(zstandard.ZstdCompressor(level=_MEASURE_LEVEL).compress(cells)):
         return None

@@ -26,11 +26,12 @@ class Outline:
     """The walk reached the end of the content exactly."""
 
     def pixel_data(self) -> Element | None:
-        """Native Pixel Data, when it is the one value that the head omits."""
-        if not self.whole or [gap.tag for gap in self.omitted] != [PIXEL_DATA]:
+        """Native Pixel Data, when it is the one value that the head omits, and each tag is there once, in its order (PS3.5 section 7.1)."""
+        tags = [element.tag for element in self.elements]
+        if not self.whole or [gap.tag for gap in self.omitted] != [PIXEL_DATA] or tags != sorted(set(tags)):
             return None
-        found = [element for element in self.elements if element.tag == PIXEL_DATA]
-        return found[0] if len(found) == 1 and found[0].length != UNDEFINED else None
+        found = self.elements[tags.index(PIXEL_DATA)]
+        return found if found.length != UNDEFINED else None
 
 
 def outline(content: memoryview, content_length: int, dataset_offset: int, transfer_syntax: str, head_max_bytes: int) -> Outline:
@@ -47,7 +48,8 @@ def outline(content: memoryview, content_length: int, dataset_offset: int, trans
             at_most = sequence_max if _is_sequence(content, element) else value_max
             if length > (0 if element.tag == PIXEL_DATA else at_most):
                 omitted.append(Omitted(element.value, length, element.tag))
-        if content_length - end > value_max:
+        # Nothing can be read out of what was not walked; a deflated dataset can be inflated.
+        if content_length - end > (value_max if transfer_syntax == DEFLATED_LE else 0):
             omitted.append(Omitted(end, content_length - end, 0))
         if content_length - sum(gap.length for gap in omitted) <= head_max_bytes:
             return Outline(elements, tuple(omitted), whole=end == content_length)

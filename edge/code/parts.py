@@ -18,7 +18,9 @@ _LEVEL = 3
 """JPEG-LS bytes are incompressible: zstd passes over them at any level. What is left, headers and small verbatim instances, gains
 little above 3."""
 _STEP_BYTES = 128 << 10
-"""zstd's block: between two of them the compressed size is known."""
+"""zstd's block: after so much input the compressed size is known."""
+_PENDING_BYTES = 32 << 10
+"""After so much input a block is ended at the member boundary, so that the compressed size is known there too."""
 _SLICE_BYTES = 16 << 20
 """A part holds no more of the coded tar than this and one short member, however well it compresses."""
 _LEAST, _MOST = 4 << 10, 7 << 18
@@ -60,6 +62,8 @@ class PartWriter:
         if self._offset - begin != size:
             raise ValueError(f"{name}: {self._offset - begin} bytes of content, {size} announced")
         self._feed(bytes(tarblock.padding(size)))
+        if self._pending >= _PENDING_BYTES:
+            self._write(self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
 
     def finish(self) -> list[PartEntry]:
         """End the tar and the last part."""
@@ -75,9 +79,13 @@ class PartWriter:
 
     def _feed(self, data: bytes) -> None:
         self._offset += len(data)
+        self._pending += len(data)
         self._write(self._compressor.compress(data))
 
     def _write(self, frame: bytes) -> None:
+        if not frame:
+            return
+        self._pending = 0
         self._bytes += len(frame)
         self._hash.update(frame)
         write_all(self._descriptor, frame)
@@ -93,7 +101,7 @@ class PartWriter:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
         self._hash = hashlib.sha256()
-        self._bytes = 0
+        self._bytes = self._pending = 0
 
     def _end(self) -> None:
         self._write(self._compressor.flush())

@@ -12,7 +12,7 @@ import numpy
 from edge.code.manifest import Pixels
 from edge.code.outline import Outline
 from edge.dataset.walk import Element
-from edge.errors import Corrupt
+from edge.errors import Corrupt, Permanent
 
 PADDING_MAX_BYTES = 4096
 
@@ -24,6 +24,10 @@ _SOI_SOF55 = b"\xff\xd8\xff\xf7"
 
 class Undecodable(Corrupt):
     """Coded bytes of an instance do not decode. The instance was not restored; `outpost verify` names what is affected."""
+
+
+class Unencodable(Permanent):
+    """JPEG-LS does not make these pixels smaller. The instance is archived verbatim."""
 
 
 def describe(content: memoryview, shape: Outline, pixel_data: Element) -> Pixels | None:
@@ -73,11 +77,14 @@ def is_signed(content: memoryview, shape: Outline) -> bool:
 
 
 def encode(cells: memoryview, pixels: Pixels, bits: int) -> Iterator[bytes]:
-    """The frames as JPEG-LS codestreams, each padded to an even length."""
+    """The frames as JPEG-LS codestreams, each padded to an even length. Raises Unencodable where one would be longer than its cells."""
     for frame in range(pixels.frames):
         begin = frame * pixels.frame_bytes
         raw = bytes(cells[begin : begin + pixels.frame_bytes])
-        stream = bytes(jpeg_ls.encode_buffer(raw, pixels.rows, pixels.columns, pixels.samples, bits, 0, _INTERLEAVE_SAMPLE))
+        try:
+            stream = bytes(jpeg_ls.encode_buffer(raw, pixels.rows, pixels.columns, pixels.samples, bits, 0, _INTERLEAVE_SAMPLE))
+        except (RuntimeError, ValueError) as fault:
+            raise Unencodable(str(fault)) from fault
         yield stream + b"\0" if len(stream) & 1 else stream
 
 

@@ -18,6 +18,7 @@ from edge.code.jobs import Answer, CodedPack, CodeJob, DecodeJob, Failure, Finis
 _A = TypeVar("_A", bound=Answer)
 
 LINE_MAX_BYTES = 64 << 20
+_GRACE_SECONDS = 5.0
 
 _ANSWERS: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 _ROOT = str(Path(edge.__file__).resolve().parent.parent)
@@ -75,22 +76,22 @@ class Coder:
             if self._idle:
                 self._idle.cancel()
             process = await self._running()
-            answered = False
+            answer: Answer | None = None
+            grace_seconds = 0.0
             try:
                 async with asyncio.timeout(self._job_seconds):
-                    line = await self._exchange(process, msgspec.json.encode(job) + b"\n")
-                answered = line.endswith(b"\n")
+                    answer = await _exchange(process, msgspec.json.encode(job) + b"\n")
+                grace_seconds = _GRACE_SECONDS
             except TimeoutError as fault:
                 raise JobTimeout(f"pack {job.pack}: {_verb(job)} took longer than {self._job_seconds:.0f} s") from fault
             finally:
-                if answered:
+                if answer:
                     self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._dismiss)
                 else:
                     self._process = None
-                    await _end(process)
-        if not answered:
+                    await _end(process, grace_seconds)
+        if answer is None:
             raise WorkerDied(f"pack {job.pack}: the worker ended with {process.returncode} while {_verb(job)}")
-        answer = _ANSWERS.decode(line)
         if isinstance(answer, Failure):
             raise _error(answer)
         return answer
@@ -116,16 +117,6 @@ class Coder:
             )
         return self._process
 
-    async def _exchange(self, process: Process, line: bytes) -> bytes:
-        """One answer line; without its newline when the process ended first."""
-        assert process.stdin and process.stdout
-        try:
-            process.stdin.write(line)
-            await process.stdin.drain()
-            return await process.stdout.readline()
-        except (BrokenPipeError, ConnectionResetError):
-            return b""
-
     async def _expect(self, job: Job, kind: type[_A]) -> _A:
         answer = await self.run(job)
         assert isinstance(answer, kind)
@@ -138,10 +129,26 @@ class Coder:
             process.stdin.close()
 
 
-async def _end(process: Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
+async def _exchange(process: Process, line: bytes) -> Answer | None:
+    """The answer to one job; None when the process ended before it, or said something else."""
+    assert process.stdin and process.stdout
+    try:
+        process.stdin.write(line)
+        await process.stdin.drain()
+        return _ANSWERS.decode(await process.stdout.readline())
+    except (BrokenPipeError, ConnectionResetError, ValueError, msgspec.MsgspecError):
+        return None
+
+
+async def _end(process: Process, grace_seconds: float) -> None:
+    """Wait for a process that is ending by itself, so long, and kill it then."""
+    try:
+        async with asyncio.timeout(grace_seconds):
+            await process.wait()
+    except TimeoutError:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 def _verb(job: Job) -> str:

@@ -1,0 +1,183 @@
+"""Closed packs for tests: from real instances, and from generated ones that say that they are generated."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import data_store
+import numpy
+import pydicom
+import pynetdicom
+
+from edge import tarblock
+from edge.code.jobs import CodeJob, MemberRow
+from edge.dataset.attributes import describe, identify
+from edge.dataset.part10 import file_meta, read_file_meta
+from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE, Malformed
+from edge.model import UID, AETitle, Digest, Identity
+
+RECEIVED = 1_700_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    identity: Identity
+    transfer_syntax: str
+    dataset: bytes
+    label: str = ""
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(hashlib.sha256(self.dataset).hexdigest())
+
+
+def real_instances() -> tuple[list[Instance], list[str]]:
+    """Every instance in the test data of pydicom, pydicom-data and pynetdicom, and the files there that are none."""
+    found: dict[str, Instance] = {}
+    others: list[str] = []
+    for package in (pydicom, data_store, pynetdicom):
+        root = Path(package.__file__).parent
+        for path in sorted(path for path in root.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi", ".json"}):
+            instance = read_instance(path)
+            if instance is None:
+                others.append(path.name)
+            else:
+                found.setdefault(instance.digest, instance)
+    return list(found.values()), others
+
+
+def read_instance(path: Path) -> Instance | None:
+    """The instance in a file, with or without file meta; None when SOP class and UIDs cannot be read."""
+    data = path.read_bytes()
+    try:
+        meta = read_file_meta(data)
+        candidates = [(meta.transfer_syntax, data[meta.dataset_offset :])]
+    except Malformed:
+        candidates = [(syntax, data) for syntax in (EXPLICIT_LE, IMPLICIT_LE)]
+    for syntax, dataset in candidates:
+        try:
+            identity = identify(dataset, syntax)
+        except Malformed:
+            continue
+        if identity:
+            return Instance(identity, syntax, dataset, path.name)
+    return None
+
+
+def close_pack(directory: Path, instances: list[Instance], part_bytes: int = 1 << 20, pack: str = "a" * 26) -> CodeJob:
+    """Write a closed pack of one study; the job that codes it into `<directory>/<pack>`."""
+    tar = bytearray()
+    rows: list[MemberRow] = []
+    seen: set[str] = set()
+    for number, instance in enumerate(instances):
+        identity = instance.identity
+        meta = file_meta(identity, UID(instance.transfer_syntax), AETitle("MODALITY"), instance.digest)
+        content = meta + instance.dataset
+        variant = f"~{instance.digest[:16]}" if identity.sop_instance in seen else ""
+        seen.add(identity.sop_instance)
+        offset = len(tar)
+        tar += tarblock.header(f"{identity.sop_instance}{variant}.dcm", identity.series, len(content), RECEIVED + number)
+        tar += content + bytes(tarblock.padding(len(content)))
+        rows.append(
+            MemberRow(
+                study=instances[0].identity.study,
+                series=identity.series,
+                sop_instance=identity.sop_instance,
+                sop_class=identity.sop_class,
+                transfer_syntax=instance.transfer_syntax,
+                digest=instance.digest,
+                header_offset=offset,
+                dataset_offset=offset + tarblock.BLOCK + len(meta),
+                dataset_length=len(instance.dataset),
+                attributes=describe(instance.dataset, instance.transfer_syntax, len(instance.dataset)).instance,
+            )
+        )
+    tar += tarblock.ZERO_TAIL
+    path = directory / f"{pack}.tar"
+    path.write_bytes(tar)
+    return CodeJob(
+        pack=pack,
+        pack_path=str(path),
+        target_dir=str(directory / pack),
+        part_bytes=part_bytes,
+        sha256=hashlib.sha256(tar).hexdigest(),
+        study={"0020000D": {"vr": "UI", "Value": [instances[0].identity.study]}},
+        series=[],
+        members=rows,
+    )
+
+
+def element(tag: int, vr: str, value: bytes, implicit: bool = False) -> bytes:
+    """One encoded Little Endian element; the value is padded to an even length."""
+    value += (b"\0" if vr in {"UI", "OB"} else b" ") * (len(value) & 1)
+    if implicit:
+        return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+    if vr in {"OB", "OW", "SQ", "UN", "UT"}:
+        return struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value)) + value
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
+
+
+def generated(
+    cells: numpy.ndarray,
+    *,
+    number: int = 1,
+    stored: int | None = None,
+    high_bit: int | None = None,
+    signed: bool = False,
+    implicit: bool = False,
+    frames: int = 1,
+    photometric: str | None = None,
+    padding: bytes = b"",
+    before: bytes = b"",
+    after: bytes = b"",
+    planar: int = 0,
+) -> Instance:
+    """A generated secondary capture: `cells` are (frames,) rows, columns(, 3). `before` and `after` lie around them."""
+    bits = cells.dtype.itemsize * 8
+    shape = cells.shape[1:] if frames > 1 else cells.shape
+    samples = shape[2] if len(shape) == 3 else 1
+    stored = bits if stored is None else stored
+    identity = Identity(UID("1.2.840.10008.5.1.4.1.1.7"), UID(f"1.2.3.4.{number}"), UID("1.2.3.3"), UID("1.2.3.2"))
+
+    def us(value: int) -> bytes:
+        return struct.pack("<H", value)
+
+    elements = [
+        (0x00080008, "CS", b"GENERATED\\SECONDARY"),
+        (0x00080016, "UI", identity.sop_class.encode()),
+        (0x00080018, "UI", identity.sop_instance.encode()),
+        (0x00080060, "CS", b"OT"),
+        (0x0020000D, "UI", identity.study.encode()),
+        (0x0020000E, "UI", identity.series.encode()),
+        (0x00200013, "IS", str(number).encode()),
+        (0x00280002, "US", us(samples)),
+        (0x00280004, "CS", (photometric or ("MONOCHROME2" if samples == 1 else "RGB")).encode()),
+        *([(0x00280006, "US", us(planar))] if samples == 3 else []),
+        *([(0x00280008, "IS", str(frames).encode())] if frames > 1 else []),
+        (0x00280010, "US", us(shape[0])),
+        (0x00280011, "US", us(shape[1])),
+        (0x00280100, "US", us(bits)),
+        (0x00280101, "US", us(stored)),
+        (0x00280102, "US", us(stored - 1 if high_bit is None else high_bit)),
+        (0x00280103, "US", us(int(signed))),
+    ]
+    dataset = b"".join(element(tag, vr, value, implicit) for tag, vr, value in elements)
+    value = cells.tobytes() + padding
+    pixel_data = element(0x7FE00010, "OW" if bits == 16 else "OB", b"", implicit)[:-4] + struct.pack("<L", len(value)) + value
+    return Instance(identity, IMPLICIT_LE if implicit else EXPLICIT_LE, dataset + before + pixel_data + after, "generated")
+
+
+def phantom(slices: int, size: int = 512, seed: int = 1) -> list[Instance]:
+    """A generated CT phantom, unsigned 12 bits in 16, with a little more than a real scanner's noise."""
+    draw = numpy.random.default_rng(seed)
+    y, x = numpy.mgrid[:size, :size] / size - 0.5
+    radius = numpy.hypot(x, y)
+    instances = []
+    for number in range(1, slices + 1):
+        body = numpy.where(radius < 0.36, 1040, 24) + numpy.where(numpy.hypot(x - 0.1, y + number / slices / 4 - 0.1) < 0.08, 240, 0)
+        noise = draw.normal(0, 12, (size, size)) * (radius < 0.46)
+        instances.append(generated(numpy.clip(body + noise, 0, 4095).astype("<u2"), number=number, stored=12))
+    return instances
