@@ -11,12 +11,12 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from string import Template
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
@@ -65,8 +65,9 @@ def write(directory: Path, keys: Keys, recovery: RecoveryKey, archive: str, *, n
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (directory / _KIT).exists():
         raise FileExistsError(f"{directory} holds a recovery kit already")
-    about = _About(1, keys.site_id, archive, keys.trust_root, fingerprint(keys.recovery), utc(now))
-    write_whole(directory / _KEY, _under(words, private_pem(recovery.private)), 0o600)
+    key = _under(words, private_pem(recovery.private))
+    about = _About(1, keys.site_id, archive, keys.trust_root, fingerprint(keys.recovery), sha256(key).hexdigest(), utc(now))
+    write_whole(directory / _KEY, key, 0o600)
     write_whole(directory / _CERTIFICATE, keys.recovery.public_bytes(Encoding.PEM), 0o644)
     write_whole(directory / _SCRIPT, resources.files(__package__).joinpath(_SCRIPT).read_bytes(), 0o755)
     write_whole(directory / _SHEET, _sheet(about, recovery).encode(), 0o600)
@@ -86,9 +87,14 @@ def read(path: Path, words: str) -> Kit:
             raise KitDamaged(f"{_KIT} is of another format. Use the Outpost that wrote it, or a newer one.")
     except (ValueError, msgspec.DecodeError) as fault:
         raise KitDamaged(f"{_KIT} or {_CERTIFICATE} is damaged ({fault}). Use another copy of the kit, or the printed sheet.") from fault
-    if fingerprint(certificate) != about.recovery_sha256:
-        raise KitDamaged(f"{_CERTIFICATE} is not the one that {_KIT} names. Use another copy of the kit, or the printed sheet.")
-    return Kit(about.site_id, about.archive, _recovery_key(_content(directory, _KEY), words, certificate), trust_root)
+    key = _content(directory, _KEY)
+    for name, digest, named in (
+        (_CERTIFICATE, fingerprint(certificate), about.recovery_sha256),
+        (_KEY, sha256(key).hexdigest(), about.key_sha256),
+    ):
+        if digest != named:
+            raise KitDamaged(f"{name} is not the one that {_KIT} names. Use another copy of the kit, or the printed sheet.")
+    return Kit(about.site_id, about.archive, _recovery_key(key, words, certificate), trust_root)
 
 
 def from_sheet_lines(lines: Sequence[str], site_id: str, archive: str, trust_root: str) -> Kit:
@@ -100,7 +106,11 @@ def from_sheet_lines(lines: Sequence[str], site_id: str, archive: str, trust_roo
     if root is None:
         raise Mistyped("the SHA-256 of the signing certificate has 64 hexadecimal digits")
     scalar = paper.from_lines(lines, site_id)
-    return Kit(site_id, archive, RecoveryKey(ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP384R1())), root)
+    try:
+        key = ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP384R1())
+    except ValueError as fault:
+        raise Mistyped("these lines are no key") from fault
+    return Kit(site_id, archive, RecoveryKey(key), root)
 
 
 class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,6 +119,8 @@ class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     archive: str
     signing_sha256: str
     recovery_sha256: str
+    key_sha256: str
+    """Of recovery.key as it lies there: a damaged file is told apart from a wrong passphrase."""
     made: str
 
 
@@ -135,10 +147,8 @@ def _under(words: str, pem: bytes) -> bytes:
 def _recovery_key(pem: bytes, words: str, certificate: Certificate) -> RecoveryKey:
     try:
         key = load_pem_private_key(pem, passphrase.normal(words).encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm) as fault:
-        if "Incorrect password" in str(fault):
-            raise WrongPassphrase from fault
-        raise KitDamaged(f"{_KEY} is damaged ({fault}). Use another copy of the kit, or the printed sheet.") from fault
+    except (ValueError, TypeError) as fault:
+        raise WrongPassphrase from fault
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise KitDamaged(f"{_KEY} does not belong to {_CERTIFICATE}. Use another copy of the kit, or the printed sheet.")
     return RecoveryKey(key)
