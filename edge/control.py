@@ -136,7 +136,7 @@ class Study(_Message, frozen=True, tag="study"):
     stopped: str | None
     availability: str
     state: str
-    """received, local, coding, shipping, held, evicted: the furthest that all of its packs have reached."""
+    """received, local, shipping, held or evicted: what all of its packs have reached."""
 
 
 class PeerRow(_Message, frozen=True, tag="peer"):

@@ -123,13 +123,15 @@ class Catalogue:
         with self._transaction(flushed=True):
             self._run("set_here", "some", pack)
 
-    def recalled(self, pack: PackId, header_offsets: Sequence[int], whole: bool) -> None:
-        """These instances are durable in the cache again; with `whole`, the pack is as it was closed."""
+    def recalled(self, pack: PackId, dataset_offsets: Sequence[int]) -> None:
+        """These instances are durable in the cache again."""
         with self._transaction(flushed=True):
-            self._connection.executemany(self._sql["set_instance_here"], [(pack, offset) for offset in header_offsets])
-            if whole:
-                self._run("set_instances_here", 1, pack)
-                self._run("set_here", "whole", pack)
+            self._connection.executemany(self._sql["set_instance_here"], [(pack, offset) for offset in dataset_offsets])
+
+    def set_whole(self, pack: PackId) -> None:
+        """The pack is, byte for byte, as it was closed."""
+        with self._transaction(flushed=True):
+            self._run("set_here", "whole", pack)
 
     def lose(self, pack: PackId, header_offset: int) -> None:
         """The pack file does not prove an instance that is catalogued in it."""
@@ -152,6 +154,12 @@ class Catalogue:
         with self._transaction(flushed=True):
             yield
             self._run("set_facts_upto", upto)
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """One flushed transaction around changes that belong together."""
+        with self._transaction(flushed=True):
+            yield
 
     def hold(self, pack: PackId, held_at: float, sealed_bytes: int) -> None:
         self._run("insert_holding", pack, held_at, sealed_bytes)

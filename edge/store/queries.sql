@@ -127,7 +127,11 @@ UPDATE instance SET here = ? WHERE pack = ?;
 
 -- set_instance_here --
 -- A recalled instance is in the cache.
-UPDATE instance SET here = 1 WHERE pack = ? AND header_offset = ?;
+UPDATE instance SET here = 1 WHERE pack = ? AND dataset_offset = ?;
+
+-- instances_here --
+-- Dataset offsets of the instances of a pack that are in the cache.
+SELECT dataset_offset FROM instance WHERE pack = ? AND here = 1;
 
 -- set_head --
 -- The head of a pack is here.
@@ -136,7 +140,7 @@ UPDATE pack SET has_head = 1 WHERE pack = ?;
 -- evictable --
 -- Closed and held packs whose bytes are here, least recently used first, with what each would free.
 SELECT pack.pack, coalesce(bytes, 0), used_at, closed_at, study.uid FROM pack JOIN holding USING (pack) JOIN study USING (study)
-WHERE here = 'whole' AND closed_at IS NOT NULL ORDER BY used_at;
+WHERE here != 'no' AND closed_at IS NOT NULL ORDER BY used_at;
 
 -- cached_bytes --
 -- What closed packs occupy in the cache.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import zstandard
 
-from edge.model import AETitle, Peer
+from edge.model import AETitle, Digest, Peer
 from edge.store.sql import connect, statements
 
 SCHEMA_VERSION = 1
@@ -72,13 +72,18 @@ class SiteState:
         return _peer(row) if row else None
 
     def copy(self) -> tuple[str, bytes]:
-        """A consistent copy, zstd-compressed, for the catalog, and the SHA-256 of what it holds: unchanged when nothing changed."""
+        """The SHA-256 of what it holds, unchanged while nothing changes, and a consistent zstd-compressed copy for the catalog."""
         with self._lock, sqlite3.connect(":memory:") as target:
             self._connection.backup(target)
             text = "\n".join(target.iterdump())
             image = target.serialize()
         target.close()
         return hashlib.sha256(text.encode()).hexdigest(), zstandard.ZstdCompressor(level=9).compress(image)
+
+
+def digest(copy: bytes) -> Digest:
+    """By which a copy is named and proven."""
+    return Digest(hashlib.sha256(copy).hexdigest())
 
 
 def restore(path: Path, copy: bytes) -> None:

@@ -1,0 +1,208 @@
+"""The edge process: reception, packs, the catalogue's only writer. `python -m edge --state DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import pwd
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from edge import process
+from edge.clock import SystemClock
+from edge.code.worker import Coder
+from edge.config import Config, Layout, load
+from edge.controller import Controller
+from edge.dimse.pdu import Deadlines
+from edge.dimse.server import Listening, Server
+from edge.doorbell import Doorbell, ring
+from edge.durable import write_whole
+from edge.errors import ConfigError, Corrupt, OutpostError, StoreFailed
+from edge.facts import Facts
+from edge.intake import PackIntake
+from edge.journal import JournalReader, JournalWriter, SiteStateHere
+from edge.keeper import Keeper
+from edge.model import AETitle
+from edge.notify import notify
+from edge.outbox import Asks, Outbox
+from edge.recall import RecallDesk
+from edge.retrieve import CatalogueIndex, Link, PackRetrieve
+from edge.store import site
+from edge.store.catalogue import Catalogue
+from edge.store.packs import OpenPacks
+from edge.store.reconcile import reconcile
+from edge.wall import Gate
+
+log = logging.getLogger(__name__)
+
+SITE_COPY_MAX_BYTES = 64 << 20
+GRACE_SECONDS = 10.0
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m edge", description=__doc__)
+    arguments.add_argument("--state", type=Path, required=True, help="the state directory that `outpost setup` made")
+    layout = Layout(arguments.parse_args().state)
+    process.begin("edge")
+    try:
+        config = load(layout.config)
+        _make_directories(layout)
+        process.lock(layout.edge_lock)
+        asyncio.run(_Edge(config, layout).run())
+    except OutpostError as fault:
+        return process.failed(fault)
+    except BaseExceptionGroup as group:
+        return process.failed(group)
+    return 0
+
+
+class _Edge:
+    """Everything of the process, made in the order in which it depends on each other, ended in the written order."""
+
+    def __init__(self, config: Config, layout: Layout) -> None:
+        self._config = config
+        self._layout = layout
+        self._clock = SystemClock()
+        self._stop = asyncio.Event()
+        self._failure: StoreFailed | None = None
+
+    async def run(self) -> None:
+        config, layout = self._config, self._layout
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        gate = Gate(layout.facts, _owner(config.wall.cloudsync_user))
+        inbox = Gate(layout.inbox, gate.owner)
+        if not layout.site.exists():
+            _restore_site(layout, gate, inbox)
+        state = site.SiteState(layout.site)
+        catalogue = Catalogue(layout.catalogue)
+        found = reconcile(layout.cache, layout.quarantine, catalogue, self._clock)
+        log.info("start: %d open packs, %d instances adopted, %d bytes cut", found.packs, found.adopted, found.cut_bytes)
+        journal = JournalWriter(layout.asks)
+        asks = Asks(journal, lambda: ring(layout.cloudsync_bell))
+        coder, decoder = Coder(), Coder()
+        packs = OpenPacks(layout.cache, config.cache, catalogue, self._clock)
+        link = Link(catalogue, config.link.offline_after_seconds, self._clock)
+        desk = RecallDesk(layout, catalogue, decoder, asks, inbox)
+        outbox = Outbox(config, layout, catalogue, packs, coder, asks, self._clock)
+        keeper = Keeper(config, layout, catalogue, desk, self._clock)
+        intake = PackIntake(config, layout, catalogue, packs, self._clock, self._fail_stop(loop))
+        retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
+        controller = Controller(config, layout, catalogue, state, packs, intake, retrieve, keeper, link, self._clock)
+        facts = Facts(gate, catalogue, journal, desk, outbox.settle, controller.report)
+        bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
+        loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
+        desk.clear_inbox()
+        server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, state)
+        write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                work: dict[str, Coroutine[Any, Any, None]] = {
+                    "close quiet packs": outbox.close_quiet(),
+                    "code closed packs": outbox.code_closed(),
+                    "copy site state": outbox.copy_site(state),
+                    "follow facts": facts.follow(rung, config.link.poll_seconds),
+                    "keep below mark": keeper.keep_below_mark(),
+                    "answer requests": controller.serve(),
+                }
+                running = [tasks.create_task(coroutine, name=name) for name, coroutine in work.items()]
+                server.start()
+                log.info("ready: %s on port %d", config.site.ae_title, server.port)
+                notify("READY=1")
+                await self._stop.wait()
+                notify("STOPPING=1")
+                await asyncio.to_thread(server.stop, GRACE_SECONDS)
+                for task in running:
+                    task.cancel()
+            if self._failure is None:
+                await outbox.close_due(everything=True)
+        finally:
+            server.stop(0)
+            loop.remove_reader(bell.fileno())
+            bell.close()
+            await coder.close()
+            await decoder.close()
+            catalogue.close()
+            state.close()
+            journal.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _end(self) -> None:
+        """The first signal ends in order, the second at once."""
+        if self._stop.is_set():
+            log.warning("forced to end")
+            os._exit(1)
+        self._stop.set()
+
+    def _fail_stop(self, loop: asyncio.AbstractEventLoop) -> Callable[[StoreFailed], None]:
+        def fail(fault: StoreFailed) -> None:
+            self._failure = fault
+            loop.call_soon_threadsafe(self._stop.set)
+
+        return fail
+
+
+def _answer_bell(bell: Doorbell, rung: asyncio.Event) -> None:
+    bell.drain()
+    rung.set()
+
+
+def _listen(config: Config, intake: PackIntake, index: CatalogueIndex, retrieve: PackRetrieve, peers: site.SiteState) -> Server:
+    dicom = config.dicom
+    listening = Listening(
+        host=dicom.host,
+        port=dicom.port,
+        ae_titles=frozenset({AETitle(config.site.ae_title), AETitle(config.site.stat_ae_title)}),
+        max_associations=dicom.max_associations,
+        max_associations_per_address=dicom.max_associations_per_address,
+        deadlines=Deadlines(request_seconds=dicom.request_seconds, pdu_seconds=dicom.pdu_seconds, idle_seconds=dicom.idle_seconds),
+    )
+    try:
+        return Server(listening, intake, index, retrieve, peers)
+    except OSError as fault:
+        cure = "Stop what listens there, or choose another port."
+        raise ConfigError("dicom.port", f"port {dicom.port} on {dicom.host} cannot be used ({fault.strerror})", cure) from fault
+
+
+def _restore_site(layout: Layout, facts: Gate, inbox: Gate) -> None:
+    """A rebuilt box starts from the site state that cloudsync brought from the archive."""
+    newest = None
+    reader = JournalReader(facts, 0)
+    while entries := reader.read():
+        newest = next((entry for entry in reversed(entries) if isinstance(entry, SiteStateHere)), newest)
+    if newest is None:
+        return
+    copy = inbox.read(f"site/{newest.digest}", SITE_COPY_MAX_BYTES)
+    if site.digest(copy) != newest.digest:
+        raise Corrupt("The site state in the inbox is not the one that was proven. Run `outpost restore` again.")
+    site.restore(layout.site, copy)
+    log.info("site state was restored from the archive")
+
+
+def _make_directories(layout: Layout) -> None:
+    for path in (layout.open_packs, layout.heads, layout.quarantine, layout.outbox, layout.asks):
+        try:
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as fault:
+            cure = "Run `outpost setup`, or give this user the right to write there."
+            raise ConfigError("--state", f"{path} cannot be made ({fault.strerror})", cure) from fault
+
+
+def _owner(user: str) -> int | None:
+    if not user:
+        return None
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError as fault:
+        raise ConfigError("wall.cloudsync_user", f"there is no user {user!r}", "Create it, or leave the setting empty.") from fault
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""The commands that speak to edge over its Unix socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from edge import control, status
+from edge.config import Layout
+from edge.control import Answer, Request
+from edge.errors import OutpostError
+from edge.model import Json
+
+STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="The state directory.", show_default=True)]
+JSON = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+PHI = Annotated[bool, typer.Option("--show-phi", help="Show names and IDs of patients.")]
+DEFAULT_STATE = Path("/var/lib/outpost")
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+studies = typer.Typer(no_args_is_help=False, help="List, show and recall studies.", invoke_without_command=True)
+peers = typer.Typer(no_args_is_help=True, help="Who may talk to Outpost.")
+app.add_typer(studies, name="studies")
+app.add_typer(peers, name="peers")
+
+
+@app.command("status")
+def show_status(state: STATE = DEFAULT_STATE, as_json: JSON = False, watch: Annotated[bool, typer.Option("--watch")] = False) -> None:
+    """Say whether everything is safe off-site, and if not, when. Exit code 0 green, 1 amber, 2 red."""
+    while True:
+        (found,) = ask(state, control.GetStatus())
+        assert isinstance(found, control.Status)
+        if as_json:
+            typer.echo(control.encode(found))
+        else:
+            _print_status(found)
+        if not watch:
+            raise typer.Exit({"green": 0, "amber": 1}.get(found.lamp, 2))
+        time.sleep(2)
+        typer.echo("\033[2J\033[H", nl=False)
+
+
+@studies.callback()
+def studies_without_verb(context: typer.Context, state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
+    """Without a verb: list them."""
+    if context.invoked_subcommand is None:
+        list_studies(state, as_json, show_phi)
+
+
+@studies.command("ls")
+def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
+    """List studies, newest first, with how far each is on its way."""
+    rows = [row for row in ask(state, control.ListStudies()) if isinstance(row, control.Study)]
+    if as_json:
+        _json_lines(rows if show_phi else [_without_phi(row) for row in rows])
+        return
+    from rich.console import Console  # noqa: PLC0415 - rich costs 60 ms at start; only what prints tables pays
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("Study Instance UID", "date", *(["patient"] if show_phi else []), "series", "instances", "bytes", "is", "availability")
+    for row in rows:
+        table.add_row(
+            row.study,
+            _first(row.attributes, "00080020"),
+            *([f"{_name(row.patient)} {_first(row.patient, '00100020')}"] if show_phi else []),
+            str(row.series),
+            str(row.instances),
+            status.size(row.raw_bytes),
+            _state(row),
+            row.availability,
+        )
+    Console().print(table)
+
+
+@studies.command("show")
+def show_study(study: str, state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
+    """Show one study: received, coded, in the archive, in the cache."""
+    rows = [row for row in ask(state, control.ListStudies(study=study)) if isinstance(row, control.Study)]
+    if not rows:
+        typer.echo(f"There is no study {study} here.", err=True)
+        raise typer.Exit(1)
+    row = rows[0] if show_phi else _without_phi(rows[0])
+    if as_json:
+        _json_lines([row])
+        return
+    typer.echo(f"study      {row.study}")
+    if show_phi:
+        typer.echo(f"patient    {_name(row.patient)} {_first(row.patient, '00100020')}")
+    typer.echo(f"received   {row.instances} instances in {row.series} series, {status.ago(row.received_at, time.time())}")
+    typer.echo(f"coded      {row.coded} of {row.packs} packs, {status.size(row.raw_bytes)} -> {status.size(row.coded_bytes)}")
+    typer.echo(f"archive    {row.confirmed} of {row.objects} objects proven, {row.held} of {row.packs} packs held")
+    typer.echo(f"cache      {row.here} of {row.packs} packs whole here: {row.availability}")
+    if row.stopped:
+        typer.echo(f"stopped    {row.stopped}")
+
+
+@studies.command("recall")
+def recall(
+    study: str,
+    series: Annotated[str | None, typer.Option(help="Series Instance UID")] = None,
+    instance: Annotated[str | None, typer.Option(help="SOP Instance UID; needs --series")] = None,
+    state: STATE = DEFAULT_STATE,
+    as_json: JSON = False,
+) -> None:
+    """Bring a study, or a part of it, from the archive into the cache; returns when it is here."""
+    for answer in ask(state, control.RecallStudy(study=study, series=series, instance=instance)):
+        assert isinstance(answer, control.Recalled)
+        if as_json:
+            _json_lines([answer])
+        else:
+            typer.echo(f"\r{answer.here} of {answer.total} instances are here", nl=answer.here == answer.total)
+
+
+@app.command()
+def evict(
+    study: Annotated[str | None, typer.Argument(help="Study Instance UID; none for all")] = None,
+    state: STATE = DEFAULT_STATE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Take held studies out of the cache. What the archive does not provably have stays."""
+    packs = [row for row in ask(state, control.Evict(study=study, dry_run=dry_run)) if isinstance(row, control.Evicted)]
+    if as_json:
+        _json_lines(packs)
+        return
+    verb = "would leave" if dry_run else "left"
+    typer.echo(f"{len(packs)} packs, {status.size(sum(row.bytes for row in packs))}, {verb} the cache.")
+
+
+@peers.command("ls")
+def list_peers(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
+    """List peers and their rights."""
+    rows = [row for row in ask(state, control.ListPeers()) if isinstance(row, control.PeerRow)]
+    if as_json:
+        _json_lines(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row.ae_title:16}  from {row.address or 'any address':18}  at {row.host or '-'}:{row.port}  {', '.join(row.rights)}")
+
+
+@peers.command("add")
+def add_peer(
+    ae_title: str,
+    host: Annotated[str, typer.Option(help="Where we call it back (C-MOVE).")] = "",
+    port: Annotated[int, typer.Option(help="Its DICOM port.")] = 104,
+    address: Annotated[str, typer.Option(help="From where it may call: address or CIDR; empty for any.")] = "",
+    rights: Annotated[str, typer.Option(help="Comma-separated: store, find, move, get.")] = "find,get,move,store",
+    accept_quarantined: Annotated[bool, typer.Option(help="Answer success for what goes to quarantine.")] = False,
+    state: STATE = DEFAULT_STATE,
+) -> None:
+    """Allow a device or viewer; changing one takes the same command. In force at once."""
+    request = control.PutPeer(
+        ae_title=ae_title,
+        address=address,
+        host=host,
+        port=port,
+        rights=[right.strip() for right in rights.split(",") if right.strip()],
+        accept_quarantined=accept_quarantined,
+    )
+    list(ask(state, request))
+    typer.echo(f"{ae_title} may talk to Outpost.")
+
+
+@peers.command("rm")
+def remove_peer(ae_title: str, state: STATE = DEFAULT_STATE) -> None:
+    """Refuse a device from its next association on."""
+    list(ask(state, control.RemovePeer(ae_title=ae_title)))
+    typer.echo(f"{ae_title} is refused from now on.")
+
+
+def ask(state: Path, request: Request) -> Iterator[Answer]:
+    """The answers to a request; an error ends the command with its sentence and exit code."""
+    try:
+        yield from control.ask(Layout(state).control, request)
+    except PermissionError as fault:
+        typer.echo(f"{Layout(state).control}: this user may not ask. Use sudo.", err=True)
+        raise typer.Exit(77) from fault
+    except OutpostError as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(fault.exit_code) from fault
+
+
+def _print_status(found: control.Status) -> None:
+    mark = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.lamp]
+    typer.secho(found.sentence, fg=mark if os.isatty(1) else None)
+    typer.echo(f"{found.site} ({found.ae_title}): {found.studies} studies, {found.instances} instances, {found.receiving} being received")
+    typer.echo(f"link       {found.link_sentence or 'not heard of yet'}")
+    cache, cap, free = (status.size(count) for count in (found.cache_bytes, found.cache_max_bytes, found.free_bytes))
+    typer.echo(f"cache      {cache} of {cap}, {free} free on the disk")
+    if found.quarantined:
+        typer.echo(f"quarantine {found.quarantined} datasets were set aside")
+    for refusal in found.refusals:
+        typer.echo(f"refused    {refusal}")
+
+
+def _json_lines(rows: Sequence[Answer]) -> None:
+    for row in rows:
+        typer.echo(control.encode(row))
+
+
+def _without_phi(row: control.Study) -> control.Study:
+    return msgspec.structs.replace(row, patient={}, attributes={tag: row.attributes[tag] for tag in ("00080020",) if tag in row.attributes})
+
+
+def _state(row: control.Study) -> str:
+    if row.stopped:
+        return "waits for a person"
+    return f"shipping {row.confirmed}/{row.objects}" if row.state == "shipping" else row.state
+
+
+def _first(attributes: Json, tag: str) -> str:
+    values = attributes.get(tag, {}).get("Value") or [""]
+    return str(values[0])
+
+
+def _name(patient: Json) -> str:
+    values = patient.get("00100010", {}).get("Value") or [{}]
+    return json.dumps(values[0].get("Alphabetic", ""), ensure_ascii=False).strip('"')

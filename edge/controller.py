@@ -1,0 +1,262 @@
+"""The answering end of edge's Unix socket: one task a request, rights by who the caller is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import struct
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from edge import control, status
+from edge.clock import Clock
+from edge.config import Config, Layout
+from edge.control import Answer, Request
+from edge.dimse.ports import Arrival
+from edge.errors import OutpostError, Refused
+from edge.intake import PackIntake
+from edge.keeper import Keeper
+from edge.model import Level, Peer, Query, parse_ae_title, parse_uid
+from edge.retrieve import Link, PackRetrieve
+from edge.store.catalogue import Catalogue
+from edge.store.packs import OpenPacks
+from edge.store.site import RIGHTS, SiteState
+
+log = logging.getLogger(__name__)
+
+REQUEST_BYTES = 1 << 16
+_CREDENTIALS = struct.Struct("3i")
+_PIECE = 1 << 18
+
+
+class Controller:
+    """Answers the requests of edge.control."""
+
+    def __init__(
+        self,
+        config: Config,
+        layout: Layout,
+        catalogue: Catalogue,
+        site: SiteState,
+        packs: OpenPacks,
+        intake: PackIntake,
+        retrieve: PackRetrieve,
+        keeper: Keeper,
+        link: Link,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._layout = layout
+        self._catalogue = catalogue
+        self._site = site
+        self._packs = packs
+        self._intake = intake
+        self._retrieve = retrieve
+        self._keeper = keeper
+        self._link = link
+        self._clock = clock
+        self._refusals: list[str] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def report(self, refusal: str) -> None:
+        """Something was refused at the wall; it is shown with the status. Safe from any thread."""
+        self._refusals = [*self._refusals[-19:], refusal]
+
+    async def serve(self) -> None:
+        """Listen, for ever."""
+        path = self._layout.control
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as listener:
+            listener.bind(str(path))
+            path.chmod(0o660)
+            listener.listen(64)
+            listener.setblocking(False)
+            loop = asyncio.get_running_loop()
+            while True:
+                line, _ = await loop.sock_accept(listener)
+                task = loop.create_task(self._serve_one(line), name="control request")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _serve_one(self, line: socket.socket) -> None:
+        descriptors: list[int] = []
+        with line, contextlib.suppress(ConnectionError):
+            try:
+                request = await self._receive(line, descriptors)
+                async for answer in self._answer(request, descriptors):
+                    await self._send(line, answer)
+                await self._send(line, control.Done())
+            except OutpostError as fault:
+                await self._send(line, control.Failed(error=type(fault).__name__, sentence=str(fault)))
+            except msgspec.MsgspecError as fault:
+                await self._send(line, control.Failed(error="Refused", sentence=f"That is no request: {fault}"))
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    async def _receive(self, line: socket.socket, descriptors: list[int]) -> Request:
+        _, caller, _ = _CREDENTIALS.unpack(line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        if caller not in {0, os.getuid()}:
+            raise Refused("Only root and the edge user may ask this. Use sudo.")
+        # A request is one line that fits the socket's buffer: it is here, or follows at once.
+        line.settimeout(10)
+        data, received, _, _ = await asyncio.to_thread(socket.recv_fds, line, REQUEST_BYTES, 1)
+        descriptors += received
+        while data and not data.endswith(b"\n"):
+            more = await asyncio.to_thread(line.recv, REQUEST_BYTES)
+            data = data + more if more and len(data) + len(more) <= REQUEST_BYTES else b""
+        line.setblocking(False)
+        if not data:
+            raise Refused("The request did not end.")
+        return control.decode_request.decode(data)
+
+    async def _send(self, line: socket.socket, answer: Answer) -> None:
+        await asyncio.get_running_loop().sock_sendall(line, control.encode(answer) + b"\n")
+
+    async def _answer(self, request: Request, descriptors: list[int]) -> AsyncIterator[Answer]:
+        match request:
+            case control.GetStatus():
+                yield await asyncio.to_thread(self._status)
+            case control.ListStudies():
+                for study in await asyncio.to_thread(self._studies, request):
+                    yield study
+            case control.ListPeers():
+                for peer in self._site.peers():
+                    yield _row(peer)
+            case control.PutPeer():
+                await asyncio.to_thread(self._site.put_peer, _peer(request))
+            case control.RemovePeer():
+                ae_title = parse_ae_title(request.ae_title)
+                if ae_title is None or not self._site.remove_peer(ae_title):
+                    raise Refused(f"There is no peer {request.ae_title!r}. `outpost peers ls` lists them.")
+            case control.Evict():
+                for one in await asyncio.to_thread(self._keeper.evict, request.study, request.dry_run):
+                    yield control.Evicted(pack=one.pack, study=one.study, bytes=one.bytes)
+            case control.RecallStudy():
+                async for recalled in self._recall(request):
+                    yield recalled
+            case control.Admit():
+                if not descriptors:
+                    raise Refused("No descriptor came with the request.")
+                yield await asyncio.to_thread(self._admit, request, descriptors[0])
+
+    def _status(self) -> control.Status:
+        ((studies, waiting, waiting_bytes, oldest, instances, last_held, stopped),) = self._catalogue.rows("counts")
+        link = self._catalogue.rows("link")
+        state, since, goodput, link_sentence = link[0] if link else ("", None, 0.0, "")
+        figures = status.Figures(
+            studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, len(self._packs.studies)
+        )
+        return control.Status(
+            sentence=status.sentence(figures, self._clock.now()),
+            lamp=status.lamp(figures),
+            site=self._config.site.name,
+            ae_title=self._config.site.ae_title,
+            studies=studies,
+            instances=instances,
+            waiting_studies=waiting,
+            waiting_bytes=waiting_bytes,
+            oldest_waiting_at=oldest,
+            last_held_at=last_held,
+            stopped=stopped,
+            receiving=len(self._packs.studies),
+            link_state=state,
+            link_since=since,
+            link_sentence=link_sentence,
+            goodput_bytes_per_second=goodput,
+            cache_bytes=int(self._catalogue.figure("cached_bytes")),
+            cache_max_bytes=self._config.cache.max_bytes,
+            free_bytes=shutil.disk_usage(self._layout.cache).free,
+            quarantined=len(self._catalogue.rows("quarantined")),
+            refusals=self._refusals,
+        )
+
+    def _studies(self, request: control.ListStudies) -> list[control.Study]:
+        link_up = self._link.up()
+        return [status.study(row, link_up) for row in self._catalogue.rows("studies_in_packs", study=request.study, most=request.most)]
+
+    async def _recall(self, request: control.RecallStudy) -> AsyncIterator[control.Recalled]:
+        matching = {"0020000D": request.study}
+        level = Level.STUDY
+        for tag, uid, deeper in (("0020000E", request.series, Level.SERIES), ("00080018", request.instance, Level.IMAGE)):
+            if uid is not None:
+                matching[tag], level = uid, deeper
+        retrieval = await asyncio.to_thread(self._retrieve.begin, Query(level, matching))
+        try:
+            if not retrieval.total:
+                raise Refused("There is no such study, series or instance here.")
+            here, lost = 0, ""
+            while retrieval.remaining:
+                found = await asyncio.to_thread(retrieval.next, 2.0)
+                if found is None:
+                    continue
+                reason = getattr(found, "reason", "")
+                here, lost = here + (not reason), reason or lost
+                yield control.Recalled(here=here, total=retrieval.total)
+            if lost:
+                raise Refused(lost)
+        finally:
+            retrieval.close()
+
+    def _admit(self, request: control.Admit, descriptor: int) -> control.Admitted:
+        sop_class, sop_instance, syntax = (parse_uid(text) for text in (request.sop_class, request.sop_instance, request.transfer_syntax))
+        calling = parse_ae_title(request.calling_ae)
+        called = parse_ae_title(self._config.site.ae_title)
+        if not (sop_class and sop_instance and syntax and calling and called):
+            raise Refused("SOP class, SOP instance and transfer syntax must be UIDs, the calling AE an AE title.")
+        arrival = Arrival(
+            sop_class=sop_class,
+            sop_instance=sop_instance,
+            transfer_syntax=syntax,
+            calling_ae=calling,
+            called_ae=called,
+            address=request.address,
+            peer=Peer(calling),
+        )
+        reception = self._intake.begin(arrival)
+        try:
+            buffer = bytearray(_PIECE)
+            view = memoryview(buffer)
+            while count := os.readv(descriptor, [buffer]):
+                reception.write(view[:count])
+            return control.Admitted(outcome=reception.commit().value)
+        finally:
+            reception.abort()
+
+
+def _peer(request: control.PutPeer) -> Peer:
+    ae_title = parse_ae_title(request.ae_title)
+    if ae_title is None:
+        raise Refused(f"{request.ae_title!r} is no AE title: use 1 to 16 characters without backslash.")
+    if unknown := set(request.rights) - RIGHTS:
+        raise Refused(f"There is no right {', '.join(sorted(unknown))}. Rights are {', '.join(sorted(RIGHTS))}.")
+    if not 1 <= request.port <= 65_535:
+        raise Refused(f"{request.port} is no port: use 1 to 65535.")
+    return Peer(
+        ae_title=ae_title,
+        address=request.address,
+        host=request.host,
+        port=request.port,
+        rights=frozenset(request.rights),
+        max_pdu_bytes=request.max_pdu_bytes,
+        idle_seconds=request.idle_seconds,
+        accept_quarantined=request.accept_quarantined,
+    )
+
+
+def _row(peer: Peer) -> control.PeerRow:
+    return control.PeerRow(
+        ae_title=peer.ae_title,
+        address=peer.address,
+        host=peer.host,
+        port=peer.port,
+        rights=sorted(peer.rights),
+        max_pdu_bytes=peer.max_pdu_bytes,
+        idle_seconds=peer.idle_seconds,
+        accept_quarantined=peer.accept_quarantined,
+    )

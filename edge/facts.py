@@ -1,0 +1,122 @@
+"""What cloudsync says happened, applied to the catalogue: effects and position in one commit, then acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from edge.errors import Corrupt
+from edge.journal import Ack, Entry, Held, Here, JournalReader, JournalWriter, Link, Progress, RecallFailed, Stopped
+from edge.model import PackId
+from edge.store.catalogue import Catalogue
+from edge.wall import Gate, Trespass
+
+log = logging.getLogger(__name__)
+
+
+class Desk(Protocol):
+    """Who waits for recalled parts."""
+
+    def arrived(self, pack: str, number: int, digest: str, size: int) -> None:
+        """A part lies in the inbox. Idempotent."""
+        ...
+
+    def failed(self, pack: str, parts: Sequence[int], reason: str) -> None: ...
+
+    def heard(self, pack: str) -> None:
+        """A pack is known that only the archive has."""
+        ...
+
+
+class Facts:
+    """The reader of the facts journal."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        catalogue: Catalogue,
+        asks: JournalWriter,
+        desk: Desk,
+        settle: Callable[[str], None],
+        report: Callable[[str], None],
+    ) -> None:
+        """`settle` is told of each pack that is held; `report` of what was refused at the wall."""
+        self._reader = JournalReader(gate, int(catalogue.figure("facts_upto")))
+        self._catalogue = catalogue
+        self._asks = asks
+        self._desk = desk
+        self._settle = settle
+        self._report = report
+
+    async def follow(self, bell: asyncio.Event, poll_seconds: float) -> None:
+        """Apply facts as they come, for ever: at each ring of the bell, and at least once a poll interval."""
+        refused = ""
+        while True:
+            bell.clear()
+            try:
+                while await asyncio.to_thread(self.apply):
+                    pass
+                refused = ""
+            except (Trespass, Corrupt) as fault:  # nothing of it is applied; a person must look
+                if str(fault) != refused:
+                    refused = str(fault)
+                    log.error("facts are not read: %s", fault)
+                    self._report(f"facts are not read: {fault}")
+            try:
+                async with asyncio.timeout(poll_seconds):
+                    await bell.wait()
+            except TimeoutError:
+                continue
+
+    def apply(self) -> bool:
+        """Apply the next batch; False when there was none."""
+        entries = self._reader.read()
+        if not entries:
+            return False
+        with self._catalogue.facts(entries[-1].seq):
+            for entry in entries:
+                self._record(entry)
+        for entry in entries:
+            self._tell(entry)
+        if any(not isinstance(entry, Ack) for entry in entries):  # an acknowledgement alone is not acknowledged
+            self._asks.append(Ack(upto=entries[-1].seq))
+        return True
+
+    def _record(self, entry: Entry) -> None:
+        catalogue = self._catalogue
+        match entry:
+            case Held():
+                pack = PackId(entry.pack)
+                known = catalogue.pack(pack) is not None
+                if not known:
+                    catalogue.hear_of(pack, entry.study, entry.series, entry.sha256, entry.instances, entry.held_at)
+                catalogue.hold(pack, entry.held_at, entry.sealed_bytes)
+                if not known:
+                    catalogue.settle_archived(pack)
+            case Progress():
+                catalogue.mark_progress(entry.pack, entry.confirmed, entry.total)
+            case Stopped():
+                catalogue.mark_stopped(entry.pack, entry.reason)
+            case Link():
+                catalogue.set_link(entry.state, entry.since, entry.goodput_bytes_per_second, entry.sentence)
+            case _:
+                return
+
+    def _tell(self, entry: Entry) -> None:
+        match entry:
+            case Held():
+                self._settle(entry.pack)
+                self._desk.heard(entry.pack)
+            case Here():
+                self._desk.arrived(entry.pack, entry.number, entry.digest, entry.bytes)
+            case RecallFailed():
+                self._desk.failed(entry.pack, entry.parts, entry.reason)
+            case Stopped():
+                log.error("pack %s is not shipped: %s", entry.pack, entry.reason)
+                self._report(f"pack {entry.pack}: {entry.reason}")
+            case Ack():
+                self._asks.forget(entry.upto)
+            case _:
+                return

@@ -1,0 +1,45 @@
+"""The keeper of the cache: evicts by the high-water mark, or at a person's word; never what is not held."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from edge.clock import Clock
+from edge.config import Config, Layout
+from edge.recall import RecallDesk
+from edge.store import eviction
+from edge.store.catalogue import Catalogue
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+
+
+class Keeper:
+    """Acts on what edge.store.eviction decides."""
+
+    def __init__(self, config: Config, layout: Layout, catalogue: Catalogue, desk: RecallDesk, clock: Clock) -> None:
+        self._config = config
+        self._layout = layout
+        self._catalogue = catalogue
+        self._desk = desk
+        self._clock = clock
+
+    async def keep_below_mark(self) -> None:
+        """Evict whenever the cache is over its high-water mark; for ever."""
+        while True:
+            for one in await asyncio.to_thread(self._evict_chosen):
+                log.info("evicted pack %s, %d bytes", one.pack, one.bytes)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def evict(self, study: str | None, dry_run: bool) -> list[eviction.Evictable]:
+        """Evict the held packs of one study, or of all, whatever their age; with `dry_run` only say which."""
+        chosen = [one for one in eviction.evictable(self._catalogue, self._desk.busy) if study in {None, one.study}]
+        return chosen if dry_run else list(eviction.evict(self._layout, self._catalogue, chosen))
+
+    def _evict_chosen(self) -> list[eviction.Evictable]:
+        cached = int(self._catalogue.figure("cached_bytes"))
+        packs = eviction.evictable(self._catalogue, self._desk.busy)
+        chosen = eviction.choose(packs, cached, self._config.cache, self._clock.now())
+        return list(eviction.evict(self._layout, self._catalogue, chosen))

@@ -1,0 +1,68 @@
+"""What each process of Outpost does when it starts: one at a time on its directory, log lines in JSON, and an end with its supervisor."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from edge.clock import utc
+from edge.errors import AlreadyRunning, OutpostError
+
+SUPERVISED = "OUTPOST_SUPERVISOR"
+"""Environment variable: the process id of `outpost run`, where it started this process."""
+_PR_SET_PDEATHSIG = 1
+
+
+def begin(name: str) -> None:
+    """Log to standard error as JSON lines, write files that others cannot read, and end when the supervisor is gone."""
+    os.umask(0o027)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines(name))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    supervisor = os.environ.get(SUPERVISED)
+    if supervisor:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(supervisor):  # it was gone before that call
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def lock(path: Path) -> int:
+    """Be the only process on a directory; held until the process ends, however it ends. Raises AlreadyRunning at once."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as fault:
+        os.close(descriptor)
+        raise AlreadyRunning from fault
+    return descriptor
+
+
+def failed(fault: OutpostError | BaseExceptionGroup[BaseException]) -> int:
+    """Log why the process ends and return its exit code. A group that holds anything but errors of Outpost is raised again."""
+    while isinstance(fault, BaseExceptionGroup):
+        known, others = fault.split(OutpostError)
+        if known is None or others is not None:
+            raise fault
+        inner = known.exceptions[0]
+        assert isinstance(inner, OutpostError | BaseExceptionGroup)
+        fault = inner
+    logging.getLogger(__name__).error("%s", fault)
+    return fault.exit_code
+
+
+class _JsonLines(logging.Formatter):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"at": utc(record.created), "process": self._name, "level": record.levelname.lower(), "says": record.getMessage()}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)

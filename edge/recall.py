@@ -1,0 +1,243 @@
+"""The recall desk: who wants instances that only the archive has asks here; parts come in, instances go out, one fetch for all who wait.
+
+This is the one place where association threads meet the event loop: they call `want` and wait on `changed`; the rest runs in the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from edge import heads
+from edge.code.jobs import DecodeJob, FinishJob
+from edge.code.manifest import HEAD_MAX_BYTES, Head, covering
+from edge.code.worker import Coder, JobTimeout, WorkerDied
+from edge.config import Layout
+from edge.durable import flush_directory
+from edge.errors import Corrupt
+from edge.journal import Recall, Taken
+from edge.model import PackId
+from edge.outbox import Asks
+from edge.store.catalogue import Catalogue
+from edge.wall import Gate, Trespass
+
+log = logging.getLogger(__name__)
+
+HEAD = 0
+"""The head is part number 0 of a pack."""
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What is wanted of one pack, and what of it has come."""
+
+    offsets: set[int] = field(default_factory=set)
+    """Dataset offsets of the instances in the cached pack; all of them when `everything`."""
+    everything: bool = False
+    asked: set[int] = field(default_factory=set)
+    arrived: set[int] = field(default_factory=set)
+    failure: str | None = None
+    working: bool = False
+
+
+class RecallDesk:
+    """Wants by pack. Made in the loop; `want`, `failure` and `changed` are for any thread."""
+
+    def __init__(self, layout: Layout, catalogue: Catalogue, coder: Coder, asks: Asks, inbox: Gate) -> None:
+        self._layout = layout
+        self._catalogue = catalogue
+        self._coder = coder
+        self._asks = asks
+        self._inbox = inbox
+        self._wanted: dict[PackId, _Wanted] = {}
+        self._heads: dict[PackId, Head] = {}
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.changed = threading.Condition()
+        """Notified whenever an instance came, a head came, or a recall failed."""
+
+    def clear_inbox(self) -> None:
+        """At start nobody waits: what lies in the inbox from before is given back."""
+        self._asks.tell(*(Taken(pack=pack) for (pack,) in self._catalogue.rows("packs_here_in_part")))
+
+    def want(self, pack: PackId, offsets: Iterable[int] | None) -> None:
+        """Have instances of a pack recalled, named by their dataset offsets; None for all. Returns at once."""
+        self._loop.call_soon_threadsafe(self._want, pack, None if offsets is None else set(offsets))
+
+    def failure(self, pack: PackId) -> str | None:
+        """Why what is wanted of a pack cannot be had now; None while it is under way."""
+        wanted = self._wanted.get(pack)
+        return wanted.failure if wanted else None
+
+    def busy(self, pack: str) -> bool:
+        """Whether a pack is being recalled: it is not evicted meanwhile."""
+        return pack in self._wanted
+
+    # What the facts say; called from the thread that reads them.
+
+    def arrived(self, pack: str, number: int, digest: str, size: int) -> None:
+        self._loop.call_soon_threadsafe(self._arrived, PackId(pack), number, digest, size)
+
+    def failed(self, pack: str, parts: Sequence[int], reason: str) -> None:
+        self._loop.call_soon_threadsafe(self._failed, PackId(pack), reason)
+
+    def heard(self, pack: str) -> None:
+        self._loop.call_soon_threadsafe(self._heard, PackId(pack))
+
+    # In the loop
+
+    def _want(self, pack: PackId, offsets: set[int] | None) -> None:
+        wanted = self._wanted.setdefault(pack, _Wanted())
+        wanted.failure = None
+        if offsets is None:
+            wanted.everything = True
+        else:
+            wanted.offsets |= offsets
+        self._go_on(pack, wanted)
+
+    def _heard(self, pack: PackId) -> None:
+        """The head of a pack that was heard of is wanted without being asked for: its instances are catalogued from it."""
+        state = self._catalogue.pack(pack)
+        if state is not None and not state.has_head:
+            self._want(pack, set())
+
+    def _arrived(self, pack: PackId, number: int, digest: str, size: int) -> None:
+        wanted = self._wanted.get(pack)
+        if wanted is None:
+            self._asks.tell(Taken(pack=pack))
+            return
+        wanted.arrived.add(number)
+        self._go_on(pack, wanted)
+
+    def _failed(self, pack: PackId, reason: str) -> None:
+        wanted = self._wanted.get(pack)
+        if wanted is not None:
+            wanted.failure = reason
+            wanted.asked.clear()
+            self._notify()
+
+    def _go_on(self, pack: PackId, wanted: _Wanted) -> None:
+        """Ask for what is missing, and work on what is here."""
+        head = self._head(pack)
+        needed = [HEAD] if head is None else covering(head.manifest, self._missing(pack, wanted, head))
+        missing = set(needed) - wanted.asked
+        if missing:
+            wanted.asked |= missing
+            self._asks.tell(Recall(pack=pack, parts=sorted(missing)))
+        if not wanted.working:
+            wanted.working = True
+            task = self._loop.create_task(self._work(pack, wanted), name=f"recall {pack}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, pack: PackId, wanted: _Wanted) -> None:
+        """Restore whatever the parts that are here cover, until nothing more can be done or all is here."""
+        try:
+            while await self._step(pack, wanted):
+                pass
+        except (Corrupt, Trespass, WorkerDied, JobTimeout) as fault:
+            log.error("recall of pack %s failed: %s", pack, fault)
+            wanted.failure = str(fault)
+        finally:
+            wanted.working = False
+        if self._satisfied(pack, wanted):
+            self._wanted.pop(pack, None)
+            self._heads.pop(pack, None)
+            self._asks.tell(Taken(pack=pack))
+        self._notify()
+
+    async def _step(self, pack: PackId, wanted: _Wanted) -> bool:
+        head = self._head(pack)
+        if head is None:
+            if HEAD not in wanted.arrived:
+                return False
+            await asyncio.to_thread(self._learn_head, pack)
+            self._notify()
+            self._go_on(pack, wanted)
+            return True
+        here = wanted.arrived - {HEAD}
+        ready = [index for index in self._missing(pack, wanted, head) if here.issuperset(covering(head.manifest, [index]))]
+        if ready:
+            await self._restore(pack, head, ready)
+        elif not await self._finish(pack, head):
+            return False
+        self._notify()
+        return True
+
+    async def _restore(self, pack: PackId, head: Head, ready: list[int]) -> None:
+        await asyncio.to_thread(self._make_room, pack)
+        restored = await self._coder.restore(
+            DecodeJob(
+                pack=pack,
+                head_path=str(self._layout.head(pack)),
+                parts={number: f"{pack}/{number:06d}" for number in covering(head.manifest, ready)},
+                target_path=str(self._layout.cached(pack)),
+                members=ready,
+                inbox=str(self._inbox.root),
+                inbox_owner=self._inbox.owner,
+            )
+        )
+        good = [head.manifest.members[one.index].dataset_offset for one in restored if one.digest_ok]
+        await asyncio.to_thread(self._catalogue.recalled, pack, good)
+        if len(good) < len(ready):
+            raise Corrupt(f"pack {pack}: {len(ready) - len(good)} of its instances do not come back as they were")
+
+    async def _finish(self, pack: PackId, head: Head) -> bool:
+        """When every instance is back, compare the pack with what was closed; False when there is nothing to finish."""
+        state = self._catalogue.pack(pack)
+        if state is None or state.here != "some" or len(self._here(pack)) < len(head.manifest.members):
+            return False
+        head_path, target_path = str(self._layout.head(pack)), str(self._layout.cached(pack))
+        if not await self._coder.finish(FinishJob(pack=pack, head_path=head_path, target_path=target_path)):
+            raise Corrupt(f"pack {pack} did not come back byte for byte")
+        await asyncio.to_thread(self._catalogue.set_whole, pack)
+        return True
+
+    def _make_room(self, pack: PackId) -> None:
+        """A pack of which nothing is here starts from no file: what an eviction left behind is not counted on."""
+        target = self._layout.cached(pack)
+        if self._here(pack):
+            return
+        target.unlink(missing_ok=True)
+        if not target.parent.is_dir():
+            target.parent.mkdir(mode=0o750, exist_ok=True)
+            flush_directory(self._layout.cache)
+        self._catalogue.begin_recall(pack)
+
+    def _learn_head(self, pack: PackId) -> None:
+        """Prove a head that came, keep it, and catalogue its instances."""
+        data = self._inbox.read(f"{pack}/{HEAD:06d}", HEAD_MAX_BYTES)
+        state = self._catalogue.pack(pack)
+        head = heads.prove(data, pack, state.sha256 if state else None)
+        heads.keep(self._layout, pack, data)
+        self._catalogue.learn_head(list(heads.admissions(head)), pack)
+
+    def _head(self, pack: PackId) -> Head | None:
+        if pack not in self._heads:
+            state = self._catalogue.pack(pack)
+            if state is None or not state.has_head:
+                return None
+            self._heads[pack] = heads.load(self._layout, pack)
+        return self._heads[pack]
+
+    def _here(self, pack: PackId) -> set[int]:
+        return {offset for (offset,) in self._catalogue.rows("instances_here", pack)}
+
+    def _missing(self, pack: PackId, wanted: _Wanted, head: Head) -> list[int]:
+        here = self._here(pack)
+        return [
+            index
+            for index, member in enumerate(head.manifest.members)
+            if member.dataset_offset not in here and (wanted.everything or member.dataset_offset in wanted.offsets)
+        ]
+
+    def _satisfied(self, pack: PackId, wanted: _Wanted) -> bool:
+        head = self._head(pack)
+        return head is not None and not self._missing(pack, wanted, head)
+
+    def _notify(self) -> None:
+        with self.changed:
+            self.changed.notify_all()

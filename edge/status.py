@@ -1,0 +1,115 @@
+"""The one sentence: is everything safe off-site, and if not, when? With the figures behind it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from edge import control
+from edge.store.search import availability
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    studies: int
+    waiting_studies: int
+    waiting_bytes: int
+    last_held_at: float | None
+    stopped: int
+    link_state: str
+    link_since: float | None
+    link_sentence: str
+    goodput_bytes_per_second: float
+    receiving: int
+
+
+def sentence(figures: Figures, now: float) -> str:
+    """In plain words, for a person who wants to go home."""
+    if not figures.studies:
+        return "No study has arrived yet."
+    if not figures.waiting_studies:
+        return f"All {_count(figures.studies, 'study', 'studies')} safe in the archive; the last one {ago(figures.last_held_at, now)}."
+    of_all = f"{figures.waiting_studies:,} of {_count(figures.studies, 'study', 'studies')}"
+    waiting = f"{of_all} not yet in the archive ({size(figures.waiting_bytes)})"
+    if figures.stopped:
+        return f"{waiting}; {figures.stopped} of them wait for a person: see `outpost studies`."
+    if figures.link_state not in {"up", ""}:
+        return f"{figures.link_sentence} Scanning continues; {waiting}."
+    if figures.receiving:
+        return f"{waiting}; {_count(figures.receiving, 'study is', 'studies are')} being received."
+    if figures.goodput_bytes_per_second > 0 and figures.waiting_bytes:
+        seconds = figures.waiting_bytes / figures.goodput_bytes_per_second
+        return f"{waiting}; at the present speed that takes about {duration(seconds)}."
+    return f"{waiting}; on the way."
+
+
+def lamp(figures: Figures) -> str:
+    """green: everything is safe. amber: it is on its way. red: a person must act."""
+    if figures.stopped or figures.link_state in {"credential", "quota", "disk", "clock"}:
+        return "red"
+    return "amber" if figures.waiting_studies else "green"
+
+
+def study(row: tuple[Any, ...], link_up: bool) -> control.Study:
+    """One row of the named query `studies_in_packs`."""
+    (uid, patient, attributes, received_at, series, instances, packs, raw_bytes, coded_bytes) = row[:9]
+    (closed, coded, confirmed, objects, held, here, away, stopped, held_at) = row[9:]
+    if held == packs:
+        state = "evicted" if away == packs else "held"
+    elif coded == packs:
+        state = "shipping"
+    else:
+        state = "local" if closed == packs else "received"
+    return control.Study(
+        study=uid,
+        patient=json.loads(patient),
+        attributes=json.loads(attributes),
+        received_at=received_at,
+        series=series,
+        instances=instances,
+        packs=packs,
+        raw_bytes=raw_bytes,
+        coded_bytes=coded_bytes,
+        closed=closed,
+        coded=coded,
+        confirmed=confirmed,
+        objects=objects,
+        held=held,
+        held_at=held_at,
+        here=here,
+        away=away,
+        stopped=stopped,
+        availability=availability(here == packs, link_up),
+        state=state,
+    )
+
+
+def ago(stamp: float | None, now: float) -> str:
+    return "at an unknown time" if stamp is None else f"{duration(max(0.0, now - stamp))} ago"
+
+
+def duration(seconds: float) -> str:
+    """Rounded for reading: 40 seconds, 3 minutes, 2 h 40, 5 days."""
+    if seconds < 90:
+        return _count(max(1, round(seconds)), "second", "seconds")
+    if seconds < 5400:
+        return f"{round(seconds / 60)} minutes"
+    if seconds < 172_800:
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f"{hours} h {minutes:02d}"
+    return f"{round(seconds / 86_400)} days"
+
+
+def size(count: int) -> str:
+    """Decimal units, as disks and links are sold: 4.1 GB."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

@@ -1,0 +1,156 @@
+"""The command `outpost`: mounts the commands of both sides, and starts and supervises the processes. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import cloudsync.cli
+import edge.cli
+from edge import process
+from edge.config import Layout, load
+from edge.errors import OutpostError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="A DICOM cache in the clinic, a sealed archive off-site.")
+app.registered_commands += edge.cli.app.registered_commands + cloudsync.cli.app.registered_commands
+app.registered_groups += edge.cli.app.registered_groups + cloudsync.cli.app.registered_groups
+
+ORDER = ("edge-web", "edge", "cloudsync")
+"""In which the processes are ended; they are started the other way round."""
+MODULES = {"edge-web": "edge.web", "edge": "edge", "cloudsync": "cloudsync"}
+GRACE_SECONDS = 20.0
+BACKOFF_SECONDS = (0.2, 1.0, 5.0, 15.0, 30.0)
+STEADY_SECONDS = 60.0
+"""A process that ran for so long is started again at once when it ends."""
+FINAL = frozenset({3, 77, 78})
+"""Exit codes that no new start mends: somebody else runs, a refusal, a wrong setting."""
+
+
+@app.command()
+def run(state: edge.cli.STATE = edge.cli.DEFAULT_STATE) -> None:
+    """Start edge, edge-web and cloudsync on a state directory, and start each again when it ends. SIGTERM ends them in order."""
+    layout = Layout(state)
+    try:
+        load(layout.config)
+        process.lock(layout.state / "run.lock")
+    except OutpostError as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(fault.exit_code) from fault
+    raise typer.Exit(Supervisor(layout.state).run())
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the last step.")] = False,
+    data: Annotated[Path | None, typer.Option("--data", help="Send what lies in this directory too.")] = None,
+    keep: Annotated[Path | None, typer.Option("--keep", help="Make the throw-away sites here, and keep them.")] = None,
+) -> None:
+    """Show the whole way of a study on this machine: received, found, coded, sealed, held, evicted, recalled, rebuilt."""
+    from edge.demo.tour import tour  # noqa: PLC0415 - brings pydicom and numpy
+
+    raise typer.Exit(tour(once, data, keep))
+
+
+@dataclass(slots=True)
+class _Child:
+    name: str
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    failures: int = 0
+    start_at: float = 0.0
+    """Monotonic; when it is to be started again."""
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Keeps the processes of one site running. Each is started again alone; the others serve on."""
+
+    state: Path
+    children: list[_Child] = field(default_factory=lambda: [_Child(name) for name in reversed(ORDER)])
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT, or until a process ends with a code that a new start does not mend; the exit code."""
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
+        with selectors.DefaultSelector() as selector:
+            selector.register(read, selectors.EVENT_READ)
+            final = None
+            while final is None:
+                self._start_due()
+                selector.select(self._patience())
+                signals = _drain(read)
+                final = 0 if signals & {signal.SIGTERM, signal.SIGINT} else self._reap()
+            self._stop(read, selector)
+        return final
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for child in self.children:
+            if child.process is None and now >= child.start_at:
+                environment = {**os.environ, process.SUPERVISED: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+                environment["PYTHONPATH"] = str(Path(__file__).resolve().parent)
+                command = [sys.executable, "-m", MODULES[child.name], "--state", str(self.state)]
+                child.process = subprocess.Popen(command, env=environment, start_new_session=True)
+                child.started_at = now
+
+    def _patience(self) -> float | None:
+        waiting = [child.start_at for child in self.children if child.process is None]
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
+
+    def _reap(self) -> int | None:
+        """Take note of what ended; an exit code when nothing can go on."""
+        now = time.monotonic()
+        for child in self.children:
+            if child.process is None or (code := child.process.poll()) is None:
+                continue
+            child.process = None
+            if code in FINAL:
+                typer.echo(f"{child.name} cannot run (exit code {code}); see its last line above.", err=True)
+                return code
+            child.failures = 0 if now - child.started_at >= STEADY_SECONDS else child.failures + 1
+            pause = BACKOFF_SECONDS[min(child.failures, len(BACKOFF_SECONDS) - 1)] if child.failures else 0.0
+            typer.echo(f"{child.name} ended with {code}; it is started again in {pause:.1f} s.", err=True)
+            child.start_at = now + pause
+        return None
+
+    def _stop(self, read: int, selector: selectors.BaseSelector) -> None:
+        """End the processes one after the other; a second signal, or the end of the grace, ends them at once."""
+        forced = False
+        for name in ORDER:
+            child = next(child for child in self.children if child.name == name)
+            if child.process is None:
+                continue
+            child.process.send_signal(signal.SIGTERM)
+            until = time.monotonic() + GRACE_SECONDS
+            while child.process.poll() is None and not forced:
+                selector.select(max(0.0, until - time.monotonic()))
+                forced = bool(_drain(read) & {signal.SIGTERM, signal.SIGINT}) or time.monotonic() >= until
+            if child.process.poll() is None:
+                child.process.kill()
+                child.process.wait()
+
+
+def _drain(read: int) -> set[int]:
+    try:
+        return set(os.read(read, 4096))
+    except BlockingIOError:
+        return set()
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()
