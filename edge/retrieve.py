@@ -47,7 +47,7 @@ class CatalogueIndex:
         self._link = link
 
     def find(self, query: Query) -> Iterator[Json]:
-        return iter(self._catalogue.find(query, self._link.up()))
+        yield from self._catalogue.find(query, self._link.up())
 
 
 class PackRetrieve:
