@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import typing
@@ -27,7 +28,7 @@ def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
 
 
 def test_every_outpost_command_of_the_documents_exists_with_its_options() -> None:
-    import outpost
+    outpost = importlib.import_module("outpost")
 
     commands = list(_commands("outpost"))
     assert len(commands) > 5

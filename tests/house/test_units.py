@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import socket
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -17,8 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from cloudsync.ledger.database import Database
 from edge.doorbell import Doorbell, ring
+from edge.store.catalogue import Catalogue
+from edge.store.site import SiteState
 from edge.wall import Gate, Trespass
+from edge.web import token
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = ("edge", "edge-web", "cloudsync")
@@ -170,18 +174,32 @@ def test_each_side_reads_what_the_other_put_out_for_it_and_cannot_write_there(in
 
 def test_the_edge_reads_no_key_no_sealed_part_and_no_ledger(installed: Installed) -> None:
     directory = installed.cloudsync_dir
-    assert installed.cloudsync.does(lambda: _fill(directory / "ledger.db", directory / "keys/kek", directory / "sealed/part")) == "done"
-    for name in ("keys/kek", "sealed/part", "ledger.db", "ledger.db-wal"):
+    secrets = ("keys/kek", "sealed/part")
+
+    def work() -> None:
+        for name in secrets:
+            (directory / name).write_bytes(b"secret")
+        asyncio.run(Database.open(directory / "ledger.db"))
+
+    assert installed.cloudsync.does(work) == "done"
+    for name in (*secrets, "ledger.db", "ledger.db-wal"):
         assert installed.edge.does(lambda name=name: (directory / name).read_bytes()) == "PermissionError", name
     assert installed.edge.does(lambda: os.listdir(directory)) == "PermissionError"
 
 
-def test_cloudsync_reads_no_pack_no_head_no_quarantine_and_no_catalogue(installed: Installed) -> None:
+def test_cloudsync_reads_no_pack_no_head_no_quarantine_no_token_and_no_catalogue(installed: Installed) -> None:
     directory = installed.edge_dir
     secrets = ("cache/pack.tar", "heads/head", "quarantine/instance")
-    for database in ("catalogue.db", "site.db"):
-        assert installed.edge.does(lambda database=database: _fill(directory / database, *(directory / name for name in secrets))) == "done"
-    for name in (*secrets, "catalogue.db", "catalogue.db-wal", "site.db", "site.db-wal"):
+    kept: list[object] = []  # open until the child ends, so that the write-ahead logs are there
+
+    def work() -> None:
+        for name in secrets:
+            (directory / name).write_bytes(b"secret")
+        token.load(directory / "web.token")
+        kept.extend((Catalogue(directory / "catalogue.db"), SiteState(directory / "site.db")))
+
+    assert installed.edge.does(work) == "done"
+    for name in (*secrets, "web.token", "catalogue.db", "catalogue.db-wal", "site.db", "site.db-wal"):
         assert installed.cloudsync.does(lambda name=name: (directory / name).read_bytes()) == "PermissionError", name
     assert installed.cloudsync.does(lambda: os.listdir(directory)) == "PermissionError"
 
@@ -203,13 +221,3 @@ def test_each_side_can_ring_at_the_other(installed: Installed) -> None:
         # The bell is closed by now, so who may ring is refused by nobody being there, who may not by permission.
         assert caller.does(knock) == "ConnectionRefusedError"
         assert caller.does(lambda path=path: ring(path)) == "done"
-
-
-def _fill(database: Path, *files: Path) -> None:
-    """Writes the files, and a row to the database that still lies in its write-ahead log when the process ends."""
-    for file in files:
-        file.write_bytes(b"secret")
-    connection = sqlite3.connect(database, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("CREATE TABLE secret (value TEXT) STRICT")
-    assert database.with_name(f"{database.name}-wal").stat().st_size > 0
