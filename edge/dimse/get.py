@@ -1,0 +1,95 @@
+"""Retrieve by C-GET (PS3.4 section C.4.3) as SCP: the instances come over the association that asks for them."""
+
+from __future__ import annotations
+
+import logging
+
+from edge.clock import Clock
+from edge.dimse import status
+from edge.dimse.association import Association, Message
+from edge.dimse.command import C_CANCEL_RQ, C_STORE_RQ, RESPONSE
+from edge.dimse.faults import AssociationEnded
+from edge.dimse.negotiation import context_for
+from edge.dimse.ports import Lost, Ready, Retrieval, Retrieve
+from edge.dimse.suboperations import PENDING_SECONDS, Tally, begin, source_for, store_request, tell_final, tell_pending
+from edge.errors import Corrupt, OutpostError
+
+_log = logging.getLogger(__name__)
+_STEP_SECONDS = 0.5
+
+
+def respond(association: Association, message: Message, retrieve: Retrieve, clock: Clock) -> None:
+    """Store what matches at the peer, as far as it took the role of SCP, until it is done or cancelled."""
+    retrieval = begin(association, message, retrieve)
+    if retrieval is None:
+        return
+    try:
+        get = _Get(association, message, retrieval, clock)
+        try:
+            get.run()
+        except AssociationEnded:
+            raise
+        except OutpostError as fault:
+            get.give_up(fault)
+    finally:
+        retrieval.close()
+
+
+class _Get:
+    def __init__(self, association: Association, message: Message, retrieval: Retrieval, clock: Clock) -> None:
+        self._association = association
+        self._message = message
+        self._retrieval = retrieval
+        self._clock = clock
+        self._tally = Tally(retrieval.total)
+        self._contexts = [context for context in association.contexts.values() if context.roles.scp]
+
+    def run(self) -> None:
+        number = self._message.command.number
+        told = self._clock.monotonic()
+        cancelled = False
+        while self._retrieval.remaining and not cancelled:
+            item = self._retrieval.next(_STEP_SECONDS)
+            if isinstance(item, Ready):
+                cancelled = self._store(item)
+            elif isinstance(item, Lost):
+                self._tally.count(item.located.sop_instance, status.PROCESSING_FAILURE)
+            cancelled = cancelled or self._association.cancelled(number)
+            if not cancelled and self._clock.monotonic() - told >= PENDING_SECONDS:
+                tell_pending(self._association, self._message, self._tally)
+                told = self._clock.monotonic()
+        tell_final(self._association, self._message, self._tally, status.CANCELLED if cancelled else self._tally.outcome())
+
+    def give_up(self, fault: OutpostError) -> None:
+        """The retrieval cannot go on."""
+        self._tally.fail_rest()
+        tell_final(self._association, self._message, self._tally, self._tally.outcome(), str(fault))
+
+    def _store(self, ready: Ready) -> bool:
+        """One sub-operation; True when a C-CANCEL came before its answer."""
+        located = ready.located
+        context = context_for(self._contexts, located.sop_class, located.transfer_syntax)
+        if context is None:
+            self._tally.count(located.sop_instance, status.SOP_CLASS_NOT_SUPPORTED)
+            return False
+        try:
+            source = source_for(ready, context)
+        except Corrupt as fault:
+            _log.warning("retrieve by %s: %s", self._association.calling_ae, fault)
+            self._tally.count(located.sop_instance, status.PROCESSING_FAILURE)
+            return False
+        number = self._association.new_message_id()
+        self._association.send_source(context, store_request(number, ready, self._message.command.priority, None), source)
+        return self._await(number, located.sop_instance)
+
+    def _await(self, number: int, sop_instance: str) -> bool:
+        cancelled = False
+        while True:
+            command = self._association.answer().command
+            if command.operation == C_CANCEL_RQ:
+                cancelled = cancelled or command.number == self._message.command.number
+            elif command.operation == C_STORE_RQ | RESPONSE and command.number == number and command.status is not None:
+                self._tally.count(sop_instance, command.status)
+                return cancelled
+            else:
+                self._association.protocol_error("an answer to something else")

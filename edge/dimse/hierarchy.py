@@ -1,0 +1,61 @@
+"""Query/retrieve identifiers against their information model (PS3.4 sections C.4 and C.6): level, unique keys, matching keys."""
+
+from __future__ import annotations
+
+from edge.dimse.classes import Root
+from edge.dimse.identifier import CHARACTER_SET, BadIdentifier, text_of
+from edge.model import Json, Level, Query, parse_uid
+
+LEVEL = "00080052"
+RETRIEVE_AE = "00080054"
+AVAILABILITY = "00080056"
+TIME_ZONE = "00080201"
+UNIQUE_KEYS = {Level.PATIENT: "00100020", Level.STUDY: "0020000D", Level.SERIES: "0020000E", Level.IMAGE: "00080018"}
+_NO_KEYS = {LEVEL, RETRIEVE_AE, AVAILABILITY, TIME_ZONE, CHARACTER_SET}
+
+
+def level_of(identifier: Json, root: Root) -> Level:
+    """The Query/Retrieve Level. Raises BadIdentifier when it is not one of the model."""
+    text = text_of(identifier.get(LEVEL, {}))
+    level = next((level for level in root.levels if level == text), None)
+    if level is None:
+        raise BadIdentifier(f"Query/Retrieve Level {text[:16]!r} is not one of this model.")
+    return level
+
+
+def find_query(identifier: Json, root: Root, limit: int) -> Query:
+    """What a C-FIND asks. Raises BadIdentifier where a unique key above the level is missing, or one below it is given."""
+    level = level_of(identifier, root)
+    _check_above(identifier, root, level)
+    matching = {
+        tag: text for tag, element in identifier.items() if tag not in _NO_KEYS and element["vr"] != "SQ" and (text := text_of(element))
+    }
+    return Query(level, matching, limit)
+
+
+def retrieve_query(identifier: Json, root: Root) -> Query:
+    """What a C-MOVE or C-GET asks: unique keys alone count, single above the level and a list at it."""
+    level = level_of(identifier, root)
+    _check_above(identifier, root, level)
+    keys = [UNIQUE_KEYS[step] for step in root.levels[: root.levels.index(level) + 1]]
+    matching = {key: text_of(identifier.get(key, {})) for key in keys}
+    wanted = matching[keys[-1]]
+    if level is Level.PATIENT:
+        sound = bool(wanted) and not set(wanted) & set("*?\\")
+    else:
+        sound = all(parse_uid(uid) is not None for uid in wanted.split("\\"))
+    if not sound:
+        raise BadIdentifier(f"The unique key of level {level} is missing or malformed.")
+    return Query(level, matching)
+
+
+def _check_above(identifier: Json, root: Root, level: Level) -> None:
+    """PS3.4 sections C.4.1.2.1 and C.4.2.2.1: a single value for each level above, nothing for those below."""
+    position = root.levels.index(level)
+    for step in root.levels[:position]:
+        value = text_of(identifier.get(UNIQUE_KEYS[step], {}))
+        if not value or set(value) & set("*?\\"):
+            raise BadIdentifier(f"Level {level} needs a single {step} key.")
+    for step in root.levels[position + 1 :]:
+        if text_of(identifier.get(UNIQUE_KEYS[step], {})):
+            raise BadIdentifier(f"A {step} key does not belong to level {level}.")

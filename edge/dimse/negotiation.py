@@ -1,0 +1,165 @@
+"""What an acceptor answers to a proposal, and what a requestor proposes: decided purely, from values (PS3.8 section 7.1, PS3.7 annex D)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from edge.dimse.associate import (
+    APPLICATION_CONTEXT,
+    AnsweredContext,
+    AssociateAnswer,
+    AssociateRequest,
+    ProposedContext,
+    Roles,
+    UserInformation,
+)
+from edge.dimse.classes import LITTLE_ENDIAN, STORAGE_SERVICE, Purpose, preferred, purpose
+from edge.model import UID, AETitle, Peer
+
+MAX_CONTEXTS = 128
+SMALLEST_DATA, LARGEST_DATA = 4096, 1 << 20
+
+_ACCEPTED, _USER_REJECTION, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAXES = 0, 1, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context, as both sides know it."""
+
+    context_id: int
+    abstract_syntax: UID
+    transfer_syntax: UID
+    roles: Roles = field(default_factory=Roles)
+    """What the requestor may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
+
+    result: int
+    source: int
+    reason: int
+
+
+UNKNOWN_VERSION = Rejection(1, 2, 2)
+UNKNOWN_APPLICATION_CONTEXT = Rejection(1, 1, 2)
+UNKNOWN_CALLING_AE = Rejection(1, 1, 3)
+UNKNOWN_CALLED_AE = Rejection(1, 1, 7)
+BUSY = Rejection(2, 3, 1)
+TOO_MANY_FROM_YOU = Rejection(2, 3, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """An answer, and what was agreed by it."""
+
+    answer: AssociateAnswer
+    contexts: Mapping[int, Context]
+
+
+def refusal(request: AssociateRequest, titles: frozenset[AETitle]) -> Rejection | None:
+    """Why the request is not for us, whoever sends it."""
+    if not request.protocol_version & 1:
+        return UNKNOWN_VERSION
+    if request.application_context != APPLICATION_CONTEXT:
+        return UNKNOWN_APPLICATION_CONTEXT
+    return None if request.called_ae in titles else UNKNOWN_CALLED_AE
+
+
+def accept(request: AssociateRequest, peer: Peer) -> Acceptance:
+    """Answer context by context what the peer has the right to. A peer without any right at all can still verify."""
+    contexts: dict[int, Context] = {}
+    answers: list[AnsweredContext] = []
+    roles: dict[UID, Roles] = {}
+    for proposal in request.contexts:
+        what = _purpose(proposal.abstract_syntax, request.user.service_classes)
+        wanted = request.user.roles.get(proposal.abstract_syntax, Roles())
+        allowed = _allowed(what, peer, wanted)
+        offered = proposal.transfer_syntaxes
+        if what is not Purpose.STORAGE:
+            offered = tuple(syntax for syntax in offered if syntax in LITTLE_ENDIAN)
+        if what is None:
+            result = _ABSTRACT_SYNTAX
+        elif not (allowed.scu or allowed.scp):
+            result = _USER_REJECTION
+        elif not offered:
+            result = _TRANSFER_SYNTAXES
+        else:
+            result = _ACCEPTED
+        syntax = preferred(offered or proposal.transfer_syntaxes)
+        answers.append(AnsweredContext(proposal.context_id, result, syntax))
+        if result == _ACCEPTED:
+            contexts[proposal.context_id] = Context(proposal.context_id, proposal.abstract_syntax, syntax, allowed)
+            if proposal.abstract_syntax in request.user.roles:
+                roles[proposal.abstract_syntax] = allowed
+    user = UserInformation(
+        max_data_bytes=min(max(peer.max_pdu_bytes, SMALLEST_DATA), LARGEST_DATA),
+        roles=roles,
+        operations=None if request.user.operations is None else (1, 1),
+        # One byte for each optional ability of query and retrieve (PS3.4 section C.5): we have none yet.
+        extended={uid: bytes(len(asked)) for uid, asked in request.user.extended.items() if _purpose(uid, {}) in _QUERY},
+    )
+    return Acceptance(AssociateAnswer(request.called_ae, request.calling_ae, tuple(answers), user), contexts)
+
+
+def agreed(request: AssociateRequest, answer: AssociateAnswer) -> dict[int, Context]:
+    """The contexts that an answer to our own request makes usable. What we did not propose is no context."""
+    proposals = {proposal.context_id: proposal for proposal in request.contexts}
+    contexts = {}
+    for answered in answer.contexts:
+        proposal = proposals.get(answered.context_id)
+        if proposal is None or answered.result != _ACCEPTED or answered.transfer_syntax not in proposal.transfer_syntaxes:
+            continue
+        wanted = request.user.roles.get(proposal.abstract_syntax)
+        given = answer.user.roles.get(proposal.abstract_syntax, Roles()) if wanted else Roles()
+        contexts[answered.context_id] = Context(answered.context_id, proposal.abstract_syntax, answered.transfer_syntax, given)
+    return contexts
+
+
+def propose(pairs: Iterable[tuple[UID, tuple[UID, ...]]]) -> tuple[ProposedContext, ...]:
+    """Contexts for (abstract syntax, transfer syntaxes), numbered 1, 3, 5...; more than 128 do not fit in one association."""
+    contexts = tuple(ProposedContext(2 * index + 1, abstract, syntaxes) for index, (abstract, syntaxes) in enumerate(pairs))
+    if len(contexts) > MAX_CONTEXTS:
+        raise ValueError(f"{len(contexts)} presentation contexts do not fit in one association")
+    return contexts
+
+
+def storage_proposals(syntaxes: frozenset[tuple[UID, UID]], needed: tuple[UID, UID]) -> tuple[ProposedContext, ...]:
+    """Contexts to send instances of these (SOP class, stored syntax): one for each pair and one uncompressed for each class.
+
+    Where that is more than fits, those about the pair `needed` are among what is proposed.
+    """
+    ordered = [needed, *sorted(syntaxes - {needed})][: MAX_CONTEXTS // 2]
+    pairs: list[tuple[UID, tuple[UID, ...]]] = [(sop_class, (stored,)) for sop_class, stored in ordered]
+    pairs += [(sop_class, LITTLE_ENDIAN) for sop_class in dict.fromkeys(sop_class for sop_class, _ in ordered)]
+    return propose(pairs)
+
+
+def context_for(contexts: Iterable[Context], sop_class: UID, transfer_syntax: UID) -> Context | None:
+    """Where an instance of this class can be sent: as it is, else (uncompressed ones) in the other little-endian syntax."""
+    usable = {context.transfer_syntax: context for context in contexts if context.abstract_syntax == sop_class}
+    if transfer_syntax in usable:
+        return usable[transfer_syntax]
+    if transfer_syntax not in LITTLE_ENDIAN:
+        return None
+    return next((usable[syntax] for syntax in LITTLE_ENDIAN if syntax in usable), None)
+
+
+_QUERY = {Purpose.FIND, Purpose.MOVE, Purpose.GET}
+
+
+def _purpose(abstract_syntax: UID, service_classes: Mapping[UID, UID]) -> Purpose | None:
+    """As the table says; what only the requestor knows is storage unless it names another service class."""
+    what = purpose(abstract_syntax)
+    if what is Purpose.STORAGE and service_classes.get(abstract_syntax, STORAGE_SERVICE) != STORAGE_SERVICE:
+        return None
+    return what
+
+
+def _allowed(what: Purpose | None, peer: Peer, wanted: Roles) -> Roles:
+    """The roles that the peer gets of those that it wants."""
+    if what is Purpose.STORAGE:
+        return Roles(scu=wanted.scu and "store" in peer.rights, scp=wanted.scp and "get" in peer.rights)
+    return Roles(scu=wanted.scu and (what is Purpose.VERIFICATION or (what is not None and what.value in peer.rights)))

@@ -1,0 +1,80 @@
+"""The requesting side of association establishment."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from edge.clock import Clock, SystemClock
+from edge.dimse.associate import AssociateRequest, ProposedContext, Roles, UserInformation, read_answer, write_request
+from edge.dimse.association import Association
+from edge.dimse.faults import AssociationEnded, AssociationRejected, InvalidPdu, NoContext, Unreachable
+from edge.dimse.negotiation import agreed
+from edge.dimse.pdu import Deadlines, Wire
+from edge.dimse.states import Action, Event
+from edge.model import UID, AETitle, Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Requestor:
+    """Opens associations to peers. Used by many threads at once."""
+
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    clock: Clock = field(default_factory=SystemClock)
+
+    def associate(
+        self, peer: Peer, calling_ae: AETitle, contexts: tuple[ProposedContext, ...], roles: dict[UID, Roles] | None = None
+    ) -> Association:
+        """An association with `peer`, which has a host, with at least one context accepted.
+
+        Raises Unreachable, AssociationRejected, NoContext, or AssociationEnded when it breaks meanwhile.
+        """
+        user = UserInformation(max_data_bytes=peer.max_pdu_bytes, roles=roles or {})
+        request = AssociateRequest(peer.ae_title, calling_ae, contexts, user)
+        association = self._connect(peer)
+        try:
+            self._negotiate(association, request)
+        except BaseException:
+            association.close()
+            raise
+        return association
+
+    @contextlib.contextmanager
+    def association(
+        self, peer: Peer, calling_ae: AETitle, contexts: tuple[ProposedContext, ...], roles: dict[UID, Roles] | None = None
+    ) -> Iterator[Association]:
+        """As `associate`; released at the end of the block, aborted when the block fails."""
+        association = self.associate(peer, calling_ae, contexts, roles)
+        try:
+            yield association
+            with contextlib.suppress(AssociationEnded):
+                association.release()
+        finally:
+            association.close()
+
+    def _connect(self, peer: Peer) -> Association:
+        try:
+            connection = socket.create_connection((peer.host, peer.port), self.deadlines.request_seconds)
+        except OSError as fault:
+            raise Unreachable(f"No connection to {peer.ae_title} at {peer.host}:{peer.port} ({fault}).") from fault
+        association = Association(Wire(connection, self.deadlines, self.clock), self.clock)
+        association.machine.on(Event.ASSOCIATE_REQUEST)
+        return association
+
+    def _negotiate(self, association: Association, request: AssociateRequest) -> None:
+        association.say(Event.TRANSPORT_CONFIRMED, write_request(request))
+        action, body = association.arrival(self.deadlines.request_seconds)
+        if action is Action.AE_4:
+            raise AssociationRejected(body[1], body[2], body[3])
+        try:
+            answer = read_answer(body)
+        except InvalidPdu as fault:
+            association.break_off(fault)
+        contexts = agreed(request, answer)
+        titles = AETitle(request.calling_ae), AETitle(request.called_ae)
+        association.establish(contexts, titles, request.user.max_data_bytes, answer.user.max_data_bytes)
+        if not contexts:
+            association.release()
+            raise NoContext

@@ -1,0 +1,84 @@
+"""One table: what happened -> DIMSE status (PS3.7 annex C, PS3.4 tables B.2-1, C.4-1, C.4-2, C.4-3)."""
+
+from __future__ import annotations
+
+import enum
+
+from edge.dimse.ports import Outcome
+from edge.errors import Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient
+from edge.model import Peer
+
+SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+INVALID_SOP_INSTANCE = 0x0117
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+NOT_AUTHORIZED = 0x0124
+UNRECOGNIZED_OPERATION = 0x0211
+OUT_OF_RESOURCES = 0xA700
+CANNOT_PERFORM_SUBOPERATIONS = 0xA702
+DESTINATION_UNKNOWN = 0xA801
+DATASET_MISMATCH = 0xA900
+"""Storage: the dataset is not of the SOP class. Query and retrieve: the identifier is not of the SOP class."""
+SUBOPERATIONS_INCOMPLETE = 0xB000
+CANNOT_UNDERSTAND = 0xC000
+CANNOT_PROCESS = 0xC001
+CANCELLED = 0xFE00
+PENDING = 0xFF00
+
+
+class Service(enum.Enum):
+    """What was asked for; the same error has different codes in different services."""
+
+    STORE = "store"
+    FIND = "find"
+    RETRIEVE = "retrieve"
+
+
+_OUTCOMES = {
+    Outcome.STORED: SUCCESS,
+    Outcome.DUPLICATE: SUCCESS,
+    Outcome.VARIANT: SUCCESS,
+    Outcome.CONTRADICTORY: DATASET_MISMATCH,
+    Outcome.UNIDENTIFIED: CANNOT_UNDERSTAND,
+}
+
+_ERRORS: dict[tuple[Service, type[OutpostError]], int] = {
+    (Service.STORE, StoreFull): OUT_OF_RESOURCES,
+    (Service.STORE, StoreFailed): PROCESSING_FAILURE,
+    (Service.STORE, Transient): OUT_OF_RESOURCES,
+    (Service.STORE, Refused): NOT_AUTHORIZED,
+    (Service.STORE, OutpostError): PROCESSING_FAILURE,
+    (Service.FIND, Transient): OUT_OF_RESOURCES,
+    (Service.FIND, Refused): NOT_AUTHORIZED,
+    (Service.FIND, Corrupt): PROCESSING_FAILURE,
+    (Service.FIND, Permanent): CANNOT_PROCESS,
+    (Service.FIND, OutpostError): PROCESSING_FAILURE,
+    (Service.RETRIEVE, Transient): CANNOT_PERFORM_SUBOPERATIONS,
+    (Service.RETRIEVE, Refused): CANNOT_PERFORM_SUBOPERATIONS,
+    (Service.RETRIEVE, OutpostError): CANNOT_PERFORM_SUBOPERATIONS,
+}
+
+
+def of_outcome(outcome: Outcome, peer: Peer) -> int:
+    """The C-STORE status; what went to quarantine is a success for peers that would send it for ever."""
+    if peer.accept_quarantined and outcome in {Outcome.CONTRADICTORY, Outcome.UNIDENTIFIED}:
+        return SUCCESS
+    return _OUTCOMES[outcome]
+
+
+def of_error(service: Service, error: OutpostError) -> int:
+    """The status of the nearest error type in the table."""
+    for kind in type(error).__mro__:
+        if (service, kind) in _ERRORS:
+            return _ERRORS[service, kind]
+    raise LookupError(f"{service} has no row for OutpostError")
+
+
+def is_pending(status: int) -> bool:
+    """More responses follow (PS3.7 annex C.4)."""
+    return status in {PENDING, PENDING + 1}
+
+
+def is_warning(status: int) -> bool:
+    """Done, with something to know (PS3.7 annex C.2)."""
+    return status in {0x0001, 0x0107, 0x0116} or status & 0xF000 == 0xB000

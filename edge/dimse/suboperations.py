@@ -1,0 +1,130 @@
+"""What C-MOVE and C-GET have in common: the count of their C-STORE sub-operations and how it is told (PS3.4 sections C.4.2 and C.4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge.dimse import identifier, status
+from edge.dimse.association import Association, Message
+from edge.dimse.charset import CharacterSet
+from edge.dimse.classes import QUERY_ROOTS
+from edge.dimse.command import C_STORE_RQ, NO_DATASET, Command, answer
+from edge.dimse.hierarchy import retrieve_query
+from edge.dimse.identifier import MAX_IDENTIFIER_BYTES, BadIdentifier
+from edge.dimse.negotiation import Context
+from edge.dimse.outgoing import Source, Stored
+from edge.dimse.ports import Ready, Retrieval, Retrieve
+from edge.dimse.transcoding import transcode
+from edge.errors import OutpostError
+from edge.model import AETitle
+
+PENDING_SECONDS = 1.0
+"""Pending responses leave at least this often; the design allows two seconds."""
+_FAILED_INSTANCES = "00080058"
+_MOST = 0xFFFF
+_WITH_DATASET = 0x0001
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many sub-operations stand where. `completed` includes no warnings."""
+
+    total: int
+    completed: int = 0
+    warning: int = 0
+    failed: int = 0
+    failed_instances: list[str] = field(default_factory=list)
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.total - self.completed - self.warning - self.failed)
+
+    def count(self, sop_instance: str, code: int) -> None:
+        """One sub-operation ended with this C-STORE status."""
+        if code == status.SUCCESS:
+            self.completed += 1
+        elif status.is_warning(code):
+            self.warning += 1
+        else:
+            self.failed += 1
+            self.failed_instances.append(sop_instance)
+
+    def fail_rest(self) -> None:
+        """Nothing more will be sent; instances that were never named are counted without their UIDs."""
+        self.failed += self.remaining
+
+    def outcome(self) -> int:
+        """The final status when it was not cancelled."""
+        if self.failed and not self.completed and not self.warning:
+            return status.CANNOT_PERFORM_SUBOPERATIONS
+        return status.SUBOPERATIONS_INCOMPLETE if self.failed or self.warning else status.SUCCESS
+
+
+def begin(association: Association, message: Message, retrieve: Retrieve) -> Retrieval | None:
+    """Read the identifier and start the retrieval; None when that was refused and answered."""
+    _, root = QUERY_ROOTS[message.context.abstract_syntax]
+    data = association.collect(MAX_IDENTIFIER_BYTES)
+    try:
+        if data is None:
+            raise BadIdentifier(f"The identifier has more than {MAX_IDENTIFIER_BYTES} bytes.")
+        query = retrieve_query(identifier.decode(data, message.context.transfer_syntax), root)
+    except BadIdentifier as fault:
+        refuse(association, message, status.DATASET_MISMATCH, str(fault))
+        return None
+    try:
+        return retrieve.begin(query)
+    except OutpostError as fault:
+        refuse(association, message, status.of_error(status.Service.RETRIEVE, fault), str(fault))
+        return None
+
+
+def refuse(association: Association, message: Message, code: int, comment: str) -> None:
+    """A final response before any sub-operation."""
+    association.send(message.context, answer(message.command, code, error_comment=comment))
+
+
+def tell_pending(association: Association, message: Message, tally: Tally) -> None:
+    """A Pending response with the counts as they are."""
+    association.send(message.context, answer(message.command, status.PENDING, remaining=min(tally.remaining, _MOST), **_counts(tally)))
+
+
+def tell_final(association: Association, message: Message, tally: Tally, code: int, comment: str | None = None) -> None:
+    """The final response, with the UIDs of what failed where some did (PS3.4 section C.4.2.1.4.2)."""
+    remaining = min(tally.remaining, _MOST) if code == status.CANCELLED else None
+    failed = None
+    if tally.failed_instances and code != status.SUCCESS:
+        listed = {_FAILED_INSTANCES: {"vr": "UI", "Value": tally.failed_instances}}
+        failed = identifier.encode(listed, message.context.transfer_syntax, CharacterSet())
+    kind = NO_DATASET if failed is None else _WITH_DATASET
+    response = answer(message.command, code, dataset_type=kind, remaining=remaining, error_comment=comment, **_counts(tally))
+    association.send(message.context, response, failed)
+
+
+def store_request(message_id: int, ready: Ready, priority: int | None, originator: tuple[AETitle, int] | None) -> Command:
+    """The C-STORE-RQ of a sub-operation; `originator` is who asked for a C-MOVE, and its Message ID."""
+    return Command(
+        affected_sop_class=ready.located.sop_class,
+        affected_sop_instance=ready.located.sop_instance,
+        command_field=C_STORE_RQ,
+        message_id=message_id,
+        priority=priority if priority in {0, 1, 2} else 0,
+        dataset_type=_WITH_DATASET,
+        move_originator_ae=originator[0] if originator else None,
+        move_originator_message_id=originator[1] if originator else None,
+    )
+
+
+def source_for(ready: Ready, context: Context) -> Source:
+    """The dataset as the context wants it. Raises Corrupt."""
+    stored = Stored(ready.descriptor, ready.offset, ready.length)
+    if context.transfer_syntax == ready.located.transfer_syntax:
+        return stored
+    return transcode(stored, ready.located.transfer_syntax)
+
+
+def _counts(tally: Tally) -> dict[str, int | str | None]:
+    return {
+        "completed": min(tally.completed, _MOST),
+        "failed": min(tally.failed, _MOST),
+        "warning": min(tally.warning, _MOST),
+    }
