@@ -57,16 +57,11 @@ class Server:
         family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
         self._listener = socket.create_server((listening.host, listening.port), family=family, backlog=_BACKLOG)
         self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
         self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, tuple[str, Association]] = {}
         self._thread = threading.Thread(target=self._accept, name="dimse-listener")
-
-    @property
-    def port(self) -> int:
-        """The TCP port."""
-        port: int = self._listener.getsockname()[1]
-        return port
 
     @property
     def associations(self) -> int:
