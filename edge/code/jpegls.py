@@ -29,10 +29,9 @@ _MEASURE_LEVEL = 3
 
 @dataclass(frozen=True, slots=True)
 class Recompressed:
-    """The coded content, what its pixels are, and where in it the item of the first frame lies."""
+    """The coded content, and where in it the item of the first frame lies."""
 
     content: bytes
-    pixels: Pixels
     fragments: int
 
 
@@ -62,7 +61,7 @@ def recompress(
     dataset = b"".join((before, opening, *items, _SEQUENCE_END, after))
     del frames
     meta = file_meta(identity, JPEG_LS_LOSSLESS, source, Digest(hashlib.sha256(dataset).hexdigest()))
-    return Recompressed(meta + dataset, native, len(meta) + len(before) + len(opening))
+    return Recompressed(meta + dataset, len(meta) + len(before) + len(opening))
 
 
 def _around(content: memoryview, shape: Outline, transfer_syntax: str, pixel_data: Element) -> tuple[bytes, bytes]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +14,14 @@ import data_store
 import numpy
 import pydicom
 import pynetdicom
+import pytest
 
 from edge import tarblock
 from edge.code.jobs import CodeJob, MemberRow
 from edge.dataset.attributes import describe, identify
 from edge.dataset.part10 import file_meta, read_file_meta
 from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE, Malformed
-from edge.model import UID, AETitle, Digest, Identity
+from edge.model import UID, AETitle, Digest, Identity, Json
 
 RECEIVED = 1_700_000_000
 
@@ -92,7 +96,7 @@ def close_pack(directory: Path, instances: list[Instance], part_bytes: int = 1 <
                 header_offset=offset,
                 dataset_offset=offset + tarblock.BLOCK + len(meta),
                 dataset_length=len(instance.dataset),
-                attributes=describe(instance.dataset, instance.transfer_syntax, len(instance.dataset)).instance,
+                attributes=_attributes(instance),
             )
         )
     tar += tarblock.ZERO_TAIL
@@ -108,6 +112,12 @@ def close_pack(directory: Path, instances: list[Instance], part_bytes: int = 1 <
         series=[],
         members=rows,
     )
+
+
+def _attributes(instance: Instance) -> Json:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, about character sets that do not fit
+        return describe(instance.dataset, instance.transfer_syntax, len(instance.dataset)).instance
 
 
 def element(tag: int, vr: str, value: bytes, implicit: bool = False) -> bytes:
@@ -181,3 +191,11 @@ def phantom(slices: int, size: int = 512, seed: int = 1) -> list[Instance]:
         noise = draw.normal(0, 12, (size, size)) * (radius < 0.46)
         instances.append(generated(numpy.clip(body + noise, 0, 4095).astype("<u2"), number=number, stored=12))
     return instances
+
+
+def tool(name: str) -> str:
+    """A program that is no part of Outpost. The test is skipped where it is missing, and fails where CI is set."""
+    found = shutil.which(name)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed")
+    return found
