@@ -193,7 +193,8 @@ GROUP BY study.study ORDER BY study.received_at DESC LIMIT :most;
 -- counts --
 -- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances.
 SELECT (SELECT count(*) FROM study),
-    count(DISTINCT waiting.study), coalesce(sum(waiting.bytes), 0), min(waiting.opened_at),
+    count(DISTINCT waiting.study),
+    coalesce(sum(coalesce(waiting.bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = waiting.pack))), 0), min(waiting.opened_at),
     (SELECT count(*) FROM instance WHERE visible = 1), (SELECT max(held_at) FROM holding), count(waiting.stopped)
 FROM pack AS waiting LEFT JOIN holding USING (pack) WHERE holding.pack IS NULL AND waiting.instances > 0;
 

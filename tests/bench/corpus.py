@@ -1,0 +1,36 @@
+"""What the bench sends: a generated CT study as Part 10 files, whose UIDs are fresh in every run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge.dataset.part10 import file_meta
+from edge.demo.phantom import phantom
+from edge.model import Identity, parse_uid
+
+_MARK = b"77777777"
+"""Stands in every UID; each run puts a number of as many digits in its place, so lengths and offsets stay."""
+
+
+class Study:
+    """Part 10 files of one generated study, in a directory of its own."""
+
+    def __init__(self, directory: Path, instances: int) -> None:
+        self.directory = directory
+        self.instances = instances
+        self._run = 0
+        directory.mkdir(parents=True)
+        for number, sample in enumerate(phantom(instances, run=int(_MARK))):
+            identity = Identity(sample.sop_class, sample.sop_instance, parse_uid("1.2") or sample.study, sample.study)
+            data = file_meta(identity, sample.transfer_syntax, "BENCH", None) + sample.dataset
+            (directory / f"{number:04d}.dcm").write_bytes(data)
+        self.bytes = sum(path.stat().st_size for path in directory.iterdir())
+        self._templates = {path: path.read_bytes() for path in sorted(directory.iterdir())}
+
+    def refresh(self) -> None:
+        """Give every UID a value that no run before had."""
+        self._run += 1
+        fresh = b"%08d" % (10_000_000 + self._run)
+        for path, data in self._templates.items():
+            head = data[:4096].replace(_MARK, fresh)
+            path.write_bytes(head + data[4096:])

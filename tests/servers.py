@@ -1,0 +1,142 @@
+"""Real peers and our own edge, started on free ports by whoever tests against them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edge import control
+from edge.config import Layout
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a DICOM application entity listens on loopback, and its HTTP port where it has one."""
+
+    ae_title: str
+    port: int
+    http_port: int = 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def need(program: str, package: str) -> str:
+    """The path of a program; without it the test is skipped, and fails where CI is set."""
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin")
+    if found is None:
+        reason = f"{program} is not installed (Debian package {package})"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for something that other processes do; AssertionError with `what` when it does not happen."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
+        time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def started(command: list[str], log: Path, **options: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ended at the end of the block; its output goes to `log`."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, **options)  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def edge_alone(state: Path, peers: tuple[str, ...] = ("BENCH",), settings: str = "") -> Iterator[Endpoint]:
+    """Our edge process without cloudsync, on a state directory of its own; these AE titles may talk to it."""
+    layout = Layout(state)
+    for directory in (layout.edge, layout.cloudsync):
+        directory.mkdir(parents=True)
+    layout.config.write_text(f'[dicom]\nhost = "127.0.0.1"\nport = 0\n[cache]\nreserve_bytes = 0\n{settings}')
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    port = layout.edge / "dicom.port"
+    with started([sys.executable, "-m", "edge", "--state", str(state)], state / "edge.log", env=environment) as process:
+        until(lambda: (port.exists() and layout.control.exists()) or process.poll() is not None, "edge is ready")
+        assert process.poll() is None, (state / "edge.log").read_text()
+        endpoint = Endpoint("OUTPOST", int(port.read_text()))
+        until(lambda: listens(endpoint.port), "edge listens")
+        for peer in peers:
+            list(control.ask(layout.control, control.PutPeer(ae_title=peer)))
+        yield endpoint
+
+
+@contextmanager
+def orthanc(place: Path, **settings: object) -> Iterator[Endpoint]:
+    """Debian's Orthanc with a flush for each instance, Nagle off as it runs best, and its DICOMweb plugin where that is installed."""
+    program = need("Orthanc", "orthanc")
+    place.mkdir(parents=True)
+    endpoint = Endpoint("ORTHANC", free_port(), free_port())
+    plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+    configuration = {
+        "Name": "peer",
+        "StorageDirectory": str(place / "storage"),
+        "IndexDirectory": str(place / "storage"),
+        "DicomAet": endpoint.ae_title,
+        "DicomPort": endpoint.port,
+        "HttpPort": endpoint.http_port,
+        "DicomAlwaysAllowEcho": True,
+        "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True,
+        "SyncStorageArea": True,
+        "AuthenticationEnabled": False,
+        "RemoteAccessAllowed": False,
+        "Plugins": [str(plugin)] if plugin.exists() else [],
+        **settings,
+    }
+    path = place / "orthanc.json"
+    path.write_text(json.dumps(configuration))
+    with started([program, str(path)], place / "orthanc.log", env={**os.environ, "TCP_NODELAY": "1"}) as process:
+        until(lambda: listens(endpoint.port) or process.poll() is not None, "Orthanc listens")
+        assert process.poll() is None, (place / "orthanc.log").read_text()
+        yield endpoint
+
+
+@contextmanager
+def pynetdicom_scp(place: Path) -> Iterator[Endpoint]:
+    """pynetdicom's own storage SCP, which writes a file for each instance and does not flush it."""
+    place.mkdir(parents=True)
+    endpoint = Endpoint("STORESCP", free_port())
+    command = [sys.executable, "-m", "pynetdicom", "storescp", str(endpoint.port), "-od", str(place / "received"), "-q"]
+    with started(command, place / "storescp.log") as process:
+        until(lambda: listens(endpoint.port) or process.poll() is not None, "pynetdicom's storescp listens")
+        assert process.poll() is None, (place / "storescp.log").read_text()
+        yield endpoint
