@@ -13,8 +13,11 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, Occupied, QuotaExceeded, Stat, md5_of, same
 from edge.durable import flush_directory, write_all, write_whole
@@ -23,6 +26,10 @@ from edge.errors import OutpostError, Refused
 MARK = ".outpost-archive"
 """The file that tells an archive from an empty mount point: without it the disk counts as unplugged."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_THREADS = 8
 _UNSUPPORTED = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EISDIR}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -35,6 +42,8 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        # Threads of its own: a disk that hangs must not take those that write the ledger's files.
+        self._threads = ThreadPoolExecutor(_THREADS, "archive")
 
     def __repr__(self) -> str:
         return f"Folder({str(self._root)!r})"
@@ -48,20 +57,23 @@ class Folder:
                 write_whole(root / MARK, os.urandom(16).hex().encode() + b"\n")
 
     async def put(self, name: str, data: bytes, md5: bytes) -> None:
-        await asyncio.to_thread(self._put, name, data, md5)
+        await self._run(self._put, name, data, md5)
 
     async def get(self, name: str) -> bytes:
-        return await asyncio.to_thread(self._get, name)
+        return await self._run(self._get, name)
 
     async def head(self, name: str) -> Stat | None:
-        return await asyncio.to_thread(self._head, name)
+        return await self._run(self._head, name)
 
     async def list(self, prefix: str) -> AsyncIterator[Stat]:
-        for found in await asyncio.to_thread(self._sorted, prefix):
+        for found in await self._run(self._sorted, prefix):
             yield found
 
     async def close(self) -> None:
-        pass
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(call, *arguments, **options))
 
     def _put(self, name: str, data: bytes, md5: bytes) -> None:
         path = self._place(name)

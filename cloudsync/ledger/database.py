@@ -81,8 +81,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commits, flushed, when the block ends; nothing of it stands when the block raises or is cancelled."""
         async with self._turn:
-            await self._connection.execute("BEGIN IMMEDIATE")
             try:
+                await self._connection.execute("BEGIN IMMEDIATE")
                 yield Transaction(self._connection, self._queries)
             except BaseException:
                 await asyncio.shield(self._connection.rollback())

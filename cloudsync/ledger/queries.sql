@@ -47,7 +47,7 @@ WHERE plain_digest <> excluded.plain_digest OR plain_bytes <> excluded.plain_byt
 DELETE FROM parts WHERE pack = :pack AND number >= :objects;
 
 -- parts_next: unconfirmed objects of packs under way: STAT first, heads before parts, then in the order asked
-SELECT pack, number, attempt, plain_bytes, plain_digest, sealed_bytes, sealed_digest, sealed_md5, urgency
+SELECT pack, number, attempt, plain_bytes, plain_digest, parts.sealed_bytes, sealed_digest, sealed_md5, urgency
 FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND confirmed = 0
 ORDER BY urgency, number > 0, asked, number LIMIT :at_most;
 
@@ -73,8 +73,9 @@ SELECT pack, urgency, sums FROM packs
 WHERE state = 'shipping' AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.pack = packs.pack AND confirmed = 0)
 ORDER BY urgency, asked LIMIT :at_most;
 
--- parts_of: the objects of a pack under way, head first
-SELECT number, attempt, sealed_bytes, sealed_digest FROM parts WHERE pack = :pack AND confirmed = 1 ORDER BY number;
+-- parts_of: the objects of a pack, head first, if every one of them is confirmed
+SELECT number, attempt, sealed_bytes, sealed_digest FROM parts
+WHERE pack = :pack AND NOT EXISTS (SELECT 1 FROM parts AS other WHERE other.pack = :pack AND other.confirmed = 0) ORDER BY number;
 
 -- pack_summed: the sums of a pack, before the first byte of them is sent
 UPDATE packs SET sums = :sums, sums_digest = :sums_digest WHERE pack = :pack AND state = 'shipping';
@@ -90,7 +91,7 @@ SELECT * FROM packs WHERE pack = :pack;
 
 -- ships_nothing: 1 when no object of a pack or of site state waits to be sent
 SELECT NOT EXISTS (SELECT 1 FROM packs WHERE state = 'shipping')
-   AND NOT EXISTS (SELECT 1 FROM site_states WHERE state IN ('asked', 'sealed')) AS nothing;
+   AND NOT EXISTS (SELECT 1 FROM site_states WHERE state IN ('asked', 'sealed')) AS idle;
 
 -- site_state_asked: a copy of the site's decisions lies in the outbox
 INSERT INTO site_states (number, state, bytes, digest, told)
@@ -169,12 +170,6 @@ ON CONFLICT (pack, number) DO UPDATE SET
 -- recalls_next: wanted parts in the order asked
 SELECT pack, number FROM recalls WHERE state = 'wanted' ORDER BY asked, number LIMIT :at_most;
 
--- recalls_wanted_of: the wanted parts of a pack
-SELECT number FROM recalls WHERE state = 'wanted' AND pack = :pack ORDER BY number;
-
--- recalls_wanted: how many parts are wanted
-SELECT COUNT(*) AS wanted FROM recalls WHERE state = 'wanted';
-
 -- recall_here: the part lies in the inbox
 UPDATE recalls SET state = 'here', bytes = :bytes, digest = :digest, told = 0
 WHERE pack = :pack AND number = :number AND state = 'wanted';
@@ -185,6 +180,9 @@ UPDATE recalls SET state = 'failed', reason = :reason, told = 0 WHERE pack = :pa
 -- recalls_here: the parts that lie in the inbox
 SELECT pack, number FROM recalls WHERE state = 'here';
 
+-- recalls_here_of: the parts of a pack that lie in the inbox
+SELECT number FROM recalls WHERE state = 'here' AND pack = :pack;
+
 -- recall_wanted_again: the inbox lost a part
 UPDATE recalls SET state = 'wanted', told = 1 WHERE pack = :pack AND number = :number AND state = 'here';
 
@@ -194,8 +192,8 @@ DELETE FROM recalls WHERE pack = :pack;
 -- untold_site_states: site states that lie in the inbox and edge does not know of
 SELECT number, bytes, digest FROM site_states WHERE state = 'here' AND told = 0 ORDER BY number DESC LIMIT 1;
 
--- untold_packs: holdings and stops that edge does not know of
-SELECT * FROM packs WHERE told = 0 ORDER BY proven_at LIMIT :at_most;
+-- untold_packs: holdings and stops that edge does not know of, the newest first: a rebuilt clinic asks for those
+SELECT * FROM packs WHERE told = 0 ORDER BY proven_at DESC LIMIT :at_most;
 
 -- untold_recalls: arrivals and failures that edge does not know of
 SELECT pack, number, state, bytes, digest, reason FROM recalls WHERE told = 0 ORDER BY asked, number LIMIT :at_most;

@@ -15,16 +15,6 @@ class Recalls:
         async with self._database.transaction() as transaction:
             return tuple((PackId(row["pack"]), row["number"]) for row in await transaction.all("recalls_next", at_most=at_most))
 
-    async def wanted_of(self, pack: PackId) -> tuple[int, ...]:
-        """The wanted parts of one pack."""
-        async with self._database.transaction() as transaction:
-            return tuple(row["number"] for row in await transaction.all("recalls_wanted_of", pack=pack))
-
-    async def any_wanted(self) -> bool:
-        async with self._database.transaction() as transaction:
-            row = await transaction.one("recalls_wanted")
-            return row is not None and row["wanted"] > 0
-
     async def here(self, pack: PackId, number: int, size: int, digest: Digest) -> bool:
         """The part lies in the inbox, whole. False when nobody wants it any more: the caller removes it."""
         async with self._database.transaction() as transaction:
@@ -39,6 +29,11 @@ class Recalls:
         """The parts that lie in the inbox."""
         async with self._database.transaction() as transaction:
             return frozenset((PackId(row["pack"]), row["number"]) for row in await transaction.all("recalls_here"))
+
+    async def in_inbox_of(self, pack: PackId) -> frozenset[int]:
+        """The parts of one pack that lie in the inbox."""
+        async with self._database.transaction() as transaction:
+            return frozenset(row["number"] for row in await transaction.all("recalls_here_of", pack=pack))
 
     async def wanted_again(self, pack: PackId, number: int) -> None:
         """The inbox does not have this part after all."""

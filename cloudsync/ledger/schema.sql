@@ -34,7 +34,7 @@ CREATE TABLE packs (
 ) STRICT;
 
 CREATE INDEX packs_under_way ON packs (urgency, asked) WHERE state = 'shipping';
-CREATE INDEX packs_untold ON packs (state) WHERE told = 0;
+CREATE INDEX packs_untold ON packs (proven_at) WHERE told = 0;
 
 -- The objects of packs under way; once a pack is proven, its sums say the same. Sealed bytes lie in a file until they are confirmed.
 CREATE TABLE parts (

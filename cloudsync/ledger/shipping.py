@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import sha256
 from sqlite3 import Row
 
 from cloudsync.ledger.database import Database
@@ -64,16 +66,19 @@ class Shipping:
             rows = await transaction.all("packs_complete", at_most=at_most)
             return tuple(Complete(PackId(row["pack"]), row["urgency"] == 0, row["sums"]) for row in rows)
 
-    async def objects(self, pack: PackId) -> tuple[Sum, ...]:
-        """The confirmed objects of a pack under way, head first."""
+    async def sum_up(self, pack: PackId, write: Callable[[tuple[Sum, ...]], bytes]) -> bytes | None:
+        """Record the sums of a pack, made by `write` of its objects (head first), before the first byte of them is sent.
+
+        None when an object is not confirmed after all: edge coded the pack again meanwhile.
+        """
         async with self._database.transaction() as transaction:
             rows = await transaction.all("parts_of", pack=pack)
-            return tuple(Sum(row["number"], row["sealed_bytes"], Digest(row["sealed_digest"]), row["attempt"]) for row in rows)
-
-    async def summed(self, pack: PackId, sums: bytes, digest: Digest) -> None:
-        """The sums, recorded before the first byte of them is sent."""
-        async with self._database.transaction() as transaction:
-            await transaction.run("pack_summed", pack=pack, sums=sums, sums_digest=digest)
+            objects = tuple(Sum(row["number"], row["sealed_bytes"], Digest(row["sealed_digest"]), row["attempt"]) for row in rows)
+            if not objects:
+                return None
+            text = write(objects)
+            digest = sha256(text).hexdigest()
+            return text if await transaction.run("pack_summed", pack=pack, sums=text, sums_digest=digest) else None
 
     async def proven(self, pack: PackId, sealed_bytes: int, at: float, entry: bytes, *, urgent: bool) -> None:
         """The sums are confirmed; from here on the catalog owes `entry`, and the sums stand for the parts."""
@@ -86,7 +91,7 @@ class Shipping:
         """No object of a pack or of site state waits to be sent."""
         async with self._database.transaction() as transaction:
             row = await transaction.one("ships_nothing")
-            return row is not None and bool(row["nothing"])
+            return row is not None and bool(row["idle"])
 
     async def next_site_state(self) -> SiteState | None:
         """The oldest copy of the site's decisions that is on its way."""

@@ -1,0 +1,100 @@
+"""Reads what edge asks for. Edge is on the other side of the wall: each ask is checked against the rules before anything is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from cloudsync.ledger.ledger import Ledger
+from edge import journal
+from edge.errors import Corrupt
+from edge.journal import JournalReader
+from edge.model import Urgency, parse_digest, parse_pack_id
+from edge.wall import Gate, Trespass
+
+HEAD_MAX_BYTES = 64 << 20
+PART_MAX_BYTES = 4 << 20
+PARTS_MAX = 1_000_000
+SITE_STATE_MAX_BYTES = 64 << 20
+
+log = logging.getLogger(__name__)
+
+
+class Asks:
+    """The reader of the asks journal."""
+
+    def __init__(self, gate: Gate, ledger: Ledger, position: int, committed: Callable[[Sequence[journal.Entry]], None]) -> None:
+        """`position` is the ledger's. `committed` is called in the loop after each batch that is committed."""
+        self._reader = JournalReader(gate, position)
+        self._ledger = ledger
+        self._committed = committed
+
+    async def run(self, bell: asyncio.Event, poll_seconds: float) -> None:
+        """Commit asks as they come, for ever: at each ring of the bell, and at least once a poll interval."""
+        refused = ""
+        while True:
+            bell.clear()
+            try:
+                while await self.take():
+                    pass
+                refused = ""
+            except (Trespass, Corrupt) as fault:  # what is behind it waits until a person has looked; what was asked before goes on
+                if str(fault) != refused:
+                    refused = str(fault)
+                    log.error("asks are not read: %s", fault)
+            try:
+                async with asyncio.timeout(poll_seconds):
+                    await bell.wait()
+            except TimeoutError:
+                continue
+
+    async def take(self) -> bool:
+        """Commit the next batch; False when there was none. Raises Trespass and Corrupt as the journal's reader does."""
+        asks = await asyncio.to_thread(self._reader.read)
+        if not asks:
+            return False
+        refusals = {ask.seq: reason for ask in asks if (reason := fault_of(ask))}
+        for seq, reason in refusals.items():
+            log.error("ask %d is refused: %s", seq, reason)
+        await self._ledger.asked.commit(asks, refusals)
+        self._committed(asks)
+        return True
+
+
+def fault_of(ask: journal.Entry) -> str:
+    """The rule that an ask breaks, as a sentence; empty when it may be followed."""
+    match ask:
+        case journal.Coded():
+            return _coded_fault(ask)
+        case journal.Recall():
+            if parse_pack_id(ask.pack) is None:
+                return f"{ask.pack!r} is no pack id"
+            if len(ask.parts) > PARTS_MAX or not all(0 <= number < PARTS_MAX for number in ask.parts):
+                return "it names parts that no pack has"
+            return ""
+        case journal.Taken():
+            return "" if parse_pack_id(ask.pack) else f"{ask.pack!r} is no pack id"
+        case journal.SiteState():
+            whole = parse_digest(ask.digest) and 0 < ask.bytes <= SITE_STATE_MAX_BYTES
+            return "" if whole else "it names no digest, or a size that no site state has"
+        case journal.Ack() | journal.Restate():
+            return ""
+        case _:
+            return "it is a fact, not an ask"
+
+
+def _coded_fault(ask: journal.Coded) -> str:
+    if parse_pack_id(ask.pack) is None:
+        return f"{ask.pack!r} is no pack id"
+    if ask.urgency not in set(Urgency):
+        return f"{ask.urgency!r} is no urgency"
+    if parse_digest(ask.sha256) is None or any(parse_digest(part.digest) is None for part in ask.parts):
+        return "it names something that is no SHA-256"
+    if not ask.parts or [part.number for part in ask.parts] != list(range(len(ask.parts))):
+        return "its parts are not numbered from the head on without a gap"
+    if ask.instances < 0 or ask.raw_bytes < 0:
+        return "it counts below zero"
+    if not all(0 < part.bytes <= (PART_MAX_BYTES if part.number else HEAD_MAX_BYTES) for part in ask.parts):
+        return f"a part may have {PART_MAX_BYTES} bytes and a head {HEAD_MAX_BYTES}"
+    return ""

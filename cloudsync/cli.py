@@ -1,0 +1,127 @@
+"""`outpost setup` and `outpost restore`: what is done as root, with cloudsync stopped."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.errors import ConfigError, OutpostError
+
+# What these commands need besides typer is imported when they run: `outpost --help` must not wait for it.
+
+app = typer.Typer(no_args_is_help=True)
+
+State = Annotated[Path, typer.Option("--state", help="The state directory.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with the settings, instead of single options.")]
+Folder = Annotated[Path | None, typer.Option("--archive-folder", help="The archive's directory: a second disk, a NAS, a USB drive.")]
+Name = Annotated[str | None, typer.Option("--name", help="The name of the site.")]
+Title = Annotated[str | None, typer.Option("--ae-title", help="The AE title that modalities call.")]
+Port = Annotated[int | None, typer.Option("--port", help="The DICOM port.")]
+WebPort = Annotated[int | None, typer.Option("--web-port", help="The port of DICOMweb and the console.")]
+
+
+@app.command()
+def setup(
+    state: State,
+    kit_out: Annotated[Path, typer.Option("--kit-out", help="Where the recovery kit goes: a USB stick for the safe.")],
+    config: ConfigFile = None,
+    archive_folder: Folder = None,
+    name: Name = None,
+    ae_title: Title = None,
+    port: Port = None,
+    web_port: WebPort = None,
+) -> None:
+    """Make a new site: keys, recovery kit, state directory. Prints the kit's passphrase once."""
+    from cloudsync.setup import setup as make  # noqa: PLC0415
+
+    with _plainly():
+        text = _settings(config, archive_folder, name, ae_title, port, web_port)
+        typer.echo("Making keys and the recovery kit (a few seconds) ...")
+        site = make(state, text, kit_out)
+    typer.echo(f"Site {site.site_id} is ready in {state}; its archive is {site.archive}.")
+    typer.echo(f"\nRecovery kit: {kit_out}. Print sheet.html, then delete that file; both belong into a safe, not beside this machine.")
+    typer.echo("The kit's passphrase, shown only now:\n")
+    typer.echo(f"    {site.passphrase}\n")
+    typer.echo(f"Next: outpost run --state {state}")
+
+
+@app.command()
+def restore(
+    state: State,
+    kit: Annotated[Path, typer.Option("--kit", help="The recovery kit, or one of its files.")],
+    config: ConfigFile = None,
+    archive_folder: Folder = None,
+    name: Name = None,
+    ae_title: Title = None,
+    port: Port = None,
+    web_port: WebPort = None,
+    passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file", help="A file with the eight words.")] = None,
+    last_sequence: Annotated[
+        int | None,
+        typer.Option("--last-sequence", help="The catalog number that the lost box showed last; proves that nothing was rolled back."),
+    ] = None,
+) -> None:
+    """Rebuild a box from its archive with the recovery kit, in an empty state directory."""
+    import asyncio  # noqa: PLC0415
+
+    from cloudsync.rebuild import rebuild  # noqa: PLC0415
+    from cloudsync.seal.kit import read  # noqa: PLC0415
+
+    words = _words(passphrase_file) if passphrase_file else typer.prompt("The eight words of the kit", hide_input=True)
+    with _plainly():
+        opened = read(kit, words)
+        if config is None and archive_folder is None and opened.archive.startswith("folder:"):
+            archive_folder = Path(opened.archive.removeprefix("folder:"))
+        text = _settings(config, archive_folder, name, ae_title, port, web_port)
+        rebuilt = asyncio.run(rebuild(state, text, opened, typer.echo, last_sequence=last_sequence))
+    typer.echo(f"Site {rebuilt.site_id} is rebuilt in {state}: {rebuilt.holdings} packs, catalog number {rebuilt.sequence}.")
+    typer.echo(f"Next: outpost run --state {state}")
+
+
+def _settings(
+    config: Path | None, archive_folder: Path | None, name: str | None, ae_title: str | None, port: int | None, web_port: int | None
+) -> str:
+    """The text of the settings, from a file or from the options."""
+    from cloudsync.fresh import settings_text  # noqa: PLC0415
+
+    if config is not None:
+        if any(option is not None for option in (archive_folder, name, ae_title, port, web_port)):
+            raise ConfigError("--config", "is given together with single settings", "Put them all into the file.")
+        try:
+            return config.read_text("utf-8")
+        except OSError as fault:
+            raise ConfigError("--config", f"{config} cannot be read ({fault.strerror})", "Name a file that this user can read.") from fault
+    if archive_folder is None:
+        raise ConfigError("--archive-folder", "is missing", "Name the archive's directory, or a file of settings with --config.")
+    site: dict[str, str | int] = {"name": name} if name is not None else {}
+    if ae_title is not None:
+        site |= {"ae_title": ae_title, "stat_ae_title": f"{ae_title[:11]}_STAT"}
+    return settings_text(
+        {
+            "site": site,
+            "dicom": {"port": port} if port is not None else {},
+            "web": {"port": web_port} if web_port is not None else {},
+            "archive": {"kind": "folder", "path": str(archive_folder.resolve())},
+        }
+    )
+
+
+def _words(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError as fault:
+        raise typer.BadParameter(f"{path} cannot be read ({fault.strerror})", param_hint="--passphrase-file") from fault
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    """Say an error as a sentence, and exit with its code."""
+    try:
+        yield
+    except OutpostError as fault:
+        typer.echo(f"Error: {fault}", err=True)
+        raise typer.Exit(fault.exit_code) from fault

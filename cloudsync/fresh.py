@@ -1,0 +1,81 @@
+"""A state directory in the making, by set-up or by a rebuild. Until it is finished nothing can run on it, and it can be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from cloudsync.service import user_id
+from edge.config import Layout, Wall
+from edge.durable import flush_directory, write_whole
+from edge.errors import ConfigError, Refused
+
+
+class NotEmpty(Refused):
+    """The state directory is in use. Name an empty one with --state; nothing was changed."""
+
+
+def claim(layout: Layout) -> None:
+    """Begin: make the directories. Raises NotEmpty when anything but an attempt that was broken off lies there.
+
+    Directories and empty files that the system made for us are no content, and keep their owners and modes.
+    """
+    try:
+        layout.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if _mark(layout).exists():
+            _wipe(layout)
+        elif _content(layout.state):
+            raise NotEmpty(f"{layout.state} is not empty. Name an empty directory with --state; nothing was changed.")
+        write_whole(_mark(layout), b"Not finished. Run the command again, or remove this directory.\n")
+        for directory in (layout.edge, layout.cloudsync, layout.inbox, layout.facts):
+            directory.mkdir(mode=0o750, exist_ok=True)
+        for directory in (layout.keys, layout.sealed):
+            directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as fault:
+        raise ConfigError("--state", f"{layout.state}: {fault.strerror}", "Name a directory that this user can write.") from fault
+
+
+def finish(layout: Layout, config_text: str, wall: Wall) -> None:
+    """End: the settings appear, the directories go to the users who own them, and from here on it is a state directory."""
+    write_whole(layout.config, config_text.encode(), 0o644)
+    for key, name, root in (
+        ("wall.edge_user", wall.edge_user, layout.edge),
+        ("wall.cloudsync_user", wall.cloudsync_user, layout.cloudsync),
+    ):
+        owner = user_id(key, name)
+        if owner is not None and os.geteuid() == 0:
+            for path in (root, *root.rglob("*")):
+                os.chown(path, owner, -1, follow_symlinks=False)
+    _mark(layout).unlink()
+    flush_directory(layout.state)
+
+
+def settings_text(sections: Mapping[str, Mapping[str, str | int]]) -> str:
+    """A TOML text of these settings; what is left out has its default."""
+    lines = ["# Every setting, with its default and what it is for, stands in the sample configuration (systemd/outpost.toml)."]
+    for section, settings in sections.items():
+        lines += ["", f"[{section}]"] if settings else []
+        # A TOML basic string is written as a JSON string is.
+        lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _mark(layout: Layout) -> Path:
+    return layout.state / "unfinished"
+
+
+def _content(root: Path) -> bool:
+    return any(path.is_symlink() or (path.is_file() and path.stat().st_size > 0) for path in root.rglob("*") if path.name != "lost+found")
+
+
+def _wipe(layout: Layout) -> None:
+    layout.config.unlink(missing_ok=True)
+    for directory in (layout.edge, layout.cloudsync):
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -1,0 +1,93 @@
+"""The catalog lane: entries that are owed become signed segments, one in flight, each after the one before it is confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+
+from cloudsync.archive.port import Archive, Occupied, md5_of
+from cloudsync.catalog import CatalogChain, ChainState, Entry
+from cloudsync.ledger.ledger import Ledger
+from cloudsync.ledger.values import ChainTip, Queued
+from cloudsync.seal.keys import Keys
+from cloudsync.teller import Teller
+from edge.clock import Clock
+from edge.errors import Refused
+
+SEGMENT_TEXT_BYTES = 512 << 10
+"""Of entries; about 64 KiB compressed."""
+_ENTRIES_AT_MOST = 2000
+
+log = logging.getLogger(__name__)
+
+
+class AnotherWriter(Refused):
+    """Another box writes this site's catalog. Stop one of the two before anything else is shipped; nothing was overwritten."""
+
+
+class CatalogLane:
+    """Closes, records and ships segments."""
+
+    def __init__(self, ledger: Ledger, keys: Keys, archive: Archive, teller: Teller, clock: Clock, segment_seconds: float) -> None:
+        self._ledger = ledger
+        self._keys = keys
+        self._archive = archive
+        self._teller = teller
+        self._clock = clock
+        self._segment_seconds = segment_seconds
+        self._chain = CatalogChain(keys.site_id, keys.trust_root, keys.open)
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """An entry is owed, or there is nothing else left to send."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Ship segments, for ever. Raises AnotherWriter when other bytes lie at the next segment's name."""
+        while True:
+            self._changed.clear()
+            if await self._ship():
+                continue
+            queued = await self._ledger.chain.queued(_ENTRIES_AT_MOST)
+            wait = None
+            if queued is not None:
+                wait = wait_seconds(queued, await self._ledger.shipping.nothing_left(), self._clock.now(), self._segment_seconds)
+                if wait <= 0:
+                    await self._close(queued)
+                    continue
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _close(self, queued: Queued) -> None:
+        """Make a segment of the entries, and record it with its bytes."""
+        tip = await self._ledger.chain.tip()
+        state = ChainState() if tip is None else ChainState(tip.sequence, tip.digest, tip.signer)
+        entries = [msgspec.json.decode(entry, type=Entry) for entry in queued.entries]
+        appended = await asyncio.to_thread(self._chain.at(state).append, self._keys, entries)
+        after = ChainTip(appended.state.sequence, appended.state.tip, appended.state.signer)
+        await self._ledger.chain.record(appended.name, appended.sealed, after, queued.upto)
+
+    async def _ship(self) -> bool:
+        """Ship the recorded segment; False when there is none."""
+        segment = await self._ledger.chain.in_flight()
+        if segment is None:
+            return False
+        try:
+            await self._archive.put(segment.name, segment.sealed, md5_of(segment.sealed))
+        except Occupied as fault:
+            raise AnotherWriter(f"other bytes lie at {segment.name}. {' '.join((AnotherWriter.__doc__ or '').split())}") from fault
+        await self._ledger.chain.confirmed(segment.sequence)
+        self._teller.wake()
+        return True
+
+
+def wait_seconds(queued: Queued, nothing_left: bool, now: float, segment_seconds: float) -> float:
+    """Seconds until a segment is made of these entries; 0 for at once: STAT, nothing else to send, enough text, or old enough."""
+    if queued.urgent or nothing_left or sum(map(len, queued.entries)) >= SEGMENT_TEXT_BYTES or len(queued.entries) == _ENTRIES_AT_MOST:
+        return 0.0
+    return max(0.0, queued.oldest_at + segment_seconds - now)

@@ -1,0 +1,191 @@
+"""Rebuilds a box from its archive with the recovery kit alone: keys, holdings and site state, all from the verified catalog chain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from cloudsync import fresh
+from cloudsync.archive import opening
+from cloudsync.archive.port import Archive
+from cloudsync.archive.retrying import Retrying, Wake
+from cloudsync.catalog import BrokenChain, CatalogChain, EpochEntry, Held, SiteStateEntry, restore_keys
+from cloudsync.ledger.ledger import Ledger
+from cloudsync.ledger.values import ChainTip
+from cloudsync.seal import keys as seal_keys
+from cloudsync.seal.kit import Kit
+from cloudsync.seal.part import NotOurs
+from cloudsync.teller import Teller
+from edge.clock import utc
+from edge.config import Config, Layout, parse
+from edge.durable import flush_directory, write_whole
+from edge.errors import OutpostError, Permanent
+from edge.journal import JournalWriter
+from edge.model import Digest
+
+_AHEAD = 4
+
+
+class NothingThere(Permanent):
+    """The archive has no catalog of this site. Compare the archive's address and the site id with the recovery sheet."""
+
+
+class RolledBack(Permanent):
+    """The archive's catalog ends before the number that was given: something was removed, or an older copy was put in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What came back."""
+
+    site_id: str
+    holdings: int
+    sequence: int
+    """Of the last catalog segment."""
+    newest_at: float | None
+    """Stamp of the newest entry; None when there is none but the keys."""
+    site_state: bool
+
+
+async def rebuild(
+    state: Path,
+    config_text: str,
+    kit: Kit,
+    say: Callable[[str], None],
+    *,
+    last_sequence: int | None = None,
+    archive: Archive | None = None,
+) -> Rebuilt:
+    """Make a state directory from the archive that the settings name. `say` gets a sentence for each step.
+
+    `last_sequence` is the number that the lost box showed last; without it a rollback of the archive cannot be excluded. Waits for a
+    link that is down. Raises NotEmpty, NothingThere, RolledBack, CredentialRefused, and NotOurs naming the object that does not verify.
+    Broken off in the middle, it can be run again.
+    """
+    config, layout = parse(config_text), Layout(state)
+    patient = Retrying(archive or opening.open_archive(config.archive), _Teller(say), Wake())
+    try:
+        fresh.claim(layout)
+        ledger = await Ledger.open(layout.ledger)
+        try:
+            rebuilt = await _Rebuild(config, layout, kit, patient, ledger, say).run(last_sequence)
+        finally:
+            await ledger.close()
+    finally:
+        await patient.close()
+    fresh.finish(layout, config_text, config.wall)
+    return rebuilt
+
+
+class _Rebuild:
+    def __init__(self, config: Config, layout: Layout, kit: Kit, archive: Archive, ledger: Ledger, say: Callable[[str], None]) -> None:
+        self._config = config
+        self._layout = layout
+        self._kit = kit
+        self._archive = archive
+        self._ledger = ledger
+        self._say = say
+        self._epochs: list[EpochEntry] = []
+        self._site_state: SiteStateEntry | None = None
+        self._holdings = 0
+        self._newest: float | None = None
+
+    async def run(self, last_sequence: int | None) -> Rebuilt:
+        kit = self._kit
+        chain = CatalogChain(kit.site_id, kit.trust_root, kit.recovery.open)
+        names = await self._names(chain)
+        self._say(f"The archive has {len(names)} catalog segments of site {kit.site_id}.")
+        if last_sequence is not None and len(names) < last_sequence:
+            raise RolledBack(f"the archive's catalog ends at {len(names)}, the lost box had written {last_sequence}")
+        async for name, sealed in self._fetched(names):
+            chain = await self._follow(chain, name, sealed)
+        keys = restore_keys(kit.site_id, kit.recovery, self._epochs)
+        await asyncio.to_thread(seal_keys.save, self._layout.keys, keys)
+        self._say(f"The keys of {len(self._epochs)} epochs and {self._holdings} holdings are verified.")
+        if self._site_state is not None:
+            await self._bring(self._site_state)
+        await self._tell()
+        if last_sequence is None and self._newest is not None:
+            self._say(f"The newest entry is of {utc(self._newest)}; a rollback of the archive cannot be excluded.")
+        return Rebuilt(kit.site_id, self._holdings, chain.state.sequence, self._newest, self._site_state is not None)
+
+    async def _names(self, chain: CatalogChain) -> tuple[str, ...]:
+        listing = chain.listing([found.name async for found in self._archive.list(f"{chain.site}/c/0/")])
+        if listing.stray:
+            missing = chain.at(type(chain.state)(len(listing.names))).next_name
+            raise BrokenChain(f"the archive has {listing.stray[0]}, but {missing} is missing")
+        if not listing.names:
+            raise NothingThere
+        return listing.names
+
+    async def _fetched(self, names: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
+        """The segments in order; a few are fetched ahead, because each costs a round trip."""
+        pending: deque[tuple[str, asyncio.Task[bytes]]] = deque()
+        rest = iter(names)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                while len(pending) < _AHEAD and (name := next(rest, None)):
+                    pending.append((name, group.create_task(self._archive.get(name))))
+                if not pending:
+                    return
+                name, task = pending.popleft()
+                yield name, await task
+
+    async def _follow(self, chain: CatalogChain, name: str, sealed: bytes) -> CatalogChain:
+        followed = await asyncio.to_thread(chain.follow, sealed)
+        held = [entry for entry in followed.entries if isinstance(entry, Held)]
+        self._epochs += [entry for entry in followed.entries if isinstance(entry, EpochEntry)]
+        for entry in followed.entries:
+            if isinstance(entry, SiteStateEntry):
+                self._site_state = entry
+        stamps = [entry.held_at if isinstance(entry, Held) else entry.at for entry in followed.entries if not isinstance(entry, EpochEntry)]
+        self._newest = max(stamps, default=self._newest)
+        self._holdings += len(held)
+        state = followed.state
+        await self._ledger.holdings.follow(name, ChainTip(state.sequence, state.tip, state.signer), held)
+        return chain.at(state)
+
+    async def _bring(self, entry: SiteStateEntry) -> None:
+        """The newest site state, verified against the catalog, into the inbox."""
+        place = f"{self._kit.site_id}/e/{entry.number:012d}"
+        sealed = await self._archive.get(place)
+        if len(sealed) != entry.sealed_bytes or sha256(sealed).hexdigest() != entry.sealed_digest:
+            raise NotOurs(f"{place} is not what the catalog says")
+        plain = await asyncio.to_thread(self._kit.recovery.open, sealed, place)
+        if sha256(plain).hexdigest() != entry.digest:
+            raise NotOurs(f"{place} holds another site state than the catalog says")
+        directory = self._layout.inbox / "site"
+        directory.mkdir(mode=0o750, exist_ok=True)
+        flush_directory(self._layout.inbox)
+        await asyncio.to_thread(write_whole, directory / entry.digest, plain)
+        await self._ledger.holdings.site_state_here(entry.number, entry.bytes, Digest(entry.digest))
+        self._say(f"Site state of {utc(entry.at)} is here.")
+
+    async def _tell(self) -> None:
+        facts = JournalWriter(self._layout.facts)
+        try:
+            await Teller(self._ledger, facts, lambda: None).flush()
+        finally:
+            facts.close()
+
+
+class _Teller:
+    """Says once that the archive does not answer, and once that it does again."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._down = False
+
+    def answered(self) -> None:
+        if self._down:
+            self._say("The archive answers again.")
+        self._down = False
+
+    def failed(self, fault: OutpostError) -> None:
+        if not self._down:
+            self._say(f"Waiting: {fault}.")
+        self._down = True

@@ -1,0 +1,156 @@
+"""Recalls parts: fetch, compare with the sums, open, and put whole into the inbox. What edge wants is a query of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Container
+from hashlib import sha256
+from pathlib import Path
+
+from cloudsync.archive.port import Archive, Damaged, NotThere, ObjectRefused
+from cloudsync.ledger.ledger import Ledger
+from cloudsync.seal import sums
+from cloudsync.seal.keys import Keys
+from cloudsync.seal.part import NotOurs, WrongKey
+from cloudsync.teller import Teller
+from cloudsync.watch import Watch
+from edge.durable import flush_directory, write_whole
+from edge.errors import OutpostError
+from edge.journal import RecallFailed
+from edge.model import Digest, PackId, parse_pack_id
+
+log = logging.getLogger(__name__)
+
+
+class Unknown(NotThere):
+    """The archive does not hold this pack. If the cache has it, it is still on its way."""
+
+
+class Recaller:
+    """Keeps several wanted parts in flight. It is also the watcher of its own archive calls: edge hears of a fault at once."""
+
+    def __init__(
+        self, ledger: Ledger, keys: Keys, inbox: Path, teller: Teller, watch: Watch, parallel: int, changed: Callable[[], None]
+    ) -> None:
+        """`changed` is called when recalling begins and ends, because shipping then makes room."""
+        self._ledger = ledger
+        self._keys = keys
+        self._inbox = inbox
+        self._teller = teller
+        self._watch = watch
+        self._parallel = parallel
+        self._told = changed
+        self._under_way: set[tuple[PackId, int]] = set()
+        self._inbox_turn = asyncio.Lock()
+        self._changed = asyncio.Event()
+
+    @property
+    def busy(self) -> bool:
+        """Whether parts are being fetched."""
+        return bool(self._under_way)
+
+    def wake(self) -> None:
+        """Something is wanted."""
+        self._changed.set()
+
+    async def run(self, archive: Archive) -> None:
+        """Recall, for ever."""
+        await self._settle_inbox()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._changed.clear()
+                wanted = await self._ledger.recalls.wanted(self._parallel + len(self._under_way))
+                for pack, number in wanted:
+                    if len(self._under_way) < self._parallel and (pack, number) not in self._under_way:
+                        self._under_way.add((pack, number))
+                        self._told()
+                        group.create_task(self._work(archive, pack, number), name=f"recall {pack}/{number}")
+                await self._changed.wait()
+
+    def answered(self) -> None:
+        """The archive answered a call of ours."""
+        self._watch.answered()
+
+    def failed(self, fault: OutpostError) -> None:
+        """A call of ours failed: edge hears of it for all that is under way. It stays wanted, and is tried again."""
+        self._watch.failed(fault)
+        for pack in sorted({pack for pack, _ in self._under_way}):
+            parts = sorted(number for other, number in self._under_way if other == pack)
+            self._teller.say(RecallFailed(pack=pack, parts=parts, reason=str(fault), final=False))
+
+    async def taken(self, pack: PackId) -> None:
+        """Edge no longer needs inbox files of this pack: remove those that the ledger does not name as here."""
+        async with self._inbox_turn:
+            kept = await self._ledger.recalls.in_inbox_of(pack)
+            await asyncio.to_thread(_clear, self._inbox / pack, {f"{number:06d}" for number in kept})
+
+    async def _work(self, archive: Archive, pack: PackId, number: int) -> None:
+        try:
+            await self._recall(archive, pack, number)
+        except (NotThere, Damaged, ObjectRefused, NotOurs, WrongKey) as fault:
+            log.error("recall of %s/%06d failed: %s", pack, number, fault)
+            await self._ledger.recalls.failed(pack, number, str(fault))
+        finally:
+            self._under_way.discard((pack, number))
+            self._changed.set()
+            self._told()
+        self._teller.wake()
+
+    async def _recall(self, archive: Archive, pack: PackId, number: int) -> None:
+        whole = await self._sums_of(archive, pack)
+        place = whole.place_of(number)
+        sealed = await archive.get(place)
+        plain = await asyncio.to_thread(self._open, whole, number, sealed, place)
+        digest = Digest(sha256(plain).hexdigest())
+        async with self._inbox_turn:
+            await asyncio.to_thread(self._put, pack, number, plain)
+            wanted = await self._ledger.recalls.here(pack, number, len(plain), digest)
+        if not wanted:
+            await self.taken(pack)
+
+    def _open(self, whole: sums.Sums, number: int, sealed: bytes, place: str) -> bytes:
+        whole.check(number, sealed)
+        return self._keys.open(sealed, place)
+
+    def _put(self, pack: PackId, number: int, plain: bytes) -> None:
+        directory = self._inbox / pack
+        if not directory.is_dir():
+            directory.mkdir(mode=0o750, exist_ok=True)
+            flush_directory(self._inbox)
+        write_whole(directory / f"{number:06d}", plain)
+
+    async def _sums_of(self, archive: Archive, pack: PackId) -> sums.Sums:
+        """The sums of a holding; of a rebuilt one they are fetched once, and compared with the digest that the catalog names."""
+        row = await self._ledger.holdings.pack(pack)
+        if row is None or row.sums_digest is None or row.state not in {"proven", "held"}:
+            raise Unknown
+        text = row.sums
+        if text is None:
+            place = sums.Sums(self._keys.site_id, pack, ()).place
+            text = await archive.get(place)
+            if sha256(text).hexdigest() != row.sums_digest:
+                raise NotOurs(f"{place} is not what the catalog says")
+            await self._ledger.holdings.keep_sums(pack, text, row.sums_digest)
+        return sums.parse(text, self._keys.site_id, pack)
+
+    async def _settle_inbox(self) -> None:
+        """After a restart: recall again what the inbox lost, and remove what nobody wants."""
+        for pack, number in await self._ledger.recalls.in_inbox():
+            if not (self._inbox / pack / f"{number:06d}").is_file():
+                await self._ledger.recalls.wanted_again(pack, number)
+        for name in os.listdir(self._inbox):
+            if parse_pack_id(name):
+                await self.taken(PackId(name))
+
+
+def _clear(directory: Path, kept: Container[str]) -> None:
+    """Remove the files of an inbox folder but `kept`, and the folder when nothing is left in it."""
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    if not os.listdir(directory):
+        directory.rmdir()

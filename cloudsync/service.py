@@ -1,0 +1,210 @@
+"""cloudsync as a whole: its tasks under one root, started and stopped in written order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import pwd
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from cloudsync.archive.metered import Metered
+from cloudsync.archive.opening import open_archive
+from cloudsync.archive.port import Archive, CredentialRefused, QuotaExceeded
+from cloudsync.archive.retrying import Retrying, Wake, Watcher
+from cloudsync.asks import Asks
+from cloudsync.lane import AnotherWriter, CatalogLane
+from cloudsync.ledger.ledger import Ledger
+from cloudsync.link.backoff import Backoff
+from cloudsync.link.goodput import deadline_seconds
+from cloudsync.recall import Recaller
+from cloudsync.seal import keys as seal_keys
+from cloudsync.sealed import SealedFiles
+from cloudsync.ship import Shipper
+from cloudsync.teller import Teller
+from cloudsync.watch import Watch
+from edge import journal
+from edge.clock import Clock, SystemClock
+from edge.config import Config, Layout
+from edge.doorbell import Doorbell, ring
+from edge.errors import AlreadyRunning, ConfigError, Transient
+from edge.journal import JournalWriter
+from edge.model import PackId
+from edge.wall import Gate
+
+log = logging.getLogger(__name__)
+
+_PATIENT = (Transient, CredentialRefused, QuotaExceeded)
+"""Faults that end by themselves, or that a person ends without touching Outpost: they are waited for."""
+_FAREWELL_SECONDS = 5.0
+
+
+class Service:
+    """One cloudsync on one state directory. Whoever makes it holds `lock`."""
+
+    def __init__(self, config: Config, layout: Layout, *, archive: Archive | None = None, clock: Clock | None = None) -> None:
+        """`archive` is the one that the settings name, unless another is given."""
+        self._config = config
+        self._layout = layout
+        self._given = archive
+        self._clock = clock or SystemClock()
+        self._halted = False
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Ship and recall until `stop` is set. `ready` is called once everything runs."""
+        layout, config = self._layout, self._config
+        for directory in (layout.inbox, layout.sealed):
+            directory.mkdir(mode=0o750, exist_ok=True)
+        keys = seal_keys.load(layout.keys)
+        async with contextlib.AsyncExitStack() as stack:
+            metered = Metered(self._given or open_archive(config.archive), self._clock)
+            stack.push_async_callback(metered.close)
+            ledger = await Ledger.open(layout.ledger)
+            stack.push_async_callback(ledger.close)
+            facts = JournalWriter(layout.facts)
+            stack.callback(facts.close)
+            bell = stack.enter_context(_listening(layout.cloudsync_bell))
+            wake, to_ship = Wake(), asyncio.Event()
+            teller = Teller(ledger, facts, lambda: ring(layout.edge_bell))
+            stack.push_async_callback(_farewell, teller)
+            watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, teller.say)
+            archive = self._retrying(metered, watch, wake)
+            recaller = Recaller(ledger, keys, layout.inbox, teller, watch, config.link.parallel_parts, to_ship.set)
+            lane = CatalogLane(ledger, keys, archive, teller, self._clock, config.archive.segment_seconds)
+            shipper = Shipper(
+                ledger,
+                keys,
+                archive,
+                Gate(layout.outbox, self._edge_user()),
+                SealedFiles(layout.sealed),
+                teller,
+                watch,
+                wake,
+                self._clock,
+                changed=to_ship,
+                lanes=lambda: self._lanes(recaller.busy),
+                settled=lane.wake,
+            )
+            position = (await ledger.asked.position()).position
+
+            def committed(entries: Sequence[journal.Entry]) -> None:
+                self._committed(entries, teller, recaller, group)
+                if not watch.up and any(isinstance(entry, journal.Recall) for entry in entries):
+                    wake.ring()  # somebody is waiting for it
+                to_ship.set()
+                for each in (lane, recaller, teller):
+                    each.wake()
+
+            asks = Asks(Gate(layout.asks, self._edge_user()), ledger, position, committed)
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(asks.run(bell, config.link.poll_seconds), name="asks"),
+                    group.create_task(shipper.run(), name="ship"),
+                    group.create_task(self._follow(lane, watch), name="catalog"),
+                    group.create_task(recaller.run(self._retrying(metered, recaller, wake)), name="recall"),
+                    group.create_task(teller.run(), name="tell"),
+                    group.create_task(self._probe(archive, watch, keys.site_id), name="probe"),
+                ]
+                ready()
+                await stop.wait()
+                log.info("stopping")
+                for task in tasks:
+                    task.cancel()
+
+    def _retrying(self, inner: Metered, watcher: Watcher, wake: Wake) -> Retrying:
+        link = self._config.link
+        return Retrying(
+            inner,
+            watcher,
+            wake,
+            backoff=Backoff(max_seconds=link.backoff_max_seconds),
+            deadline=lambda size: deadline_seconds(size, inner.goodput, link.parallel_parts),
+            patient=_PATIENT,
+        )
+
+    def _lanes(self, recalling: bool) -> int:
+        """How many objects may be shipped at once: recall outranks shipping, which keeps one lane."""
+        if self._halted:
+            return 0
+        return 1 if recalling else self._config.link.parallel_parts
+
+    def _committed(self, entries: Sequence[journal.Entry], teller: Teller, recaller: Recaller, group: asyncio.TaskGroup) -> None:
+        for entry in entries:
+            match entry:
+                case journal.Ack():
+                    teller.forget(entry.upto)
+                case journal.Taken():
+                    group.create_task(recaller.taken(PackId(entry.pack)), name=f"taken {entry.pack}")
+
+    async def _follow(self, lane: CatalogLane, watch: Watch) -> None:
+        """The catalog lane; when another box writes this site, nothing is shipped any more, and recalls go on."""
+        try:
+            await lane.run()
+        except AnotherWriter as fault:
+            log.critical("%s", fault)
+            self._halted = True
+            watch.alarm(fault)
+
+    async def _probe(self, archive: Archive, watch: Watch, site: str) -> NoReturn:
+        """Ask the archive something small when it has been quiet, so that availability is known before somebody needs it."""
+        interval = max(self._config.link.offline_after_seconds / 3, 1.0)
+        while True:
+            if not watch.up or watch.quiet_seconds >= interval:
+                await archive.head(f"{site}/c/0/{1:012d}")
+            await asyncio.sleep(max(interval - watch.quiet_seconds, 1.0))
+
+    def _edge_user(self) -> int | None:
+        return user_id("wall.edge_user", self._config.wall.edge_user)
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the state directory against a second cloudsync. Raises AlreadyRunning at once."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as fault:
+        os.close(descriptor)
+        raise AlreadyRunning from fault
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def user_id(key: str, name: str) -> int | None:
+    """The id of the user that a setting names; None for an empty name. Raises ConfigError when there is no such user."""
+    if not name:
+        return None
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as fault:
+        raise ConfigError(key, f"there is no user {name!r}", "Make the user (systemd-sysusers), or leave the setting empty.") from fault
+
+
+@contextlib.contextmanager
+def _listening(path: Path) -> Iterator[asyncio.Event]:
+    """An event that the doorbell at `path` sets."""
+    loop, event, doorbell = asyncio.get_running_loop(), asyncio.Event(), Doorbell(path)
+
+    def rang() -> None:
+        doorbell.drain()
+        event.set()
+
+    loop.add_reader(doorbell.fileno(), rang)
+    try:
+        yield event
+    finally:
+        loop.remove_reader(doorbell.fileno())
+        doorbell.close()
+
+
+async def _farewell(teller: Teller) -> None:
+    """Tell what is still untold; what cannot be told in time is told after the next start."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_FAREWELL_SECONDS):
+            await teller.flush()

@@ -1,0 +1,112 @@
+"""Tells edge what happened: whatever the ledger holds untold becomes a fact, and is marked told once the fact is flushed.
+
+A crash in between tells it again, and edge applies facts idempotently. Facts that only matter now (progress, the link) are not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from cloudsync.ledger.ledger import Ledger
+from cloudsync.ledger.values import Pack, Recalled
+from edge import journal
+from edge.journal import SEGMENT_BYTES, JournalWriter
+
+_AT_MOST = 200
+
+
+class Teller:
+    """The one writer of the facts. `say` and `wake` are for any task of the loop."""
+
+    def __init__(self, ledger: Ledger, facts: JournalWriter, ring: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._facts = facts
+        self._ring = ring
+        self._said: list[journal.Entry] = []
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something in the ledger is untold."""
+        self._woken.set()
+
+    def say(self, *facts: journal.Entry) -> None:
+        """Facts that need no record: lost when the process dies before they are written."""
+        self._said += facts
+        self._woken.set()
+
+    def forget(self, upto: int) -> None:
+        """Edge has committed the facts up to here. Idempotent."""
+        self._facts.forget(upto)
+
+    async def run(self) -> None:
+        """Tell, for ever."""
+        while True:
+            self._woken.clear()
+            await self.flush()
+            await self._woken.wait()
+
+    async def flush(self) -> None:
+        """Tell everything that is untold now; flushed when it returns."""
+        while await self._round():
+            pass
+
+    async def _round(self) -> bool:
+        telling = self._ledger.telling
+        position = await self._ledger.asked.position()
+        site_state = await telling.site_state()
+        packs = await telling.packs(_AT_MOST)
+        recalls = await telling.recalls(_AT_MOST)
+        said, self._said = self._said, []
+        facts: list[journal.Entry] = []
+        if site_state is not None:
+            facts.append(journal.SiteStateHere(bytes=site_state.size, digest=site_state.digest))
+        facts += [_pack_fact(pack) for pack in packs]
+        facts += [_recall_fact(recalled) for recalled in recalls]
+        facts += said
+        if position.owed > position.acknowledged:
+            facts.append(journal.Ack(upto=position.position))
+        if not facts:
+            return False
+        for batch in _batches(facts):
+            await asyncio.to_thread(self._facts.append, *batch)
+        await telling.told(site_state, packs, recalls, position.position)
+        self._ring()
+        return True
+
+
+def _pack_fact(pack: Pack) -> journal.Entry:
+    if pack.state == "stopped":
+        return journal.Stopped(pack=pack.pack, reason=pack.reason)
+    return journal.Held(
+        pack=pack.pack,
+        held_at=pack.proven_at,
+        instances=pack.instances,
+        raw_bytes=pack.raw_bytes,
+        sealed_bytes=pack.sealed_bytes,
+        sha256=pack.sha256,
+        study=pack.study,
+        series=pack.series,
+    )
+
+
+def _recall_fact(recalled: Recalled) -> journal.Entry:
+    if recalled.digest is None:
+        return journal.RecallFailed(pack=recalled.pack, parts=[recalled.number], reason=recalled.reason or "", final=True)
+    return journal.Here(pack=recalled.pack, number=recalled.number, bytes=recalled.size, digest=recalled.digest)
+
+
+def _batches(facts: Sequence[journal.Entry]) -> Iterator[list[journal.Entry]]:
+    """Facts that fit into half a segment together, or single ones that are larger: a reader refuses a segment that is too long."""
+    batch: list[journal.Entry] = []
+    size = 0
+    for fact in facts:
+        length = len(msgspec.json.encode(fact))
+        if batch and size + length > SEGMENT_BYTES // 2:
+            yield batch
+            batch, size = [], 0
+        batch.append(fact)
+        size += length
+    yield batch
