@@ -145,6 +145,7 @@ class Outbox:
             sha256=state.sha256,
             study=study,
             series=series,
+            verbatim=self._died[pack] > 0,
             members=[_member(row) for row in self._catalogue.rows("members_of_pack", pack)],
         )
 
