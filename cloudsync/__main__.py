@@ -5,18 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
 
-from cloudsync import logs
-from cloudsync.service import Service, lock
-from edge.config import Layout, load
+from edge import process
+from edge.config import Config, Layout, load
 from edge.errors import OutpostError
 from edge.notify import notify
-
-log = logging.getLogger("cloudsync")
 
 
 def main() -> int:
@@ -24,23 +20,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m cloudsync", description="Seals, ships and recalls; holds the keys.")
     parser.add_argument("--state", type=Path, required=True, help="the state directory that `outpost setup` made")
     layout = Layout(parser.parse_args().state)
-    logs.to_stderr()
-    os.umask(0o027)
+    process.begin("cloudsync")
+    for chatty in ("azure", "aiosqlite"):  # they log every request
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         config = load(layout.config)
-        with lock(layout.cloudsync_lock):
-            asyncio.run(_serve(Service(config, layout)))
-    except OutpostError as fault:
-        log.critical("%s", fault)
-        return fault.exit_code
-    except BaseExceptionGroup as group:
-        first = _first(group)
-        log.critical("%s", first, exc_info=None if isinstance(first, OutpostError) else group)
-        return first.exit_code if isinstance(first, OutpostError) else 1
+        process.lock(layout.cloudsync_lock)
+        asyncio.run(_serve(config, layout))
+    except (OutpostError, BaseExceptionGroup) as fault:
+        return process.failed(fault)
     return 0
 
 
-async def _serve(service: Service) -> None:
+async def _serve(config: Config, layout: Layout) -> None:
+    # Imported once the lock is held: a second cloudsync is refused without waiting for it.
+    from cloudsync.service import Service  # noqa: PLC0415
+
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def end(number: int) -> None:
@@ -51,13 +46,7 @@ async def _serve(service: Service) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
-    await service.run(stop, lambda: notify("READY=1"))
-    log.info("stopped")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    await Service(config, layout).run(stop, lambda: notify("READY=1"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloudsync.service import user_id
+from cloudsync.users import user_id
 from edge.config import Layout, Wall
 from edge.durable import flush_directory, write_whole
 from edge.errors import ConfigError, Refused

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
-import pwd
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -26,12 +23,13 @@ from cloudsync.seal import keys as seal_keys
 from cloudsync.sealed import SealedFiles
 from cloudsync.ship import Shipper
 from cloudsync.teller import Teller
+from cloudsync.users import user_id
 from cloudsync.watch import Watch
 from edge import journal
 from edge.clock import Clock, SystemClock
 from edge.config import Config, Layout
 from edge.doorbell import Doorbell, ring
-from edge.errors import AlreadyRunning, ConfigError, Transient
+from edge.errors import Transient
 from edge.journal import JournalWriter
 from edge.model import PackId
 from edge.wall import Gate
@@ -44,7 +42,7 @@ _FAREWELL_SECONDS = 5.0
 
 
 class Service:
-    """One cloudsync on one state directory. Whoever makes it holds `lock`."""
+    """One cloudsync on one state directory. Whoever makes it holds its lock."""
 
     def __init__(self, config: Config, layout: Layout, *, archive: Archive | None = None, clock: Clock | None = None) -> None:
         """`archive` is the one that the settings name, unless another is given."""
@@ -159,31 +157,6 @@ class Service:
 
     def _edge_user(self) -> int | None:
         return user_id("wall.edge_user", self._config.wall.edge_user)
-
-
-@contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the state directory against a second cloudsync. Raises AlreadyRunning at once."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as fault:
-        os.close(descriptor)
-        raise AlreadyRunning from fault
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def user_id(key: str, name: str) -> int | None:
-    """The id of the user that a setting names; None for an empty name. Raises ConfigError when there is no such user."""
-    if not name:
-        return None
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError as fault:
-        raise ConfigError(key, f"there is no user {name!r}", "Make the user (systemd-sysusers), or leave the setting empty.") from fault
 
 
 @contextlib.contextmanager
