@@ -40,7 +40,6 @@ from edge.wall import Gate
 
 log = logging.getLogger(__name__)
 
-SITE_COPY_MAX_BYTES = 64 << 20
 GRACE_SECONDS = 10.0
 
 
@@ -54,10 +53,8 @@ def main() -> int:
         _make_directories(layout)
         process.lock(layout.edge_lock)
         asyncio.run(_Edge(config, layout).run())
-    except OutpostError as fault:
+    except (OutpostError, BaseExceptionGroup) as fault:
         return process.failed(fault)
-    except BaseExceptionGroup as group:
-        return process.failed(group)
     return 0
 
 
@@ -179,7 +176,7 @@ def _restore_site(layout: Layout, facts: Gate, inbox: Gate) -> None:
         newest = next((entry for entry in reversed(entries) if isinstance(entry, SiteStateHere)), newest)
     if newest is None:
         return
-    copy = inbox.read(f"site/{newest.digest}", SITE_COPY_MAX_BYTES)
+    copy = inbox.read(f"site/{newest.digest}", site.COPY_MAX_BYTES)
     if site.digest(copy) != newest.digest:
         raise Corrupt("The site state in the inbox is not the one that was proven. Run `outpost restore` again.")
     site.restore(layout.site, copy)

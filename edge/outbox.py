@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """How often a pack may kill the coder before it waits for a person."""
+SITE_QUIET_SECONDS = 2.0
+SITE_PAUSE_SECONDS = 60.0
+"""At least so long between two copies; each is an object in the archive for good."""
 SITE_COPIES = 8
 """Copies of site state that stay in the outbox: cloudsync may still be behind, and a newer one always follows."""
 
@@ -98,15 +101,17 @@ class Outbox:
             await self._code(PackId(rows[0][0]))
 
     async def copy_site(self, state: site.SiteState) -> None:
-        """Ask for a sealed copy of site state whenever it has changed, at most once a minute; for ever."""
-        told = ""
+        """Ask for a sealed copy of site state whenever it has changed and a person has finished changing it; for ever."""
+        told = -1
         while True:
-            version, copy = await asyncio.to_thread(state.copy)
-            if version != told:
+            seen = state.changes
+            await asyncio.sleep(SITE_QUIET_SECONDS)
+            if seen != told and seen == state.changes:
+                copy = await asyncio.to_thread(state.copy)
                 digest = await asyncio.to_thread(self._write_site, copy)
                 self._asks.tell(SiteState(bytes=len(copy), digest=digest))
-                told = version
-            await asyncio.sleep(60)
+                told = seen
+                await asyncio.sleep(SITE_PAUSE_SECONDS)
 
     def settle(self, pack: str) -> None:
         """A pack is held: its outbox files are no longer needed. Idempotent; safe from any thread."""

@@ -7,14 +7,18 @@ import ipaddress
 import json
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import zstandard
 
+from edge.durable import flush_directory, write_whole
+from edge.errors import Corrupt
 from edge.model import AETitle, Digest, Peer
 from edge.store.sql import connect, statements
 
 SCHEMA_VERSION = 1
+COPY_MAX_BYTES = 64 << 20
 RIGHTS = frozenset({"store", "find", "move", "get", "commit", "worklist"})
 
 
@@ -71,14 +75,19 @@ class SiteState:
             row = self._connection.execute(self._sql["peer"], (ae_title,)).fetchone()
         return _peer(row) if row else None
 
-    def copy(self) -> tuple[str, bytes]:
-        """The SHA-256 of what it holds, unchanged while nothing changes, and a consistent zstd-compressed copy for the catalog."""
-        with self._lock, sqlite3.connect(":memory:") as target:
-            self._connection.backup(target)
-            text = "\n".join(target.iterdump())
-            image = target.serialize()
-        target.close()
-        return hashlib.sha256(text.encode()).hexdigest(), zstandard.ZstdCompressor(level=9).compress(image)
+    @property
+    def changes(self) -> int:
+        """Rows changed since it was opened; grows with every decision."""
+        return self._connection.total_changes
+
+    def copy(self) -> bytes:
+        """A consistent copy for the catalog, zstd-compressed: a pure function of what people decided."""
+        with self._lock:
+            script = "\n".join(self._connection.iterdump())
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+            fresh.executescript(script)
+            fresh.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            return zstandard.ZstdCompressor(level=9).compress(fresh.serialize())
 
 
 def digest(copy: bytes) -> Digest:
@@ -87,14 +96,18 @@ def digest(copy: bytes) -> Digest:
 
 
 def restore(path: Path, copy: bytes) -> None:
-    """Put the copy that `copy` made in the place of a site.db that does not exist yet. The caller proved where it comes from."""
-    image = zstandard.ZstdDecompressor().decompress(copy, max_output_size=1 << 30)
-    with sqlite3.connect(":memory:") as source:
-        source.deserialize(image)
-        target = connect(path, "site.sql", SCHEMA_VERSION)
-        source.backup(target)
-        target.close()
-    source.close()
+    """Make site.db from a copy; it appears whole or not at all. The caller proved where the copy comes from.
+
+    Raises Corrupt when it is no copy, Refused when a newer Outpost made it.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        write_whole(fresh, zstandard.ZstdDecompressor().decompress(copy, max_output_size=COPY_MAX_BYTES), 0o600)
+    except zstandard.ZstdError as fault:
+        raise Corrupt(f"The site state from the archive does not unpack: {fault}.") from fault
+    SiteState(fresh).close()
+    fresh.rename(path)
+    flush_directory(path.parent)
 
 
 def _peer(row: tuple[str, str, str, int, str, int, float, int]) -> Peer:
