@@ -66,7 +66,7 @@ def encode(dataset: Json, transfer_syntax: UID, wanted: CharacterSet) -> bytes:
 
 def character_set(dataset: Json) -> CharacterSet:
     """The one that a dataset names."""
-    return CharacterSet(tuple(str(term) for term in dataset.get(CHARACTER_SET, {}).get("Value", ()) if term is not None))
+    return CharacterSet(tuple(str(term or "") for term in dataset.get(CHARACTER_SET, {}).get("Value", ())))
 
 
 def text_of(element: Json) -> str:

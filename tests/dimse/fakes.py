@@ -6,19 +6,17 @@ import contextlib
 import hashlib
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
-from pydicom.uid import UID as PydicomUID
 
 from edge.dimse.pdu import Deadlines
 from edge.dimse.ports import Arrival, Lost, Outcome, Ready
 from edge.dimse.server import Listening, Server
-from edge.errors import OutpostError, Refused
+from edge.errors import OutpostError
 from edge.model import UID, AETitle, Digest, Json, Level, Located, PackId, Peer, Query
 
 EVERYTHING = frozenset({"store", "find", "move", "get"})
@@ -40,13 +38,19 @@ class Instance:
         return self.path.read_bytes()[self.located.dataset_offset :]
 
 
+FILES = Path(pydicom.data.__file__).parent / "test_files"
+CT, MR, MR_IMPLICIT, RTDOSE = "CT_small.dcm", "MR_small.dcm", "MR_small_implicit.dcm", "rtdose.dcm"
+MR_RLE, MR_JPEGLS, JPEG_LOSSY = "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm", "SC_rgb_jpeg_dcmtk.dcm"
+
+
+def instances(*names: str) -> list[Instance]:
+    return [instance(FILES / name) for name in names]
+
+
 def instance(path: Path) -> Instance:
-    with path.open("rb") as file:
-        pydicom.filereader.read_preamble(file, force=False)
-        meta = pydicom.filereader.read_file_meta_info(path)
-        pydicom.filereader._read_file_meta_info(file)
-        offset = file.tell()
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    meta = dataset.file_meta
+    offset = 128 + 4 + 12 + int(meta.FileMetaInformationGroupLength)
     located = Located(
         sop_class=UID(str(dataset.SOPClassUID)),
         sop_instance=UID(str(dataset.SOPInstanceUID)),
