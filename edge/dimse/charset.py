@@ -44,7 +44,7 @@ class CharacterSet:
             return text.encode(codecs[0])
         if len(codecs) == 1 or not all(any(_can(character, codec) for codec in codecs) for character in text):
             return None
-        encoded: bytes = encode_string(text, codecs)
+        encoded: bytes = encode_string(text, ["iso8859" if codec == "ascii" else codec for codec in codecs])
         return encoded
 
 
