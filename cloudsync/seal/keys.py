@@ -84,7 +84,7 @@ class Keys:
 
     def open(self, sealed: bytes, place: str) -> bytes:
         """The data, by the KEK of the epoch that the part names; errors as part.open_with_kek, WrongKey when we have no such epoch."""
-        epoch = part.epoch_of(sealed)
+        epoch = part.epoch_of(sealed, place)
         if epoch not in self.keks:
             raise WrongKey(f"{place} is sealed under epoch {epoch}, whose key is not here; `outpost restore` brings it from the catalog")
         return part.open_with_kek(sealed, place, self.keks[epoch])

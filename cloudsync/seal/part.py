@@ -67,9 +67,11 @@ def seal_for(place: str, data: bytes, recipient: Certificate) -> bytes:
     return _seal(place, data, content_key, _agree(recipient, content_key), None)
 
 
-def epoch_of(der: bytes) -> int:
-    """The epoch whose KEK a part names; proves nothing about the rest. Errors as `open_with_kek`."""
-    return _kek_recipient(_read(der)[0]).epoch
+def epoch_of(der: bytes, place: str) -> int:
+    """The epoch whose KEK opens a part that was sealed for `place`; proves nothing about its content. Errors as `open_with_kek`."""
+    found = _read(der)[0]
+    _check_place(found, place)
+    return _kek_recipient(found).epoch
 
 
 def open_with_kek(der: bytes, place: str, kek: Kek) -> bytes:

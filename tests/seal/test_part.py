@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 
 import pytest
 
 from cloudsync.seal import part
 from cloudsync.seal.part import Kek, NotOurs, WrongKey
-from edge.errors import OutpostError
 
 from .conftest import Site
 from .mutation import mutations
@@ -33,9 +31,9 @@ def test_the_same_data_is_never_sealed_to_the_same_bytes(site: Site) -> None:
 
 
 def test_a_part_names_its_epoch(site: Site) -> None:
-    assert part.epoch_of(site.keys.seal(PLACE, b"data")) == 1
+    assert part.epoch_of(site.keys.seal(PLACE, b"data"), PLACE) == 1
     kek = Kek(123_456_789, bytes(32))
-    assert part.epoch_of(part.seal(PLACE, b"data", kek, site.keys.recovery)) == 123_456_789
+    assert part.epoch_of(part.seal(PLACE, b"data", kek, site.keys.recovery), PLACE) == 123_456_789
 
 
 @pytest.mark.parametrize("place", [PLACE[:-1], PLACE + ".1", PLACE.replace("000003", "000004"), "", PLACE + "\0", "é"])
@@ -91,16 +89,12 @@ def test_no_secret_is_shown_by_a_repr(site: Site) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 40, 300])
-def test_none_of_thousands_of_mutations_opens_and_each_is_named(site: Site, size: int) -> None:
+def test_none_of_thousands_of_mutations_opens(site: Site, size: int) -> None:
     sealed = site.keys.seal(PLACE, random.Random(size).randbytes(size))
-    faults: Counter[type[OutpostError]] = Counter()
     for number, mutated in enumerate(mutations(sealed, 5_000, seed=size)):
         opener = site.recovery.open if number % 4 == 0 else site.keys.open
-        with pytest.raises(OutpostError) as caught:
+        with pytest.raises(NotOurs):
             opener(mutated, PLACE)
-        faults[caught.type] += 1
-    assert set(faults) <= {NotOurs, WrongKey}
-    assert faults[NotOurs] > 0.99 * faults.total()
 
 
 def test_every_single_bit_counts(site: Site) -> None:
@@ -108,7 +102,7 @@ def test_every_single_bit_counts(site: Site) -> None:
     for position in range(len(sealed) * 8):
         flipped = bytearray(sealed)
         flipped[position // 8] ^= 1 << position % 8
-        with pytest.raises((NotOurs, WrongKey)):
+        with pytest.raises(NotOurs):
             site.keys.open(bytes(flipped), PLACE)
 
 
