@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ class CatalogueReader:
         if connection is not None:
             await connection.close()
 
-    async def find(self, query: Query) -> AsyncIterator[Json]:
+    async def find(self, query: Query) -> AsyncGenerator[Json, None]:
         """The answers to a query, newest study first; everything held at its level and above. Close the iterator to end early."""
         link_up = await self.link_up()
         text, parameters = statement(query)
@@ -133,7 +133,9 @@ class CatalogueReader:
             if version == 0:
                 raise NotThere
             if version != SCHEMA_VERSION:
-                raise Refused(f"The catalogue has schema {version}, this release reads {SCHEMA_VERSION}. Run edge and edge-web of one release.")
+                raise Refused(
+                    f"The catalogue has schema {version}, this release reads {SCHEMA_VERSION}. Run edge and edge-web of one release."
+                )
         except BaseException:
             await connection.close()
             raise

@@ -1,0 +1,71 @@
+"""The web application: each route of the rights table and its handler."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from edge.clock import Clock, SystemClock
+from edge.config import Config, Layout
+from edge.store.reader import CatalogueReader
+from edge.web.bulk import Bulks
+from edge.web.guard import Guard, Handler, finish_headers
+from edge.web.health import Health
+from edge.web.retrieve import Retrieves
+from edge.web.rights import ROUTES, E, I, S
+from edge.web.search import Searches
+from edge.web.store import Stores
+from edge.web.supply import Supply
+from edge.web.token import Token
+
+_PATTERNS = {
+    "{study}": "{study:[^/]+}",
+    "{series}": "{series:[^/]+}",
+    "{instance}": "{instance:[^/]+}",
+    "{path}": "{path:.+}",
+}
+
+
+def make(config: Config, layout: Layout, token: Token, clock: Clock | None = None) -> web.Application:
+    """The application over a state directory. It opens the catalogue when it is first needed, and closes it in its cleanup."""
+    reader = CatalogueReader(layout.catalogue, config.link.offline_after_seconds, clock or SystemClock())
+    supply = Supply(reader, layout)
+    searches, retrieves, bulks, stores = Searches(reader), Retrieves(supply, layout), Bulks(supply, layout), Stores(config, layout)
+    handlers: dict[tuple[str, str], Handler] = {
+        ("GET", "/healthz"): Health(reader, layout).healthz,
+        ("GET", "/studies"): searches.studies,
+        ("GET", f"{S}/series"): searches.series,
+        ("GET", f"{S}/instances"): searches.instances,
+        ("GET", f"{E}/instances"): searches.instances,
+        ("GET", "/series"): searches.series,
+        ("GET", "/instances"): searches.instances,
+        ("GET", S): retrieves.instances,
+        ("GET", E): retrieves.instances,
+        ("GET", I): retrieves.instances,
+        ("GET", f"{S}/metadata"): retrieves.metadata,
+        ("GET", f"{E}/metadata"): retrieves.metadata,
+        ("GET", f"{I}/metadata"): retrieves.metadata,
+        ("GET", f"{I}/frames/{{frames}}"): bulks.frames,
+        ("GET", f"{I}/bulkdata/{{path}}"): bulks.bulkdata,
+        ("POST", "/studies"): stores.store,
+        ("POST", S): stores.store,
+    }
+    assert handlers.keys() == ROUTES.keys(), "every route has a right, and every right a route"
+    app = web.Application(middlewares=[Guard(token).middleware()])
+    app.on_response_prepare.append(finish_headers)
+    for (method, template), handler in handlers.items():
+        app.router.add_route(method, _pattern(template), handler)
+
+    async def reading(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await reader.close()
+
+    app.cleanup_ctx.append(reading)
+    return app
+
+
+def _pattern(template: str) -> str:
+    for name, pattern in _PATTERNS.items():
+        template = template.replace(name, pattern)
+    return template

@@ -1,0 +1,181 @@
+"""The metadata of an instance in the DICOM JSON Model (PS3.18 section 10.4.1.1.2 and Annex F), from its bytes or from the head of its pack.
+
+Long values and Pixel Data are named by BulkDataURI and not read. What pydicom cannot decode is left out, element by element.
+"""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import Any
+
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset
+
+from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, Element, Malformed, inflate
+from edge.model import Json
+from edge.web.faults import NotFound
+from edge.web.source import BytesSource, Source, elements
+
+BULK_MIN_BYTES = 1024
+"""Values over this are named by a BulkDataURI."""
+KEPT_MAX_BYTES = 16 << 20
+"""The most of one instance that is decoded; sequences that do not fit are left out."""
+INFLATED_MAX_BYTES = 64 << 20
+
+BULK_VRS = frozenset({"DS", "FL", "FD", "IS", "LT", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "ST", "SV", "UC"}) | frozenset(
+    {"UL", "UN", "US", "UT", "UV"}
+)
+"""PS3.18 section F.2.2: the value representations whose value may be a BulkDataURI."""
+UNDECODABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    NotImplementedError,
+    OverflowError,
+    EOFError,
+    RecursionError,
+    struct.error,
+    BytesLengthException,
+)
+"""What pydicom raises for values that break their value representation."""
+
+_PIXELS = {0x7FE00008: "OF", 0x7FE00009: "OD", PIXEL_DATA: "OW"}
+_WORDS = {"OW": 2, "US": 2, "SS": 2, "OF": 4, "OL": 4, "FL": 4, "SL": 4, "UL": 4, "OD": 8, "OV": 8, "FD": 8, "SV": 8, "UV": 8}
+_CHARACTER_SET = "00080005"
+_PADDING = 0xFFFCFFFC
+
+
+def plain(source: Source, transfer_syntax: str) -> tuple[Source, str]:
+    """A deflated dataset inflated in memory (PS3.5 section A.5), within INFLATED_MAX_BYTES; any other as it is."""
+    if transfer_syntax != DEFLATED_LE:
+        return source, transfer_syntax
+    if source.length > INFLATED_MAX_BYTES or source.holes:
+        return BytesSource(b""), EXPLICIT_LE
+    return BytesSource(inflate(source.read(0, source.length), INFLATED_MAX_BYTES)), EXPLICIT_LE
+
+
+def metadata(source: Source, transfer_syntax: str, bulk: str) -> Json:
+    """The attributes of an instance. `bulk` is the address of its bulk data; what stands behind it names the element (`find_bulk`).
+
+    Never raises for what a device may have written: from the first byte that cannot be read, elements are left out.
+    """
+    kept = bytearray()
+    found: Json = {}
+    try:
+        source, transfer_syntax = plain(source, transfer_syntax)
+        for element in elements(source, transfer_syntax):
+            if element.tag & 0xFFFF == 0 or element.tag == _PADDING:
+                continue
+            vr, length = _vr(element), element.end - element.value
+            if element.tag in _PIXELS or (vr in BULK_VRS and length > BULK_MIN_BYTES):
+                found[f"{element.tag:08X}"] = {"vr": vr, "BulkDataURI": f"{bulk}/{element.tag:08X}"}
+            elif element.value not in source.holes and len(kept) + element.end - element.offset <= KEPT_MAX_BYTES:
+                kept += source.read(element.offset, element.end - element.offset)
+    except Malformed:
+        pass  # the catalogue carries the fault; what came before it is shown
+    found.update(_decoded(bytes(kept), transfer_syntax, bulk))
+    if _CHARACTER_SET in found:
+        found[_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}  # PS3.18 section F.2: JSON is UTF-8
+    return dict(sorted(found.items()))
+
+
+def find_bulk(source: Source, transfer_syntax: str, path: str) -> tuple[int, int] | bytes:
+    """The value that a path names, as (offset, length) in a dataset that is not deflated and in little endian words, else its bytes.
+
+    Raises NotFound when there is no such value, or it lies in the archive only.
+    """
+    steps = path.split("/")
+    tag = int(steps[0], 16)
+    source, plain_syntax = plain(source, transfer_syntax)
+    for element in elements(source, plain_syntax):
+        if element.tag != tag:
+            continue
+        if element.value in source.holes:
+            break
+        if len(steps) > 1:
+            return _nested(bytes(source.read(element.offset, element.end - element.offset)), plain_syntax, steps)
+        swapped = _WORDS.get(_vr(element), 1) if plain_syntax == EXPLICIT_BE else 1
+        if transfer_syntax != DEFLATED_LE and swapped == 1:
+            return element.value, element.end - element.value
+        return little(bytes(source.read(element.value, element.end - element.value)), swapped)
+    raise NotFound("This instance has no such value.")
+
+
+def little(data: bytes, width: int) -> bytes:
+    """Words of `width` bytes turned round; a rest that is no word stays as it is."""
+    if width == 1:
+        return data
+    whole = len(data) // width * width
+    turned = bytearray(data)
+    for place in range(width):
+        turned[place:whole:width] = data[width - 1 - place : whole : width]
+    return bytes(turned)
+
+
+def _vr(element: Element) -> str:
+    if element.tag in _PIXELS and element.vr not in {"OB", "OW"}:
+        return _PIXELS[element.tag]
+    if element.vr:
+        return element.vr
+    if element.tag >> 16 & 1:
+        return "LO" if 0x10 <= element.tag & 0xFFFF <= 0xFF else "UN"
+    try:
+        vr = str(dictionary_VR(element.tag))
+    except KeyError:
+        return "UN"
+    return vr if len(vr) == 2 else "OW" if vr.endswith("OW") else "US"
+
+
+def _decoded(data: bytes, transfer_syntax: str, bulk: str) -> Json:
+    try:
+        dataset = read_dataset(BytesIO(data), transfer_syntax == IMPLICIT_LE, transfer_syntax != EXPLICIT_BE)
+    except UNDECODABLE:
+        return {}
+    return _json(dataset, bulk)
+
+
+def _json(dataset: Dataset, bulk: str) -> Json:
+    found: Json = {}
+    for tag in sorted(dataset.keys()):
+        key = f"{int(tag):08X}"
+        try:
+            found[key] = _element(dataset[tag], f"{bulk}/{key}")
+        except UNDECODABLE:
+            continue
+    return found
+
+
+def _element(element: DataElement, bulk: str) -> dict[str, Any]:
+    if element.VR == "SQ":
+        items = [_json(item, f"{bulk}/{place}") for place, item in enumerate(element.value, start=1)]
+        return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+    if element.VR in BULK_VRS and _length(element) > BULK_MIN_BYTES:
+        return {"vr": element.VR, "BulkDataURI": bulk}
+    converted: dict[str, Any] = element.to_json_dict(None, 0)
+    return converted
+
+
+def _length(element: DataElement) -> int:
+    """About how long a value is, in bytes; values of many numbers count by their number."""
+    value = element.value
+    return len(value) if isinstance(value, bytes | str) else 4 * len(value) if isinstance(value, list) or element.VM > 1 else 0
+
+
+def _nested(data: bytes, transfer_syntax: str, steps: list[str]) -> bytes:
+    try:
+        dataset = read_dataset(BytesIO(data), transfer_syntax == IMPLICIT_LE, transfer_syntax != EXPLICIT_BE)
+        for tag, place in zip(steps[:-1:2], steps[1::2], strict=True):
+            dataset = dataset[int(tag, 16)].value[int(place) - 1]
+        raw = dataset.get_item(int(steps[-1], 16))
+        value = raw.value
+    except UNDECODABLE as fault:
+        raise NotFound("This instance has no such value.") from fault
+    if not isinstance(value, bytes):
+        raise NotFound("This value can be had with the instance only.")
+    return little(value, _WORDS.get(str(raw.VR), 1) if transfer_syntax == EXPLICIT_BE else 1)

@@ -1,0 +1,152 @@
+"""Retrieve (WADO-RS, PS3.18 section 10.4): the instances of a study or series, one instance, and their metadata."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import msgspec
+from aiohttp import web
+
+from edge.code.manifest import Head, read_head
+from edge.config import Layout
+from edge.errors import Corrupt
+from edge.model import Json, PackId
+from edge.store.reader import Stored
+from edge.web.accept import DICOM, DICOM_JSON, Form, choose, takes
+from edge.web.faults import NotAcceptable, Unavailable
+from edge.web.metadata import metadata
+from edge.web.part10 import as_explicit, as_stored
+from edge.web.source import HeadSource, PackSource, Source
+from edge.web.streaming import Answer, Part
+from edge.web.supply import Gone, PackFiles, Supply
+from edge.web.target import address, base_of, forms_of, target_of
+
+_BATCH = 16
+"""Instances whose metadata is made in one go in a thread."""
+
+
+def _builtin(value: object) -> object:
+    """pydicom's own kinds of text and numbers as what they are."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(type(value).__name__)
+
+
+_encode = msgspec.json.Encoder(enc_hook=_builtin).encode
+
+
+class Retrieves:
+    """The resources that are instances, and their metadata."""
+
+    def __init__(self, supply: Supply, layout: Layout) -> None:
+        self._supply = supply
+        self._layout = layout
+
+    async def instances(self, request: web.Request) -> web.StreamResponse:
+        """Each as it is stored, or in Explicit VR Little Endian; those in the cache first, the others as they come from the archive."""
+        target, forms, base = target_of(request), forms_of(request), base_of(request)
+        async with aclosing(self._supply.begin(target)) as delivery:
+            chosen = _agree(forms, await delivery.known(), single=target.instance is not None)
+            with PackFiles(self._layout) as files:
+                if not chosen.multipart:
+                    async for stored in delivery:
+                        part = await _part(files, stored, chosen.syntax(stored), base)
+                        async with Answer(request, part.content_type, part.length) as answer:
+                            await answer.send(part)
+                        return answer.response
+                async with Answer.multipart(request, DICOM) as answer:
+                    async for stored in delivery:
+                        await answer.send(await _part(files, stored, chosen.syntax(stored), base))
+        return answer.response
+
+    async def metadata(self, request: web.Request) -> web.StreamResponse:
+        """An array with the metadata of each instance; of nearline ones from the heads of their packs."""
+        if not takes(forms_of(request), DICOM_JSON, "application/json"):
+            raise NotAcceptable("Metadata comes as application/dicom+json only.")
+        known = await self._supply.known(target_of(request))
+        base, separator = base_of(request), b"["
+        answer = Answer(request, DICOM_JSON)
+        with PackFiles(self._layout) as files:
+            heads = _Heads(self._layout)
+            async with answer:
+                for begin in range(0, len(known), _BATCH):
+                    made = await asyncio.to_thread(_describe, files, heads, known[begin : begin + _BATCH], base)
+                    await answer.write(separator + b",".join(map(_encode, made)))
+                    separator = b","
+                await answer.write(b"]")
+        return answer.response
+
+
+class _Chosen:
+    """How each instance of an answer is sent."""
+
+    def __init__(self, multipart: bool, syntaxes: dict[str, str]) -> None:
+        self.multipart = multipart
+        self._syntaxes = syntaxes
+
+    def syntax(self, stored: Stored) -> str:
+        return self._syntaxes[stored.located.transfer_syntax]
+
+
+def _agree(forms: list[Form], known: Sequence[Stored], single: bool) -> _Chosen:
+    """Raises NotAcceptable, before a byte is sent, when one of the instances cannot be had in a form that is taken."""
+    multipart = True
+    syntaxes: dict[str, str] = {}
+    for stored in {one.located.transfer_syntax for one in known}:
+        choice = choose(forms, DICOM, stored, single)
+        if choice is None:
+            raise NotAcceptable(f"It is stored in transfer syntax {stored}, which was not asked for. Ask with transfer-syntax=*.")
+        multipart, syntaxes[stored] = choice
+    return _Chosen(multipart, syntaxes)
+
+
+async def _part(files: PackFiles, stored: Stored, syntax: str, base: str) -> Part:
+    descriptor = files.open(stored.located.pack)
+    if syntax == stored.located.transfer_syntax:
+        pieces = as_stored(descriptor, stored)
+    else:
+        pieces = await asyncio.to_thread(as_explicit, descriptor, stored)
+    return Part(f"{DICOM}; transfer-syntax={syntax}", pieces, address(base, stored.located))
+
+
+class _Heads:
+    """The head of the pack that was asked for last."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._last: tuple[PackId, Head] | None = None
+
+    def source(self, stored: Stored) -> Source:
+        """The dataset of a nearline instance, without its long values. Raises Corrupt or Unavailable."""
+        pack = stored.located.pack
+        if self._last is None or self._last[0] != pack:
+            try:
+                data = self._layout.head(pack).read_bytes()
+            except FileNotFoundError as fault:
+                raise Unavailable("The head of its pack is not here yet.") from fault
+            self._last = (pack, read_head(data))
+        head = self._last[1]
+        for member in head.manifest.members:
+            if member.dataset_offset == stored.located.dataset_offset:
+                return HeadSource(head, member)
+        raise Corrupt(f"The head of pack {pack} does not know an instance of it. Run `outpost verify`.")
+
+
+def _describe(files: PackFiles, heads: _Heads, batch: Sequence[Stored], base: str) -> list[Json]:
+    return [
+        metadata(_source(files, heads, stored), stored.located.transfer_syntax, f"{address(base, stored.located)}/bulkdata")
+        for stored in batch
+    ]
+
+
+def _source(files: PackFiles, heads: _Heads, stored: Stored) -> Source:
+    located = stored.located
+    if located.present:
+        try:
+            return PackSource(files.open(located.pack), located.dataset_offset, located.dataset_length)
+        except Gone:
+            pass  # evicted since it was looked up: its head stays
+    return heads.source(stored)

@@ -1,0 +1,142 @@
+"""Where the instances of a request come from: those in the cache at once, the others as edge recalls them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from types import TracebackType
+
+from edge.config import Layout
+from edge.control import Answer, Recalled, RecallStudy
+from edge.errors import Refused, Transient
+from edge.model import PackId
+from edge.store.reader import CatalogueReader, Stored, Target
+from edge.web.asking import ask
+from edge.web.faults import NotFound, Unavailable
+
+_OPEN_MAX = 16
+
+
+class PackFiles:
+    """The pack files of one request, open for reading until its end. A descriptor is valid until as many others were opened since."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._open: dict[PackId, int] = {}
+
+    def __enter__(self) -> PackFiles:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def open(self, pack: PackId) -> int:
+        """A descriptor of a pack file, open or closed. Raises Gone when it has been evicted."""
+        if pack not in self._open:
+            if len(self._open) >= _OPEN_MAX:
+                os.close(self._open.pop(next(iter(self._open))))
+            self._open[pack] = self._opened(pack)
+        return self._open[pack]
+
+    def _opened(self, pack: PackId) -> int:
+        closed = self._layout.cached(pack)
+        # A pack that is closed moves between the first look and the second; then it stands where the first looked.
+        for path in (closed, self._layout.open_packs / f"{pack}.tar", closed):
+            with suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        raise Gone
+
+
+class Gone(Unavailable):
+    """It has just been moved out of the cache. Ask again: it is recalled then."""
+
+
+class Supply:
+    """Begins deliveries."""
+
+    def __init__(self, reader: CatalogueReader, layout: Layout) -> None:
+        self._reader = reader
+        self._layout = layout
+
+    async def known(self, target: Target) -> list[Stored]:
+        """The instances of a target, here or not, their heads recalled if need be. Raises NotFound, or Unavailable with a sentence."""
+        async with aclosing(self.begin(target, instances_too=False)) as delivery:
+            return await delivery.known()
+
+    def begin(self, target: Target, instances_too: bool = True) -> Delivery:
+        """The instances of a target. Close the delivery: what is still under way is taken back."""
+        return Delivery(self._reader, self._layout, target, instances_too)
+
+
+class Delivery:
+    """The instances of one request, in order as far as they are here; the others follow as they come."""
+
+    def __init__(self, reader: CatalogueReader, layout: Layout, target: Target, instances_too: bool) -> None:
+        self._reader = reader
+        self._layout = layout
+        self._target = target
+        self._instances_too = instances_too
+        self._asking: AsyncGenerator[Answer, None] | None = None
+        self._stored: list[Stored] | None = None
+
+    async def known(self) -> list[Stored]:
+        """Every instance of the target. What is missing is asked for, and edge has said that it comes, when this returns.
+
+        Raises NotFound, or Unavailable with edge's sentence when it cannot come.
+        """
+        if self._stored is not None:
+            return self._stored
+        stored = await self._reader.instances(self._target)
+        headless = await self._reader.headless(self._target.study)
+        if not stored and not headless:
+            raise NotFound
+        missing = self._instances_too and not all(one.located.present for one in stored)
+        if headless or missing:
+            self._asking = self._recall()
+            while await self._comes() and await self._reader.headless(self._target.study):
+                pass
+            stored = await self._reader.instances(self._target)
+            if not stored:
+                raise NotFound
+        self._stored = stored
+        return stored
+
+    async def __aiter__(self) -> AsyncIterator[Stored]:
+        pending = list(await self.known())
+        while pending:
+            here = [one for one in pending if one.located.present]
+            for one in here:
+                yield one
+            pending = [one for one in pending if not one.located.present]
+            if pending:
+                over = not await self._comes()
+                wanted = {(one.located.series, one.located.sop_instance) for one in pending}
+                found = await self._reader.instances(self._target)
+                pending = [one for one in found if (one.located.series, one.located.sop_instance) in wanted]
+                if over and not any(one.located.present for one in pending):
+                    raise Unavailable("Not all of it came back from the archive.")
+
+    async def aclose(self) -> None:
+        """Take back what is still asked for. Idempotent."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            await asking.aclose()
+
+    def _recall(self) -> AsyncGenerator[Answer, None]:
+        target = self._target
+        return ask(self._layout.control, RecallStudy(study=target.study, series=target.series, instance=target.instance))
+
+    async def _comes(self) -> bool:
+        """Wait until more is here; False when all is that was asked for."""
+        if self._asking is None:
+            return False
+        try:
+            async for answer in self._asking:
+                if isinstance(answer, Recalled):
+                    return True
+        except (Refused, Transient) as fault:
+            raise Unavailable(str(fault)) from fault
+        self._asking = None
+        return False

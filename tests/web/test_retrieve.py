@@ -1,0 +1,169 @@
+"""WADO-RS: instances come back byte for byte, in the forms that were asked for, from the cache or through a recall."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from io import BytesIO
+
+import pydicom
+import pytest
+
+from edge.web.streaming import STEP
+from tests.web.box import BIG, CT, IMPLICIT, JPEG_2000, REPORT, RLE, Web, dataset_of, parts_of, sample
+
+ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+async def path_of(served: Web, sop_instance: str) -> str:
+    """The path of an instance."""
+    status, _, body = await served.get(f"/instances?SOPInstanceUID={sop_instance}")
+    assert status == 200
+    (found,) = json.loads(body)
+    address: str = found["00081190"]["Value"][0]
+    return address.removeprefix(served.address)
+
+
+async def stored(served: Web, name: str) -> tuple[bytes, str]:
+    """Take a sample in; its bytes and its path."""
+    data = sample(name)
+    assert served.box.take(data) == "stored"
+    return data, await path_of(served, pydicom.dcmread(BytesIO(data), stop_before_pixels=True).SOPInstanceUID)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_study_comes_back_byte_for_byte_from_open_and_closed_packs(served: Web, closed: bool) -> None:
+    data, path = await stored(served, RLE)
+    other, _ = await stored(served, CT)
+    if closed:
+        served.box.close_packs()
+    for whole in (path, path.rpartition("/instances/")[0], path.partition("/series/")[0]):
+        status, headers, body = await served.get(whole, ANY)
+        assert status == 200
+        ((fields, content),) = parts_of(headers, body)
+        assert fields["Content-Type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.5"
+        assert fields["Content-Location"] == served.address + path
+        assert dataset_of(content) == dataset_of(data) != dataset_of(other)
+        assert pydicom.dcmread(BytesIO(content)).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.5"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("name", "accept", "syntax"),
+    [
+        (CT, None, EXPLICIT),
+        (CT, "*/*", EXPLICIT),
+        (CT, "application/dicom", EXPLICIT),
+        (CT, 'multipart/related; type="application/dicom"', EXPLICIT),
+        (CT, f"multipart/related; type=application/dicom; transfer-syntax={EXPLICIT}", EXPLICIT),
+        (CT, "text/html, multipart/related; type=application/dicom; q=0.1", EXPLICIT),
+        (CT, "application/dicom; transfer-syntax=1.2.840.10008.1.2", None),
+        (CT, "application/dicom+json", None),
+        (CT, 'multipart/related; type="image/jpeg"', None),
+        (IMPLICIT, "*/*", "1.2.840.10008.1.2"),
+        (IMPLICIT, "application/dicom", EXPLICIT),
+        (IMPLICIT, 'multipart/related; type="application/dicom"', EXPLICIT),
+        (IMPLICIT, ANY, "1.2.840.10008.1.2"),
+        (IMPLICIT, "application/dicom; transfer-syntax=1.2.840.10008.1.2", "1.2.840.10008.1.2"),
+        (BIG, "application/dicom", None),
+        (BIG, "application/dicom; transfer-syntax=*", "1.2.840.10008.1.2.2"),
+        (RLE, "application/dicom", None),
+        (RLE, "application/dicom; transfer-syntax=1.2.840.10008.1.2.5", "1.2.840.10008.1.2.5"),
+        (RLE, 'multipart/related; type="application/dicom"', None),
+        (RLE, f'multipart/related; type="application/dicom", {ANY}; q=0.5', "1.2.840.10008.1.2.5"),
+        (RLE, "*/*", "1.2.840.10008.1.2.5"),
+        (JPEG_2000, "application/*", None),
+        (JPEG_2000, "application/*; transfer-syntax=*", "1.2.840.10008.1.2.4.91"),
+    ],
+)
+async def test_what_is_acceptable_decides_the_syntax(served: Web, name: str, accept: str | None, syntax: str | None) -> None:
+    data, path = await stored(served, name)
+    status, headers, body = await served.get(path, accept)
+    if syntax is None:
+        assert (status, body.decode().strip()[-1]) == (406, ".")
+        return
+    assert status == 200, body
+    multipart = headers["Content-Type"].startswith("multipart/related")
+    assert multipart == (accept is None or accept == "*/*" or "multipart" in accept)
+    content = parts_of(headers, body)[0][1] if multipart else body
+    found = pydicom.dcmread(BytesIO(content))
+    assert found.file_meta.TransferSyntaxUID == syntax
+    assert found.PixelData == pydicom.dcmread(BytesIO(data)).PixelData
+    if syntax == pydicom.dcmread(BytesIO(data)).file_meta.TransferSyntaxUID:
+        assert dataset_of(content) == dataset_of(data)
+
+
+@pytest.mark.asyncio
+async def test_an_implicit_instance_in_explicit_form_has_the_same_values_and_proves_itself(served: Web) -> None:
+    data, path = await stored(served, IMPLICIT)
+    _, headers, content = await served.get(path, "application/dicom")
+    assert int(headers["Content-Length"]) == len(content)
+    found, real = pydicom.dcmread(BytesIO(content)), pydicom.dcmread(BytesIO(data))
+    assert {element.tag: element.value for element in found} == {element.tag: element.value for element in real if element.tag.element}
+    assert found.file_meta.PrivateInformation == hashlib.sha256(dataset_of(content)).digest()
+
+
+@pytest.mark.asyncio
+async def test_an_instance_longer_than_a_step_streams_whole(served: Web) -> None:
+    data = pydicom.dcmread(BytesIO(sample(CT)))
+    data.Rows, data.Columns, data.PixelData = 2048, 2048, bytes(range(256)) * (2048 * 2048 * 2 // 256)
+    out = BytesIO()
+    data.save_as(out)
+    assert len(out.getvalue()) > 4 * STEP
+    served.box.take(out.getvalue())
+    _, headers, body = await served.get(await path_of(served, data.SOPInstanceUID), "application/dicom")
+    assert dataset_of(body) == dataset_of(out.getvalue())
+    assert int(headers["Content-Length"]) == len(body)
+
+
+@pytest.mark.asyncio
+async def test_a_nearline_instance_is_recalled_and_then_sent(served: Web) -> None:
+    data, path = await stored(served, CT)
+    (pack,) = served.box.close_packs()
+    served.box.hold_and_evict(pack)
+    served.edge.away = [pack]
+    status, headers, body = await served.get(path.partition("/series/")[0], ANY)
+    assert status == 200, body
+    assert dataset_of(parts_of(headers, body)[0][1]) == dataset_of(data)
+    assert [type(request).__name__ for request in served.edge.requests] == ["RecallStudy"]
+
+
+@pytest.mark.asyncio
+async def test_a_nearline_instance_while_the_link_is_down_is_503_with_the_sentence(served: Web) -> None:
+    _, path = await stored(served, CT)
+    (pack,) = served.box.close_packs()
+    served.box.hold_and_evict(pack)
+    served.edge.offline = "The link to the archive is down since 09:12."
+    for resource in (path, path + "/frames/1", path + "/bulkdata/7FE00010"):
+        status, headers, body = await served.get(resource)
+        assert (status, headers["Retry-After"]) == (503, "30")
+        assert body.decode() == "The link to the archive is down since 09:12.\n"
+
+
+@pytest.mark.asyncio
+async def test_a_recall_that_brings_nothing_cuts_the_answer_off_or_refuses_it(served: Web) -> None:
+    _, path = await stored(served, CT)
+    (pack,) = served.box.close_packs()
+    served.box.hold_and_evict(pack)
+    served.edge.away = []
+    status, _, body = await served.get(path, ANY)
+    assert (status, body) == (503, b"Not all of it came back from the archive.\n")
+
+
+@pytest.mark.asyncio
+async def test_what_is_not_here_is_404_and_what_is_no_uid_400(served: Web) -> None:
+    _, path = await stored(served, CT)
+    study, _, rest = path.partition("/series/")
+    for unknown in ("/studies/1.2.3", f"{study}/series/1.2.3", path + ".9", f"/studies/1.2.3/series/{rest}", "/studies/1.2.3/metadata"):
+        assert (await served.get(unknown))[0] == 404, unknown
+    for broken in ("/studies/1..2", "/studies/x", f"{study}/series/..%2f..%2fetc", path + "x", path + "%20"):
+        assert (await served.get(broken))[0] == 400, broken
+
+
+@pytest.mark.asyncio
+async def test_a_report_without_pixels_is_retrieved_like_any_other(served: Web) -> None:
+    data, path = await stored(served, REPORT)
+    _, headers, body = await served.get(path, ANY)
+    assert dataset_of(parts_of(headers, body)[0][1]) == dataset_of(data)
