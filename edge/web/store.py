@@ -82,7 +82,7 @@ class Stores:
     async def _take(self, body: MultipartBody, kind: str, file: BinaryIO, report: Report, address: str) -> None:
         """One part: its dataset goes to the file, the file to edge."""
         meta, full = await self._receive(body, file)
-        if meta is None or (kind and content_type(kind).media != DICOM):
+        if meta is None or kind.partition(";")[0].strip().lower() not in {"", DICOM}:
             report.unreadable(NOT_UNDERSTOOD)
             return
         identity = await asyncio.to_thread(_identify, file.fileno(), meta.transfer_syntax)
