@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 from collections.abc import Callable
@@ -100,6 +101,23 @@ def test_the_sheet_has_all_that_is_needed_and_brings_the_key_back(written: Writt
     found = kit.from_sheet_lines(lines, f" {site.keys.site_id.upper()} ", ARCHIVE, site.keys.trust_root.upper())
     assert found == kit.Kit(site.keys.site_id, ARCHIVE, found.recovery, site.keys.trust_root)
     assert found.recovery.scalar == site.recovery.scalar
+
+
+def test_the_sheet_alone_opens_a_part_with_coreutils_and_openssl(
+    written: Written, site: Site, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    for name in ("base32", "openssl"):
+        tool(name)
+    sheet = html.unescape((written.directory / "sheet.html").read_text())
+    lines = re.findall(r"<td>([A-Z2-7 ]{14})</td>", sheet)
+    letters = "".join(line.replace(" ", "")[:11] for line in lines[:7])
+    make_key, open_part = re.search(r"<pre>(\{ printf.*?)</pre>", sheet, re.DOTALL), re.search(r"openssl cms .*", sheet)
+    assert make_key
+    assert open_part
+    (tmp_path / "PART").write_bytes(site.keys.seal("place", b"data"))
+    for command in (make_key[1].replace("LETTERS", letters), open_part[0]):
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "PLAIN").read_bytes() == b"data"
 
 
 def test_a_wrong_line_or_field_of_the_sheet_is_named(site: Site) -> None:
