@@ -69,7 +69,7 @@ def test_it_refuses_to_listen_where_others_can_reach_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example", "localhost.example", ""])
 def test_only_an_address_of_this_machine_alone_is_bound(host: str) -> None:
-    with pytest.raises(ConfigError, match="web.host"):
+    with pytest.raises(ConfigError, match=r"web\.host"):
         check_host(host)
 
 
