@@ -9,12 +9,15 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import keywrap
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from cloudsync.seal import sums
+from cloudsync.seal import envelope, sums
 from cloudsync.seal.part import NotOurs
 from cloudsync.seal.sums import Sum, Sums
 from edge.model import Digest, PackId
 
+from .conftest import Site
 from .mutation import mutations
 
 SITE, PACK = "k7q2abcdef", PackId("mzxw6ytbmzxw6ytbmzxw6ytbmz")
@@ -57,6 +60,22 @@ def test_an_object_is_compared_by_size_and_digest() -> None:
         named.check(1, OBJECTS[1] + b"x")
     with pytest.raises(NotOurs, match="000001 is not what the sums say"):
         named.check(1, OBJECTS[2])
+
+
+def test_a_part_forged_by_somebody_who_may_open_parts_is_refused_by_the_sums(site: Site) -> None:
+    """A hub knows the content key of what it opened. What it makes under the same wrap opens, so the digest is compared first."""
+    place = f"{SITE}/p/{PACK}/000001"
+    sealed = site.keys.seal(place, b"part one")
+    found, ciphertext, _ = envelope.read(sealed)
+    assert found.kek
+    content_key = keywrap.aes_key_unwrap(site.keys.kek.key, found.kek.wrapped)
+    other = AESGCM(content_key).encrypt(found.nonce, b"PART ONE", None)
+    forged = envelope.write(found, other[: len(ciphertext)], other[len(ciphertext) :])
+    assert site.keys.open(forged, place) == b"PART ONE"
+    named = sums_of([b"head", sealed])
+    named.check(1, sealed)
+    with pytest.raises(NotOurs, match="000001 is not what the sums say"):
+        named.check(1, forged)
 
 
 @pytest.mark.parametrize("numbers", [(), (1,), (0, 2), (0, 0), (1, 0)])
