@@ -21,7 +21,7 @@ from edge.dimse.ports import Arrival
 from edge.errors import OutpostError, Refused
 from edge.intake import PackIntake
 from edge.keeper import Keeper
-from edge.model import Level, Peer, Query, parse_ae_title, parse_uid
+from edge.model import UID, Level, Peer, Query, parse_ae_title, parse_uid
 from edge.retrieve import Link, PackRetrieve
 from edge.store.catalogue import Catalogue
 from edge.store.packs import OpenPacks
@@ -187,6 +187,8 @@ class Controller:
             if uid is not None:
                 matching[tag], level = uid, deeper
         retrieval = await asyncio.to_thread(self._retrieve.begin, Query(level, matching))
+        if level is Level.STUDY:
+            self._retrieve.want_study(UID(request.study))
         try:
             if not retrieval.total:
                 raise Refused("There is no such study, series or instance here.")

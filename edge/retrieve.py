@@ -74,6 +74,11 @@ class PackRetrieve:
         whole = query.level in {Level.PATIENT, Level.STUDY}
         return PackRetrieval(self._layout, self._catalogue, self._desk, located, whole)
 
+    def want_study(self, study: UID) -> None:
+        """Have every pack of a study recalled, those with hidden variants alone included. Returns at once."""
+        for (pack,) in self._catalogue.rows("packs_away", study=study):
+            self._desk.want(PackId(pack), None)
+
     def _learn_heads(self, query: Query) -> None:
         """Packs that a rebuilt box only heard of: their instances are known when their heads are here."""
         for answer in self._catalogue.find(Query(Level.STUDY, query.matching), link_up=True):

@@ -37,12 +37,11 @@ quiet_seconds = 2
 minimum_age_seconds = 0
 reserve_bytes = 0
 
-[archive]
-kind = "folder"
-path = {archive}
-
 [link]
 poll_seconds = 0.5
+
+[archive]
+{archive}
 """
 
 
@@ -56,13 +55,19 @@ class Kit:
     passphrase: str
 
 
+def folder(path: Path) -> str:
+    """The archive settings of a folder."""
+    return f'kind = "folder"\npath = {json.dumps(str(path))}'
+
+
 class Site:
     """One state directory with its processes under `outpost run`; the log lies beside it."""
 
-    def __init__(self, name: str, state: Path, archive: Path) -> None:
+    def __init__(self, name: str, state: Path, archive: str) -> None:
+        """`archive` is what stands in the section of that name of outpost.toml (`folder` writes it for a directory)."""
         self.name = name
         self.layout = Layout(state)
-        self.archive = archive
+        self._archive = archive
         self.log = state.parent / f"{state.name}.log"
         self._supervisor: subprocess.Popen[bytes] | None = None
 
@@ -151,7 +156,7 @@ class Site:
 
     def _settings(self) -> Path:
         path = self.layout.state.parent / f"{self.layout.state.name}.toml"
-        path.write_text(SETTINGS.format(name=self.name, archive=json.dumps(str(self.archive))))
+        path.write_text(SETTINGS.format(name=self.name, archive=self._archive))
         return path
 
     def _outpost(self, *arguments: str) -> str:

@@ -19,7 +19,7 @@ from rich.table import Table
 from edge import control
 from edge.demo.instances import Sample, samples
 from edge.demo.phantom import phantom
-from edge.demo.site import Kit, Site, StepFailed
+from edge.demo.site import Kit, Site, StepFailed, folder
 from edge.demo.workstation import Workstation
 from edge.errors import OutpostError, Transient
 from edge.model import UID, Digest, Level
@@ -45,8 +45,8 @@ class Tour:
 
     def __post_init__(self) -> None:
         self.archive = self.place / "archive"
-        self.clinic = Site("Demo clinic", self.place / "clinic", self.archive)
-        self.rebuilt = Site("Rebuilt clinic", self.place / "rebuilt", self.archive)
+        self.clinic = Site("Demo clinic", self.place / "clinic", folder(self.archive))
+        self.rebuilt = Site("Rebuilt clinic", self.place / "rebuilt", folder(self.archive))
         self.samples: list[Sample] = []
         self.kit: Kit | None = None
 

@@ -78,7 +78,7 @@ class Workstation:
             yield from scu.move(association, STUDY_ROOT, self.ae_title, identifier)
 
     def _store(self, association: Association, sample: Sample) -> None:
-        source = _Memory(sample.dataset)
+        source = Memory(sample.dataset)
         code = scu.store(association, sample.sop_class, sample.sop_instance, sample.transfer_syntax, source)
         if code:
             raise NotStored(f"The C-STORE was answered with {code:04X}.")
@@ -136,7 +136,7 @@ class _Hashing:
         return None
 
 
-class _Memory:
+class Memory:
     """A dataset in memory, as the engine sends it."""
 
     def __init__(self, data: bytes) -> None:

@@ -202,6 +202,10 @@ FROM pack AS waiting LEFT JOIN holding USING (pack) WHERE holding.pack IS NULL A
 -- Packs of a study whose head is not here yet: their instances are not catalogued.
 SELECT pack FROM pack JOIN study USING (study) WHERE has_head = 0 AND here != 'whole' AND (:study IS NULL OR study.uid = :study);
 
+-- packs_away --
+-- Packs of a study that the cache does not hold as a whole.
+SELECT pack FROM pack JOIN study USING (study) WHERE here != 'whole' AND study.uid = :study;
+
 -- packs_here_in_part --
 -- Packs that are being recalled, or were when Outpost ended.
 SELECT pack FROM pack WHERE here = 'some';

@@ -44,20 +44,22 @@ _ORDER = {
 }
 _STUDIES = "(SELECT study FROM study AS s WHERE s.patient = patient.patient)"
 _FIGURES = {
-    # patient: studies, series, instances, packs that are not whole here
+    # patient: studies, series, instances, how much of it is not here
     Level.PATIENT: (
         f"(SELECT count(*) FROM {_STUDIES})",
         f"(SELECT count(*) FROM series WHERE study IN {_STUDIES})",
         f"(SELECT count(*) FROM instance JOIN series USING (series) WHERE study IN {_STUDIES} AND visible = 1)",
-        f"(SELECT count(*) FROM pack WHERE study IN {_STUDIES} AND here != 'whole')",
+        f"(SELECT count(*) FROM instance JOIN series USING (series) WHERE study IN {_STUDIES} AND visible = 1 AND here = 0)"
+        f" + (SELECT count(*) FROM pack WHERE study IN {_STUDIES} AND has_head = 0 AND here != 'whole')",
     ),
-    # study: modalities, series, instances, packs that are not whole here. A study that is known without its heads counts by its packs.
+    # study: modalities, series, instances, how much of it is not here. A study that is known without its heads counts by its packs.
     Level.STUDY: (
         "(SELECT json_group_array(DISTINCT modality) FROM series AS s WHERE s.study = study.study AND modality != '')",
         "(SELECT count(*) FROM series AS s WHERE s.study = study.study)",
         "max((SELECT count(*) FROM instance AS i JOIN series AS s USING (series) WHERE s.study = study.study AND i.visible = 1),"
         " (SELECT coalesce(sum(instances), 0) FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole'))",
-        "(SELECT count(*) FROM pack WHERE pack.study = study.study AND here != 'whole')",
+        "(SELECT count(*) FROM instance AS i JOIN series AS s USING (series) WHERE s.study = study.study AND i.visible = 1 AND i.here = 0)"
+        " + (SELECT count(*) FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole')",
     ),
     # series: instances, instances that are not here; a series that is known without its heads has no instance rows
     Level.SERIES: (

@@ -1,0 +1,154 @@
+"""Store, code, seal, archive, evict, recall: every real instance comes back byte for byte, on each kind of archive."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import data_store
+import pydicom
+import pynetdicom
+import pytest
+
+from edge import control
+from edge.code.manifest import read_head
+from edge.config import Layout
+from edge.demo.instances import samples
+from edge.demo.site import Site, folder
+from edge.demo.tour import REAL
+from edge.model import UID
+from edge.store.pack import scan
+from tests import azurite
+from tests.scenarios.conftest import Clinic
+from tests.scenarios.modality import Shipment, send, shipment
+
+NOT_STORAGE = {"1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.39.1"}
+"""Media Storage Directory (DICOMDIR); Color Palette, of the Non-Patient Object Storage service class (PS3.4 annex GG)."""
+
+
+def corpus() -> list[Shipment]:
+    """Every Part 10 file in the test data of pydicom, pydicom-data and pynetdicom."""
+    roots = [Path(package.__file__).parent for package in (pydicom, data_store, pynetdicom)]
+    paths = [path for root in roots for path in sorted(root.rglob("*")) if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi"}]
+    return [found for path in paths if (found := shipment(path)) is not None]
+
+
+def cached_digests(layout: Layout) -> Counter[str]:
+    """Digests of every member of every pack file in the cache; each was proven against its bytes by the scan."""
+    digests: Counter[str] = Counter()
+    for path in layout.cache.glob("??/*.tar"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            digests.update(found.member.digest for found in scan(descriptor))
+        finally:
+            os.close(descriptor)
+    return digests
+
+
+def codings(layout: Layout) -> Counter[tuple[str, str]]:
+    """Transfer syntax and coding of every member, from the kept heads."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for path in layout.heads.glob("*/*.tar.zst"):
+        for member in read_head(path.read_bytes()).manifest.members:
+            counts[pydicom.uid.UID(member.transfer_syntax).name, member.coding] += 1
+    return counts
+
+
+def recall_everything(clinic: Clinic) -> None:
+    for row in clinic.site.studies():
+        list(clinic.site.ask(control.RecallStudy(study=row.study)))
+    clinic.site.wait(lambda: all(row.here == row.packs for row in clinic.site.studies()), "every pack is whole again")
+
+
+def test_every_real_instance_comes_back_and_every_other_file_is_answered_by_the_rules(
+    clinic: Clinic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipments = corpus()
+    statuses: Counter[str] = Counter()
+    stored: set[str] = set()
+    for one, code in send(clinic.site.peer, clinic.workstation.ae_title, shipments):
+        if code is None:
+            statuses["no presentation context"] += 1
+            assert one.sop_class in NOT_STORAGE, f"{one.name}: {one.sop_class} is a storage class and was not accepted"
+            continue
+        assert code == one.expected, f"{one.name}: answered with {code:04X}, expected {one.expected:04X}"
+        statuses[f"{code:04X}"] += 1
+        if code == 0:
+            stored.add(_digest(one))
+    assert len(stored) > 200
+    clinic.wait_held()
+    before = cached_digests(clinic.site.layout)
+    assert set(before) == stored
+    clinic.evict()
+    assert not cached_digests(clinic.site.layout)
+    recall_everything(clinic)
+    assert cached_digests(clinic.site.layout) == before
+    with capsys.disabled():
+        print(f"\n{len(shipments)} files: {dict(statuses)}; {len(stored)} distinct instances came back byte for byte")
+        for (syntax, coding), count in sorted(codings(clinic.site.layout).items()):
+            print(f"  {count:4}  {coding:8}  {syntax}")
+
+
+def test_the_whole_way_works_with_azure_blob_storage(make_clinic: Callable[..., Clinic], tmp_path: Path) -> None:
+    with azurite.running(tmp_path / "azurite") as azure:
+        azure.make_container("clinic")
+        credential = azure.credential(tmp_path, azure.sas_address("clinic", "crl"))
+        settings = f'kind = "azure_blob"\ncontainer = "clinic"\ncredential_file = "{credential}"'
+        clinic = make_clinic(settings)
+        clinic.wait_told()
+        real = list(samples(REAL))
+        clinic.workstation.send(clinic.site.peer, real, lambda _: None)
+        clinic.wait_held()
+        clinic.evict()
+        moved = {sample.study for sample in real}
+        for study in moved:
+            last = list(clinic.workstation.move(clinic.site.peer, study))[-1]
+            assert (last.status, last.failed) == (0, 0)
+        assert clinic.workstation.received == {sample.sop_instance: {sample.digest} for sample in real}
+        clinic.site.stop()
+        rebuilt = Site("Rebuilt", tmp_path / "rebuilt", settings)
+        try:
+            rebuilt.rebuild(clinic.kit)
+            rebuilt.start()
+            clinic.workstation.received.clear()
+            study = next(iter(moved))
+            last = list(clinic.workstation.move(rebuilt.peer, study))[-1]
+            assert (last.status, last.failed) == (0, 0)
+            expected = {sample.sop_instance: {sample.digest} for sample in real if sample.study == study}
+            assert clinic.workstation.received == expected
+        finally:
+            rebuilt.stop()
+
+
+def test_a_rebuilt_site_keeps_shipping_under_the_same_trust_root(clinic: Clinic, tmp_path: Path) -> None:
+    real = list(samples(REAL))
+    half = len(real) // 2
+    clinic.wait_told()
+    clinic.workstation.send(clinic.site.peer, real[:half], lambda _: None)
+    clinic.wait_held()
+    clinic.site.stop()
+    again = Site("Rebuilt", tmp_path / "rebuilt", folder(clinic.archive))
+    third = Site("Rebuilt once more", tmp_path / "third", folder(clinic.archive))
+    try:
+        again.rebuild(clinic.kit)
+        again.start()
+        clinic.workstation.send(again.peer, real[half:], lambda _: None)
+        again.wait(lambda: all(row.held == row.packs for row in again.studies()), "what came after the rebuild is held")
+        again.stop()
+        third.rebuild(clinic.kit)
+        third.start()
+        third.wait(lambda: {row.study for row in third.studies()} == {sample.study for sample in real}, "all studies are known")
+        for study in {sample.study for sample in real}:
+            last = list(clinic.workstation.move(third.peer, UID(study)))[-1]
+            assert (last.status, last.failed) == (0, 0)
+        assert clinic.workstation.received == {sample.sop_instance: {sample.digest} for sample in real}
+    finally:
+        again.stop()
+        third.stop()
+
+
+def _digest(one: Shipment) -> str:
+    return hashlib.sha256(one.dataset).hexdigest()
