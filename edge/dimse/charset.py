@@ -1,14 +1,16 @@
 """Text in and out of the bytes of a dataset, by Specific Character Set (PS3.5 section 6.1, PS3.3 section C.12.1.1.2).
 
-Terms, escape sequences and the encoder of code extensions are pydicom's; its decoder warns about each fault, so it is not used.
+Terms and escape sequences are pydicom's. Its decoder warns about each fault and its encoder forgets the escape sequence of
+ISO 2022 IR 58, so they are not used.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
-from pydicom.charset import CODES_TO_ENCODINGS, encode_string, python_encoding
+from pydicom.charset import CODES_TO_ENCODINGS, ENCODINGS_TO_CODES, python_encoding
 
 _TABLES: dict[str, str] = {term: "ascii" if codec == "iso8859" else codec for term, codec in python_encoding.items()}
 _ESCAPES: dict[bytes, str] = {code: "latin-1" if codec == "iso8859" else codec for code, codec in CODES_TO_ENCODINGS.items()}
@@ -42,10 +44,7 @@ class CharacterSet:
         codecs = self._codecs
         if _can(text, codecs[0]):
             return text.encode(codecs[0])
-        if len(codecs) == 1 or not all(any(_can(character, codec) for codec in codecs) for character in text):
-            return None
-        encoded: bytes = encode_string(text, ["iso8859" if codec == "ascii" else codec for codec in codecs])
-        return encoded
+        return _encode_extended(text, codecs) if len(codecs) > 1 else None
 
 
 def _decode_stretch(stretch: bytes, first: str) -> str:
@@ -61,14 +60,35 @@ def _decode_stretch(stretch: bytes, first: str) -> str:
     return head.decode(codec, "replace") + "".join(rest.decode(first, "replace") for rest in tail)
 
 
+def _encode_extended(text: str, codecs: tuple[str, ...]) -> bytes | None:
+    """Each stretch in the first character set that has it, after its escape sequence (PS3.5 section 6.1.2.5)."""
+    chosen = []
+    current = codecs[0]
+    for character in text:
+        codec = next((codec for codec in (current, *codecs) if _can(character, codec)), None)
+        if codec is None:
+            return None
+        chosen.append((codec, character))
+        current = codecs[0] if codec in _JAPANESE else codec
+    pieces = []
+    current = codecs[0]
+    for codec, group in itertools.groupby(chosen, key=lambda pair: pair[0]):
+        stretch = "".join(character for _, character in group)
+        # Python's Japanese codecs write their own escape sequence, and return to ASCII at the end.
+        pieces.append(
+            stretch.encode(codec) if codec in (*_JAPANESE, current) else ENCODINGS_TO_CODES.get(codec, b"") + stretch.encode(codec)
+        )
+        current = current if codec in _JAPANESE else codec
+    return b"".join(pieces)
+
+
 def _can(text: str, codec: str) -> bool:
     try:
         encoded = text.encode(codec)
     except UnicodeEncodeError:
         return False
+    if codec in _JAPANESE:
+        # They also speak ASCII, which is not what their escape sequence stands for.
+        return not text.isascii()
     # JIS X 0201 has one byte for each character; Python's shift_jis would go on with kanji.
-    return (
-        codec not in {"shift_jis", *_JAPANESE}
-        or (codec == "shift_jis" and len(encoded) == len(text))
-        or (codec in _JAPANESE and len(text) == 1)
-    )
+    return codec != "shift_jis" or len(encoded) == len(text)

@@ -97,7 +97,7 @@ class Outgoing:
         pieces = self._fragments(context_id, COMMAND, command)
         if dataset is not None:
             pieces += self._fragments(context_id, 0, dataset)
-        self._wire.send(*pieces)
+        self._wire.send(b"".join(pieces))
 
     def send_source(self, context_id: int, command: bytes, source: Source) -> None:
         """One message whose dataset comes from a source. After an error half a message is out: abort."""
