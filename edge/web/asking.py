@@ -22,11 +22,9 @@ async def ask(path: Path, request: Request, descriptor: int | None = None) -> As
         try:
             await loop.sock_connect(line, str(path))
             message = encode(request) + b"\n"
-            if descriptor is None:
-                await loop.sock_sendall(line, message)
-            else:
-                # A fresh socket's buffer takes a request of 64 KiB whole, and a descriptor goes with its first byte.
-                sent = socket.send_fds(line, [message], [descriptor])
+            # A descriptor goes with the first byte; the buffer of a fresh socket takes a whole request.
+            sent = socket.send_fds(line, [message], [] if descriptor is None else [descriptor])
+            if sent < len(message):  # edge may have answered and hung up on a whole one by now
                 await loop.sock_sendall(line, message[sent:])
         except (FileNotFoundError, ConnectionError, BlockingIOError) as fault:
             raise NotRunning from fault

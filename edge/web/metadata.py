@@ -1,6 +1,7 @@
 """The metadata of an instance in the DICOM JSON Model (PS3.18 section 10.4.1.1.2 and Annex F), from its bytes or from the head of its pack.
 
-Long values and Pixel Data are named by BulkDataURI and not read. What pydicom cannot decode is left out, element by element.
+Long values and Pixel Data are named by BulkDataURI and not read. Plain values are converted here; sequences, other text than ASCII and
+what is not as it should be go through pydicom, and what it cannot decode is left out, element by element.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from edge.model import Json
 from edge.web.faults import NotFound
 from edge.web.source import BytesSource, Source, elements
+from edge.web.values import simple
 
 BULK_MIN_BYTES = 1024
 """Values over this are named by a BulkDataURI."""
@@ -76,7 +78,12 @@ def metadata(source: Source, transfer_syntax: str, bulk: str) -> Json:
             if element.tag in _PIXELS or (vr in BULK_VRS and length > BULK_MIN_BYTES):
                 found[f"{element.tag:08X}"] = {"vr": vr, "BulkDataURI": f"{bulk}/{element.tag:08X}"}
             elif element.value not in source.holes and len(kept) + element.end - element.offset <= KEPT_MAX_BYTES:
-                kept += source.read(element.offset, element.end - element.offset)
+                whole = bytes(source.read(element.offset, element.end - element.offset))
+                easy = simple(vr, whole[element.value - element.offset :], transfer_syntax == EXPLICIT_BE)
+                if easy is not None:
+                    found[f"{element.tag:08X}"] = easy
+                if easy is None or _gives_meaning(element.tag):
+                    kept += whole
     except Malformed:
         pass  # the catalogue carries the fault; what came before it is shown
     found.update(_decoded(bytes(kept), transfer_syntax, bulk))
@@ -130,6 +137,11 @@ def _vr(element: Element) -> str:
     except KeyError:
         return "UN"
     return vr if len(vr) == 2 else "OW" if vr.endswith("OW") else "US"
+
+
+def _gives_meaning(tag: int) -> bool:
+    """Specific Character Set and private creators: what others are decoded by."""
+    return tag == 0x00080005 or (tag >> 16 & 1 == 1 and tag & 0xFFFF <= 0xFF)
 
 
 def _decoded(data: bytes, transfer_syntax: str, bulk: str) -> Json:

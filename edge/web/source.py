@@ -92,11 +92,11 @@ def elements(source: Source, transfer_syntax: str) -> Iterator[Element]:
     """
     position = 0
     while position < source.length:
-        found = _element(source, position, transfer_syntax)
-        if found.end > source.length:
-            raise Truncated(f"({found.tag >> 16:04X},{found.tag & 0xFFFF:04X}) is longer than the dataset")
-        yield found
-        position = found.end
+        for found in _run(source, position, transfer_syntax):
+            if found.end > source.length:
+                raise Truncated(f"({found.tag >> 16:04X},{found.tag & 0xFFFF:04X}) is longer than the dataset")
+            yield found
+            position = found.end
 
 
 def fragments(source: Source, element: Element) -> tuple[list[tuple[int, int]], int]:
@@ -121,6 +121,24 @@ def fragments(source: Source, element: Element) -> tuple[list[tuple[int, int]], 
         if len(items) > FRAGMENTS_MAX:
             raise Malformed(f"the Pixel Data has more than {FRAGMENTS_MAX} fragments")
         position += length
+
+
+def _run(source: Source, position: int, transfer_syntax: str) -> Iterator[Element]:
+    """One element or more, from `position` on, as far as one window shows them."""
+    if source.holes:
+        yield _element(source, position, transfer_syntax)
+        return
+    window = source.read(position, WINDOW)
+    shown = False
+    try:
+        for element in walk(window, transfer_syntax):
+            yield _shifted(element, position)
+            shown = True
+            if element.end > len(window):
+                return
+    except Truncated:
+        if not shown:
+            yield _element(source, position, transfer_syntax)
 
 
 def _element(source: Source, position: int, transfer_syntax: str) -> Element:
@@ -158,4 +176,5 @@ def _is_encapsulated(window: memoryview, transfer_syntax: str) -> bool:
 
 
 def _shifted(element: Element, by: int) -> Element:
-    return element._replace(offset=element.offset + by, value=element.value + by, end=element.end + by)
+    tag, vr, offset, value, length, end = element
+    return Element(tag, vr, offset + by, value + by, length, end + by)

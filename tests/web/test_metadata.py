@@ -55,7 +55,8 @@ def test_the_metadata_of_each_instance_that_pydicom_ships_reads_as_its_header(na
         missing = [element.tag for element in real if element.tag.element and element.tag != 0xFFFCFFFC and element.tag not in back]
         assert [tag for tag in missing if (Path(name).name, int(tag)) != ("badVR.dcm", 0x00280008)] == []
         for keyword in ("SOPInstanceUID", "PatientName", "PatientID", "Rows", "Modality", "ImageOrientationPatient"):
-            assert back.get(keyword, "") == real.get(keyword, ""), keyword
+            shown, there = back.get(keyword, ""), real.get(keyword, "")
+            assert shown == there or str(shown).rstrip("^ ") == str(there).strip("^ "), keyword
 
 
 @pytest.mark.asyncio
