@@ -98,9 +98,7 @@ class EdgeSide:
     def heard(self, kind: type[F], **fields: object) -> list[F]:
         """The facts of a kind whose fields have these values."""
         return [
-            fact
-            for fact in self.facts
-            if isinstance(fact, kind) and all(getattr(fact, name) == value for name, value in fields.items())
+            fact for fact in self.facts if isinstance(fact, kind) and all(getattr(fact, name) == value for name, value in fields.items())
         ]
 
     async def hears(self, kind: type[F], count: int = 1, seconds: float = 20, **fields: object) -> list[F]:
