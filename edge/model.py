@@ -67,6 +67,13 @@ class Availability(enum.StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
 
 
+def availability(here: bool, link_up: bool) -> Availability:
+    """Instance Availability (PS3.3 C.4.23.1.1) of something that is held whenever it is not here: the schema refuses anything else."""
+    if here:
+        return Availability.ONLINE
+    return Availability.NEARLINE if link_up else Availability.OFFLINE
+
+
 class Urgency(enum.StrEnum):
     """The shipping class of a study: a STAT study pre-empts at the next part."""
 

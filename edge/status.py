@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge import control
-from edge.store.search import availability
+from edge.model import availability
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Site:
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 start_new_session=True,
             )
-        self.wait(lambda: (self.layout.edge / "web.port").exists() and self.answers(), f"{self.name} is up")
+        self.wait(self.is_up, f"{self.name} is up")
 
     def stop(self) -> None:
         """End the processes in order; idempotent."""
@@ -132,12 +132,10 @@ class Site:
     def studies(self) -> list[control.Study]:
         return [row for row in self.ask(control.ListStudies()) if isinstance(row, control.Study)]
 
-    def answers(self) -> bool:
-        try:
-            list(self.ask(control.GetStatus()))
-        except NotRunning:
-            return False
-        return True
+    def is_up(self) -> bool:
+        """Whether edge answers and edge-web has said its port. Raises NotRunning while edge is not there."""
+        list(self.ask(control.GetStatus()))
+        return (self.layout.edge / "web.port").exists()
 
     def wait(self, holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
         """Until something holds, a site that is starting again included; StepFailed when it does not in time, or when the site ended."""

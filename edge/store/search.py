@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge.dataset.attributes import INTEREST
-from edge.model import Availability, Json, Level, Query
+from edge.model import Json, Level, Query, availability
 from edge.store.fold import fold
 
 LEVELS = (Level.PATIENT, Level.STUDY, Level.SERIES, Level.IMAGE)
@@ -131,13 +131,6 @@ def answer(level: Level, row: Sequence[Any], link_up: bool) -> Json:
         found["00083002"] = {"vr": "UI", "Value": [syntax]}
     found["00080056"] = {"vr": "CS", "Value": [str(availability(not away, link_up))]}
     return found
-
-
-def availability(here: bool, link_up: bool) -> Availability:
-    """Instance Availability (PS3.3 C.4.23.1.1) of something that is held whenever it is not here: the schema refuses anything else."""
-    if here:
-        return Availability.ONLINE
-    return Availability.NEARLINE if link_up else Availability.OFFLINE
 
 
 def _counts(values: dict[str, int]) -> Json:
