@@ -7,6 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from edge import process
 from edge.config import Layout, load
 from edge.errors import OutpostError
 from edge.web.log import to_stderr
@@ -17,12 +18,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m edge.web", description="DICOMweb over a state directory.")
     parser.add_argument("--state", type=Path, required=True, help="the state directory, as made by `outpost setup`")
     layout = Layout(parser.parse_args().state)
+    process.begin("edge-web")
     to_stderr()
     try:
         asyncio.run(serve(load(layout.config), layout))
-    except OutpostError as fault:
-        sys.stderr.write(f"{fault}\n")
-        return fault.exit_code
+    except (OutpostError, BaseExceptionGroup) as fault:
+        return process.failed(fault)
     return 0
 
 

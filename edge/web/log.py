@@ -19,9 +19,9 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "at": utc(record.created),
+            "process": "edge-web",
             "level": record.levelname.lower(),
-            "from": record.name,
-            "message": record.getMessage() if record.name.startswith("edge.") else str(record.msg),
+            "says": record.getMessage() if record.name.startswith("edge.") else str(record.msg),
         }
         line |= {name: getattr(record, name) for name in _EXTRAS if hasattr(record, name)}
         if record.exc_info and record.exc_info[0] is not None:

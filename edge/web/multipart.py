@@ -142,6 +142,8 @@ class MultipartBody:
                 data = await self._content.readany()
         except TimeoutError as fault:
             raise TooSlow from fault
+        except (ConnectionError, RuntimeError) as fault:  # aiohttp says the latter when it has seen the end of the connection
+            raise BadRequest("The caller hung up.") from fault
         except PayloadEncodingError as fault:
             raise BadRequest("The body does not end as its headers say.") from fault
         if not data:

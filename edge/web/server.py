@@ -33,6 +33,7 @@ async def serve(config: Config, layout: Layout) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    _make_directories(layout)
     app = make(config, layout, load(layout.web_token))
     runner = web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
@@ -59,6 +60,15 @@ def check_host(host: str) -> str:
         f"{host!r} is not an address of this machine alone, and DICOMweb has no TLS in this release",
         'Use "127.0.0.1", and a TLS proxy on this machine for others.',
     )
+
+
+def _make_directories(layout: Layout) -> None:
+    for path in (layout.edge, layout.quarantine):
+        try:
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as fault:
+            cure = "Run `outpost setup`, or give this user the right to write there."
+            raise ConfigError("--state", f"{path} cannot be made ({fault.strerror})", cure) from fault
 
 
 async def _bind(runner: web.AppRunner, host: str, port: int) -> int:

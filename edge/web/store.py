@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import BinaryIO
 
+import msgspec
 from aiohttp import hdrs, web
 
 from edge.config import Config, Layout
@@ -15,8 +16,10 @@ from edge.control import Admit, Admitted
 from edge.dataset.attributes import HEAD_CAP, identify
 from edge.dataset.part10 import META_CAP, FileMeta, read_file_meta
 from edge.dataset.walk import Malformed
+from edge.durable import write_all
 from edge.errors import OutpostError, Refused, StoreFull, Transient
 from edge.model import Identity, parse_uid
+from edge.store.pack import disk_errors
 from edge.web.accept import DICOM, DICOM_JSON, takes
 from edge.web.asking import ask
 from edge.web.faults import BadRequest, NotAcceptable, TooLarge, Unavailable, UnsupportedMedia
@@ -70,13 +73,15 @@ class Stores:
             raise BadRequest("The body holds no instance.")
         if not report.stored and report.retry is not None:
             raise Unavailable(report.retry)
-        return web.json_response(report.json(), status=report.status, content_type=DICOM_JSON)
+        return web.Response(body=msgspec.json.encode(report.json()), status=report.status, content_type=DICOM_JSON)
 
     async def _take_all(self, body: MultipartBody, report: Report, address: str) -> None:
         while (kind := await body.next_part()) is not None:
             if report.parts >= PARTS_MAX:
                 raise TooLarge(f"At most {PARTS_MAX} instances are taken in one request.")
-            with tempfile.TemporaryFile(dir=self._layout.quarantine, buffering=0) as file:
+            with ExitStack() as kept:
+                with disk_errors():
+                    file = kept.enter_context(tempfile.TemporaryFile(dir=self._layout.quarantine, buffering=0))
                 await self._take(body, kind, file, report, address)
 
     async def _take(self, body: MultipartBody, kind: str, file: BinaryIO, report: Report, address: str) -> None:
@@ -139,9 +144,11 @@ class Stores:
         room = os.statvfs(self._layout.quarantine)
         if room.f_bavail * room.f_frsize < self._config.cache.reserve_bytes + len(data):
             return StoreFull()
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
+        try:
+            with disk_errors():
+                write_all(file.fileno(), data)
+        except StoreFull as fault:
+            return fault
         return None
 
     async def _admit(self, question: Admit, descriptor: int) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
+from io import BytesIO
 from pathlib import Path
 
+import pydicom
 from aiohttp import ClientSession
 from pydicom.data import get_testdata_file
 
@@ -33,6 +36,9 @@ CT, IMPLICIT, BIG, RLE, JPEG_2000, MULTIFRAME, BITS, DEFLATED, STRUCTURE, REPORT
     "nested_priv_SQ.dcm",
     "reportsi.dcm",
 )
+CT_STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+"""Takes instances in any encoding."""
 CONFIG = Config(cache=Cache(reserve_bytes=0))
 
 
@@ -189,3 +195,19 @@ def parts_of(headers: dict[str, str], body: bytes) -> list[tuple[dict[str, str],
         rest = rest[length + 2 :]
     assert rest == b"--" + boundary + b"--\r\n"
     return found
+
+
+async def path_of(served: Web, sop_instance: str) -> str:
+    """The path of an instance."""
+    status, _, body = await served.get(f"/instances?SOPInstanceUID={sop_instance}")
+    assert status == 200
+    (found,) = json.loads(body)
+    address: str = found["00081190"]["Value"][0]
+    return address.removeprefix(served.address)
+
+
+async def stored(served: Web, name: str) -> tuple[bytes, str]:
+    """Take a sample in; its bytes and its path."""
+    data = sample(name)
+    assert served.box.take(data) == "stored"
+    return data, await path_of(served, pydicom.dcmread(BytesIO(data), stop_before_pixels=True).SOPInstanceUID)

@@ -15,8 +15,23 @@ from edge.dataset.walk import Malformed
 from edge.errors import OutpostError
 from edge.web.frames import locate
 from edge.web.source import BytesSource
-from tests.web.box import BIG, BITS, CT, DEFLATED, IMPLICIT, JPEG_2000, MULTIFRAME, REPORT, RLE, Web, dataset_of, parts_of, sample
-from tests.web.test_retrieve import path_of, stored
+from tests.web.box import (
+    BIG,
+    BITS,
+    CT,
+    DEFLATED,
+    IMPLICIT,
+    JPEG_2000,
+    MULTIFRAME,
+    REPORT,
+    RLE,
+    Web,
+    dataset_of,
+    parts_of,
+    path_of,
+    sample,
+    stored,
+)
 
 ANY = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
 

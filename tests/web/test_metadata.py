@@ -21,8 +21,7 @@ from edge.dataset.walk import EXPLICIT_LE, Malformed
 from edge.model import PackId
 from edge.web.metadata import metadata
 from edge.web.source import BytesSource
-from tests.web.box import CT, JPEG_2000, MULTIFRAME, REPORT, RLE, Box, Web, dataset_of, sample
-from tests.web.test_retrieve import stored
+from tests.web.box import CT, JPEG_2000, MULTIFRAME, REPORT, RLE, Box, Web, dataset_of, sample, stored
 
 BULK = "http://localhost/bulkdata"
 

@@ -54,7 +54,7 @@ def test_it_tells_systemd_serves_logs_without_patient_data_and_ends_on_a_signal(
         _, log = process.communicate(timeout=30)
     assert process.returncode == 0
     lines = [json.loads(line) for line in log.splitlines()]
-    assert [line["route"] for line in lines if line["message"] == "request"] == ["/studies", "/studies/{study}/metadata"]
+    assert [line["route"] for line in lines if line["says"] == "request"] == ["/studies", "/studies/{study}/metadata"]
     assert not [secret for secret in ("CompressedSamples", "1CT1", study, token) if secret in log]
 
 

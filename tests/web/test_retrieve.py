@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from io import BytesIO
 
 import pydicom
 import pytest
+from aiohttp import ClientError
 
 from edge.web.streaming import STEP
-from tests.web.box import BIG, CT, IMPLICIT, JPEG_2000, REPORT, RLE, Web, dataset_of, parts_of, sample
+from tests.web.box import ANY, BIG, CT, IMPLICIT, JPEG_2000, REPORT, RLE, Web, dataset_of, parts_of, path_of, sample, stored
 
-ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 EXPLICIT = "1.2.840.10008.1.2.1"
-
-
-async def path_of(served: Web, sop_instance: str) -> str:
-    """The path of an instance."""
-    status, _, body = await served.get(f"/instances?SOPInstanceUID={sop_instance}")
-    assert status == 200
-    (found,) = json.loads(body)
-    address: str = found["00081190"]["Value"][0]
-    return address.removeprefix(served.address)
-
-
-async def stored(served: Web, name: str) -> tuple[bytes, str]:
-    """Take a sample in; its bytes and its path."""
-    data = sample(name)
-    assert served.box.take(data) == "stored"
-    return data, await path_of(served, pydicom.dcmread(BytesIO(data), stop_before_pixels=True).SOPInstanceUID)
 
 
 @pytest.mark.asyncio
@@ -167,3 +150,48 @@ async def test_a_report_without_pixels_is_retrieved_like_any_other(served: Web) 
     data, path = await stored(served, REPORT)
     _, headers, body = await served.get(path, ANY)
     assert dataset_of(parts_of(headers, body)[0][1]) == dataset_of(data)
+
+
+@pytest.mark.asyncio
+async def test_a_fault_behind_the_first_byte_cuts_the_connection_instead_of_ending_the_answer(served: Web) -> None:
+    data = pydicom.dcmread(BytesIO(sample(CT)))
+    data.Rows, data.Columns, data.PixelData = 2048, 2048, bytes(2048 * 2048 * 2)
+    out = BytesIO()
+    data.save_as(out)
+    served.box.take(out.getvalue())
+    path = await path_of(served, data.SOPInstanceUID)
+    (pack,) = served.box.close_packs()
+    with served.box.layout.cached(pack).open("r+b") as file:
+        file.truncate(3 << 20)
+    for resource in (path, path + "/frames/1"):
+        with pytest.raises(ClientError):
+            await served.get(resource)
+    assert (await served.get("/studies"))[0] == 200
+
+
+@pytest.mark.asyncio
+async def test_a_pack_that_was_evicted_a_moment_ago_is_503(served: Web) -> None:
+    _, path = await stored(served, CT)
+    (pack,) = served.box.close_packs()
+    served.box.layout.cached(pack).rename(served.box.layout.edge / "away")
+    status, headers, body = await served.get(path)
+    assert (status, headers["Retry-After"]) == (503, "30")
+    assert b"Ask again" in body
+
+
+@pytest.mark.asyncio
+async def test_instances_stream_as_they_arrive_the_ones_that_are_here_first(served: Web) -> None:
+    first, path = await stored(served, CT)
+    (pack,) = served.box.close_packs()
+    second = pydicom.dcmread(BytesIO(first))
+    second.SOPInstanceUID = second.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    second.InstanceNumber = 99
+    out = BytesIO()
+    second.save_as(out)
+    served.box.take(out.getvalue())
+    served.box.close_packs()
+    served.box.hold_and_evict(pack)
+    served.edge.away = [pack]
+    status, headers, body = await served.get(path.partition("/series/")[0], ANY)
+    assert status == 200
+    assert {dataset_of(content) for _, content in parts_of(headers, body)} == {dataset_of(first), dataset_of(out.getvalue())}

@@ -11,9 +11,8 @@ import pytest
 from edge.model import Level
 from edge.web.faults import BadRequest
 from edge.web.search import MOST, parse_query
-from tests.web.box import CT, IMPLICIT, RLE, Web, sample
+from tests.web.box import CT, CT_STUDY, IMPLICIT, RLE, Web, sample
 
-CT_STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
 MR_STUDY = "1.3.6.1.4.1.5962.1.2.4.20040826185059.5457"
 
 

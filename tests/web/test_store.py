@@ -13,12 +13,10 @@ from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
 from edge import control
-from edge.web import store
+from edge.web import multipart, store
 from edge.web.faults import BadRequest, TooLarge
 from edge.web.multipart import MultipartBody, content_type
-from tests.web.box import CT, JPEG_2000, RLE, Web, dataset_of, parts_of, sample
-from tests.web.test_retrieve import ANY
-from tests.web.test_search import CT_STUDY
+from tests.web.box import ANY, CT, CT_STUDY, JPEG_2000, RLE, Web, dataset_of, parts_of, sample
 
 RELATED = 'multipart/related; type="application/dicom"; boundary=edge'
 
@@ -37,7 +35,7 @@ def values(found: dict[str, Any], sequence: str, tag: str) -> list[Any]:
 async def test_what_is_stored_is_named_and_comes_back_byte_for_byte(served: Web, path: str) -> None:
     data = sample(CT)
     status, headers, body = await served.post(path, body_of(data), RELATED)
-    assert (status, headers["Content-Type"]) == (200, "application/dicom+json; charset=utf-8")
+    assert (status, headers["Content-Type"]) == (200, "application/dicom+json")
     found = json.loads(body)
     assert found["00081190"]["Value"] == [f"{served.address}/studies/{CT_STUDY}"]
     (address,) = values(found, "00081199", "00081190")
@@ -204,6 +202,38 @@ async def test_a_body_over_the_cap_is_too_large() -> None:
     for body in (b"x" * 6000, b"--edge\r\n\r\n" + b"x" * 6000):
         with pytest.raises(TooLarge):
             await MultipartBody(_reader([body]), "edge", 5000).next_part()
+
+
+async def _begin(served: Web, body: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A store request whose body is promised longer than it comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.address.rpartition(":")[2]))
+    head = f"POST /studies HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {served.token}\r\nContent-Type: {RELATED}\r\n"
+    writer.write(f"{head}Content-Length: {len(body) + 100}\r\n\r\n".encode() + body)
+    await writer.drain()
+    return reader, writer
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_stops_coming_is_given_up(served: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipart, "STALL_SECONDS", 0.1)
+    reader, writer = await _begin(served, body_of(sample(CT))[:20_000])
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.asyncio
+async def test_a_caller_that_hangs_up_leaves_nothing_behind(served: Web, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="edge.web.guard"):
+        _, writer = await _begin(served, body_of(sample(CT))[:20_000])
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            while not caplog.records:
+                await asyncio.sleep(0.01)
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert list(served.box.layout.quarantine.iterdir()) == []
+    assert served.edge.requests == []
 
 
 @pytest.mark.parametrize(
