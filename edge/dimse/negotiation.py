@@ -18,7 +18,8 @@ from edge.dimse.classes import LITTLE_ENDIAN, STORAGE_SERVICE, Purpose, preferre
 from edge.model import UID, AETitle, Peer
 
 MAX_CONTEXTS = 128
-SMALLEST_DATA, LARGEST_DATA = 4096, 1 << 20
+_SMALLEST_OURS, _LARGEST_OURS = 4096, 1 << 20
+_SMALLEST_THEIRS = 64
 
 _ACCEPTED, _USER_REJECTION, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAXES = 0, 1, 3, 4
 
@@ -43,6 +44,7 @@ class Rejection:
     reason: int
 
 
+NO_REASON = Rejection(1, 1, 1)
 UNKNOWN_VERSION = Rejection(1, 2, 2)
 UNKNOWN_APPLICATION_CONTEXT = Rejection(1, 1, 2)
 UNKNOWN_CALLING_AE = Rejection(1, 1, 3)
@@ -65,7 +67,19 @@ def refusal(request: AssociateRequest, titles: frozenset[AETitle]) -> Rejection 
         return UNKNOWN_VERSION
     if request.application_context != APPLICATION_CONTEXT:
         return UNKNOWN_APPLICATION_CONTEXT
-    return None if request.called_ae in titles else UNKNOWN_CALLED_AE
+    if request.called_ae not in titles:
+        return UNKNOWN_CALLED_AE
+    return None if is_usable(request.user.max_data_bytes) else NO_REASON
+
+
+def max_data_bytes(peer: Peer) -> int:
+    """The largest P-DATA that we take from this peer, within what makes sense."""
+    return min(max(peer.max_pdu_bytes, _SMALLEST_OURS), _LARGEST_OURS)
+
+
+def is_usable(theirs: int) -> bool:
+    """Whether messages fit into the P-DATA that the other side takes; 0 = any."""
+    return theirs == 0 or theirs >= _SMALLEST_THEIRS
 
 
 def accept(request: AssociateRequest, peer: Peer) -> Acceptance:
@@ -95,7 +109,7 @@ def accept(request: AssociateRequest, peer: Peer) -> Acceptance:
             if proposal.abstract_syntax in request.user.roles:
                 roles[proposal.abstract_syntax] = allowed
     user = UserInformation(
-        max_data_bytes=min(max(peer.max_pdu_bytes, SMALLEST_DATA), LARGEST_DATA),
+        max_data_bytes=max_data_bytes(peer),
         roles=roles,
         operations=None if request.user.operations is None else (1, 1),
         # One byte for each optional ability of query and retrieve (PS3.4 section C.5): we have none yet.

@@ -11,7 +11,7 @@ from edge.clock import Clock, SystemClock
 from edge.dimse.associate import AssociateRequest, ProposedContext, Roles, UserInformation, read_answer, write_request
 from edge.dimse.association import Association
 from edge.dimse.faults import AssociationEnded, AssociationRejected, InvalidPdu, NoContext, Unreachable
-from edge.dimse.negotiation import agreed
+from edge.dimse.negotiation import agreed, is_usable, max_data_bytes
 from edge.dimse.pdu import Deadlines, Wire
 from edge.dimse.states import Action, Event
 from edge.model import UID, AETitle, Peer
@@ -31,7 +31,7 @@ class Requestor:
 
         Raises Unreachable, AssociationRejected, NoContext, or AssociationEnded when it breaks meanwhile.
         """
-        user = UserInformation(max_data_bytes=peer.max_pdu_bytes, roles=roles or {})
+        user = UserInformation(max_data_bytes=max_data_bytes(peer), roles=roles or {})
         request = AssociateRequest(peer.ae_title, calling_ae, contexts, user)
         association = self._connect(peer)
         try:
@@ -70,6 +70,8 @@ class Requestor:
             raise AssociationRejected(body[1], body[2], body[3])
         try:
             answer = read_answer(body)
+            if not is_usable(answer.user.max_data_bytes):
+                raise InvalidPdu(InvalidPdu.INVALID_PARAMETER, f"a maximum length of {answer.user.max_data_bytes} bytes")
         except InvalidPdu as fault:
             association.break_off(fault)
         contexts = agreed(request, answer)

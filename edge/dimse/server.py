@@ -21,6 +21,7 @@ from edge.dimse.pdu import Deadlines, Wire, reject_pdu
 from edge.dimse.ports import Index, Intake, Peers, Retrieve
 from edge.dimse.provider import Provider
 from edge.dimse.requestor import Requestor
+from edge.errors import OutpostError
 from edge.model import AETitle
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Server:
         self.port: int = self._listener.getsockname()[1]
         self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
+        self._stopping = threading.Lock()
         self._open: dict[threading.Thread, tuple[str, Association]] = {}
         self._thread = threading.Thread(target=self._accept, name="dimse-listener")
 
@@ -75,8 +77,11 @@ class Server:
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Accept no more, abort what is idle, give the rest the grace to finish what it is doing, then cut it off. Idempotent."""
-        if self._listener.fileno() < 0:
-            return
+        with self._stopping:
+            if self._listener.fileno() >= 0:
+                self._end(grace_seconds)
+
+    def _end(self, grace_seconds: float) -> None:
         os.eventfd_write(self._stop, 1)
         if self._thread.ident is not None:
             self._thread.join()
@@ -124,7 +129,12 @@ class Server:
             _log.warning("cannot accept: %s", fault)
             select.select([self._stop], [], [], _PAUSE_SECONDS)
             return
-        rejection = self._admit(connection, address)
+        try:
+            rejection = self._admit(connection, address)
+        except OSError as fault:
+            _log.warning("connection from %s: %s", address, fault)
+            connection.close()
+            return
         if rejection is not None:
             _log.warning("rejected a connection from %s: %s", address, rejection)
             connection.setblocking(False)
@@ -159,6 +169,8 @@ class Server:
                 self._provider.serve(association, caller)
         except AssociationEnded as fault:
             _log.warning("association with %s: %s", association.calling_ae or address, fault)
+        except OutpostError as fault:
+            _log.error("association with %s was aborted: %s", association.calling_ae or address, fault)
         finally:
             association.close()
             with self._lock:

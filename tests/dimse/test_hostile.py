@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from edge.dimse.associate import AssociateRequest, ProposedContext, UserInformation, read_answer, write_request
 from edge.dimse.command import C_ECHO_RQ, C_STORE_RQ, NO_DATASET, Command, decode, encode
+from edge.dimse.pdu import Deadlines
 from edge.model import UID
 from tests.dimse.fakes import QUICK, Box, box
 
@@ -246,6 +248,21 @@ def test_silence_after_the_request_is_aborted_at_the_deadline(sent: bytes) -> No
         assert len(served.intake.aborted) == (len(sent) > 1)
 
 
+def test_a_dataset_below_the_least_rate_is_aborted_though_it_never_stops() -> None:
+    slow = Deadlines(request_seconds=1.0, pdu_seconds=0.4, close_seconds=0.2, bytes_per_second=1 << 20)
+    with box(deadlines=slow) as served, established(served) as peer:
+        peer.sendall(pdata(STORE_COMMAND))
+        peer.settimeout(0.05)
+        with contextlib.suppress(OSError):
+            while True:
+                peer.sendall(pdata(value(3, 0, b"x")))
+                with contextlib.suppress(TimeoutError):
+                    if peer.recv(1) in {b"\7", b""}:
+                        break
+        assert served.intake.ended.wait(5)
+        assert len(served.intake.aborted) == 1
+
+
 def test_a_peer_that_takes_no_answers_is_closed_at_the_deadline() -> None:
     with box(deadlines=QUICK) as served:
         peer = served.connect()
@@ -264,7 +281,7 @@ def test_a_peer_that_takes_no_answers_is_closed_at_the_deadline() -> None:
         assert_serves(served)
 
 
-@pytest.mark.parametrize("position", range(0, len(write_request(REQUEST)) + 200, 7))
+@pytest.mark.parametrize("position", range(0, len(write_request(REQUEST)) + 300, 19))
 def test_a_connection_may_break_at_any_byte(position: int) -> None:
     whole = write_request(REQUEST) + pdata(STORE_COMMAND, value(3, 0, bytes(100))) + pdata(value(3, 2, bytes(100)))
     with box(deadlines=QUICK) as served:
@@ -299,8 +316,9 @@ def test_a_release_is_answered_and_the_peer_closes_first() -> None:
         (AssociateRequest("OUTPOST", "back\\slash", REQUEST.contexts, REQUEST.user), (1, 1, 3)),
         (AssociateRequest("OUTPOST", "", REQUEST.contexts, REQUEST.user), (1, 1, 3)),
         (AssociateRequest("OTHER", "TEST", REQUEST.contexts, REQUEST.user), (1, 1, 7)),
+        (AssociateRequest("OUTPOST", "TEST", REQUEST.contexts, UserInformation(max_data_bytes=7)), (1, 1, 1)),
     ],
-    ids=["unknown caller", "a caller that is no AE title", "an empty caller", "another called AE"],
+    ids=["unknown caller", "a caller that is no AE title", "an empty caller", "another called AE", "PDUs of 7 bytes"],
 )
 def test_who_may_not_come_in_is_told_why(request_: AssociateRequest, answer: tuple[int, int, int]) -> None:
     with box(deadlines=QUICK) as served, served.connect() as peer:

@@ -42,8 +42,11 @@ def messages(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
         at += 6 + length
 
 
-@pytest.mark.parametrize("limit", [0, 64, 4095, 4096, 16384, 131072, 1 << 24])
-@pytest.mark.parametrize("length", [0, 2, 58, 116, 4090, 524_288, 524_290, 1_500_000])
+SMALL, LARGE = (0, 2, 58, 116, 4090), (524_288, 524_290, 1_500_000)
+FRAMINGS = [(64, length) for length in SMALL] + [(limit, length) for limit in (0, 4095, 16384, 131072, 1 << 24) for length in SMALL + LARGE]
+
+
+@pytest.mark.parametrize(("limit", "length"), FRAMINGS)
 def test_a_dataset_of_any_length_fits_into_pdus_of_any_length(tmp_path: Path, limit: int, length: int) -> None:
     data = os.urandom(length)
     (tmp_path / "pack").write_bytes(b"before" + data + b"after")

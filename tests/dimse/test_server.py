@@ -22,6 +22,13 @@ def wait_until_idle(served: Box) -> None:
     assert served.server.associations == 0
 
 
+def wait_until_receiving(served: Box) -> None:
+    until = time.monotonic() + 10
+    while not served.intake.fragments and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    assert served.intake.fragments
+
+
 def test_more_than_the_cap_of_one_address_are_rejected_as_transient() -> None:
     with box(deadlines=PATIENT, total=5, each=2) as served:
         held = [established(served) for _ in range(2)]
@@ -69,6 +76,7 @@ def test_stopping_aborts_idle_associations_at_once_and_lets_a_transfer_finish() 
     with box(deadlines=PATIENT) as served:
         idle, busy = established(served), established(served)
         busy.sendall(pdata(STORE_COMMAND, value(3, 0, b"half")))
+        wait_until_receiving(served)
         stopping = threading.Thread(target=served.server.stop, args=(10.0,))
         stopping.start()
         assert pdu(idle)[0] == 7
@@ -86,8 +94,7 @@ def test_what_does_not_finish_in_the_grace_period_is_cut_off() -> None:
     with box(deadlines=PATIENT) as served:
         busy = established(served)
         busy.sendall(pdata(STORE_COMMAND, value(3, 0, b"half")))
-        while not served.intake.fragments:
-            threading.Event().wait(0.01)
+        wait_until_receiving(served)
         began = time.monotonic()
         served.server.stop(0.1)
         assert time.monotonic() - began < 5
@@ -108,7 +115,7 @@ def descriptors() -> int:
 
 
 def test_threads_and_descriptors_do_not_grow_with_the_number_of_associations() -> None:
-    with box(deadlines=QUICK) as served:
+    with box(deadlines=QUICK, total=300, each=300) as served:
         established(served).close()
         wait_until_idle(served)
         threads, open_files = threading.active_count(), descriptors()
@@ -120,8 +127,9 @@ def test_threads_and_descriptors_do_not_grow_with_the_number_of_associations() -
 
 
 def test_an_idle_association_costs_no_processor_time() -> None:
+    others = set(threading.enumerate())
     with box(deadlines=PATIENT) as served, established(served):
-        thread = next(one for one in threading.enumerate() if one.name == f"dimse-{HERE}")
+        (thread,) = {one for one in threading.enumerate() if one.name == f"dimse-{HERE}"} - others
         stat = Path(f"/proc/self/task/{thread.native_id}/stat")
         before = stat.read_text().split()[13:15]
         threading.Event().wait(0.5)
