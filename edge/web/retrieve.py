@@ -27,17 +27,6 @@ _BATCH = 16
 """Instances whose metadata is made in one go in a thread."""
 
 
-def _builtin(value: object) -> object:
-    """pydicom's own kinds of text and numbers as what they are."""
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    raise TypeError(type(value).__name__)
-
-
-_encode = msgspec.json.Encoder(enc_hook=_builtin).encode
-
-
 class Retrieves:
     """The resources that are instances, and their metadata."""
 
@@ -150,3 +139,14 @@ def _source(files: PackFiles, heads: _Heads, stored: Stored) -> Source:
         except Gone:
             pass  # evicted since it was looked up: its head stays
     return heads.source(stored)
+
+
+def _builtin(value: object) -> object:
+    """pydicom's own kinds of text and numbers as what they are."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(type(value).__name__)
+
+
+_encode = msgspec.json.Encoder(enc_hook=_builtin).encode
