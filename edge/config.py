@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -134,7 +135,10 @@ def load(path: Path) -> Config:
         ) from fault
     except OSError as fault:
         raise ConfigError(str(path), f"cannot be read ({fault.strerror})", "Give this user the right to read it.") from fault
-    return parse(content.decode("utf-8", "replace"), str(path))
+    try:
+        return parse(content.decode("utf-8"), str(path))
+    except UnicodeDecodeError as fault:
+        raise ConfigError(str(path), f"is not UTF-8 text (byte {fault.start})", "Save it as UTF-8.") from fault
 
 
 def parse(text: str, name: str = "outpost.toml") -> Config:
@@ -161,10 +165,16 @@ def _named(fault: str, name: str) -> ConfigError:
     return ConfigError(key, message[:1].lower() + message[1:], f"Compare with the sample configuration and correct {name}.")
 
 
+_MAY_BE_ZERO = frozenset(
+    {"port", "quiet_seconds", "stat_quiet_seconds", "minimum_age_seconds", "reserve_bytes", "quarantine_max_bytes", "segment_seconds"}
+    | {"offline_after_seconds", "backoff_max_seconds"}
+)
+
+
 def _check(config: Config) -> None:
     for key, title in (("site.ae_title", config.site.ae_title), ("site.stat_ae_title", config.site.stat_ae_title)):
-        if parse_ae_title(title) is None:
-            raise ConfigError(key, f"{title!r} is no AE title", "Use 1 to 16 characters without backslash.")
+        if parse_ae_title(title) != title:
+            raise ConfigError(key, f"{title!r} is no AE title", "Use 1 to 16 characters without backslash, and no space at either end.")
     if config.site.ae_title == config.site.stat_ae_title:
         raise ConfigError("site.stat_ae_title", "is the same as site.ae_title", "Give the urgent destination a name of its own.")
     for key, port in (("dicom.port", config.dicom.port), ("web.port", config.web.port)):
@@ -176,7 +186,12 @@ def _check(config: Config) -> None:
         raise ConfigError("link.part_bytes", f"{config.link.part_bytes} is out of range", "Use 131072 to 1048576.")
     if not 0 < config.cache.low_water_percent < config.cache.high_water_percent <= 100:
         raise ConfigError("cache.low_water_percent", "must lie below cache.high_water_percent", "Use for example 80 and 90.")
+    if not 4096 <= config.dicom.max_pdu_bytes <= 1 << 20:
+        raise ConfigError("dicom.max_pdu_bytes", f"{config.dicom.max_pdu_bytes} is out of range", "Use 4096 to 1048576.")
     for section in ("dicom", "cache", "archive", "link"):
         for name, value in msgspec.structs.asdict(getattr(config, section)).items():
-            if isinstance(value, int | float) and value < 0:
-                raise ConfigError(f"{section}.{name}", f"{value} is negative", "Use zero or more.")
+            if isinstance(value, str):
+                continue
+            if not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)) or value == math.inf:
+                cure = "Use zero or more." if name in _MAY_BE_ZERO else "Use more than zero."
+                raise ConfigError(f"{section}.{name}", f"{value} is out of range", cure)

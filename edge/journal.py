@@ -184,27 +184,25 @@ class JournalWriter:
         return self._next - 1
 
     def append(self, *entries: Entry) -> int:
-        """Write the entries in this order with one flush; returns the seq of the last. Durable when it returns.
+        """Write the entries in this order, with one flush for what fits a segment; returns the seq of the last. Durable when it returns.
 
-        Raises Permanent for a line over 1 MiB, and OSError when the disk refuses; then none of them counts as written.
+        Raises Permanent for a line over 1 MiB, and nothing is written. Raises OSError when the disk refuses: what was flushed before that
+        stays written, which is harmless, because entries may be repeated.
         """
         with self._lock:
-            lines = bytearray()
-            for number, entry in enumerate(entries):
-                line = _ENCODER.encode(msgspec.structs.replace(entry, seq=self._next + number)) + b"\n"
+            lines: list[bytes] = []
+            for seq, entry in enumerate(entries, self._next):
+                line = _ENCODER.encode(msgspec.structs.replace(entry, seq=seq)) + b"\n"
                 if len(line) > LINE_BYTES:
                     raise Permanent(f"a journal line of {len(line)} bytes; at most {LINE_BYTES} are allowed")
-                lines += line
-            if self._bytes and self._bytes + len(lines) > SEGMENT_BYTES:
-                self._roll()
-            try:
-                write_all(self._descriptor, lines)
-                os.fsync(self._descriptor)
-            except OSError:
-                os.ftruncate(self._descriptor, self._bytes)
-                raise
-            self._bytes += len(lines)
-            self._next += len(entries)
+                lines.append(line)
+            while lines:
+                if self._bytes and self._bytes + len(lines[0]) > SEGMENT_BYTES:
+                    self._roll()
+                sizes = itertools.accumulate(map(len, lines), initial=self._bytes)
+                count = max(1, sum(size <= SEGMENT_BYTES for size in sizes) - 1)
+                self._write(lines[:count])
+                del lines[:count]
             return self._next - 1
 
     def forget(self, upto: int) -> None:
@@ -217,6 +215,17 @@ class JournalWriter:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+    def _write(self, lines: list[bytes]) -> None:
+        data = b"".join(lines)
+        try:
+            write_all(self._descriptor, data)
+            os.fsync(self._descriptor)
+        except OSError:
+            os.ftruncate(self._descriptor, self._bytes)
+            raise
+        self._bytes += len(data)
+        self._next += len(lines)
 
     def _roll(self) -> None:
         path = self._directory / _name(self._next)
@@ -237,7 +246,8 @@ class JournalReader:
     def read(self, at_most: int = 500) -> list[Entry]:
         """The next lines in order, at most so many; an empty list when there are none. The position moves past them.
 
-        Raises Corrupt when a line is missing or does not parse, Trespass when a segment is no plain file of the other side.
+        Raises Corrupt when a line is missing or does not parse, or the journal ends before the position; Trespass when a segment is no
+        plain file of the other side.
         """
         entries: list[Entry] = []
         for entry in self._following():
@@ -263,13 +273,15 @@ class JournalReader:
                 content = self._gate.read(_name(first), SEGMENT_BYTES + LINE_BYTES)
             except FileNotFoundError:
                 return
-            lines = content[: content.rfind(b"\n") + 1].splitlines()
+            lines = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
+            if first == segments[-1] and first + len(lines) < expected:
+                raise Corrupt(f"{self._gate.root.name} ends at line {first + len(lines) - 1}, but {expected - 1} were read from it before")
             for number, line in enumerate(lines):
                 if first + number < expected:
                     continue
                 try:
                     entry = _DECODER.decode(line)
-                except msgspec.MsgspecError as fault:
+                except (ValueError, RecursionError) as fault:
                     raise Corrupt(f"{self._gate.root.name}/{_name(first)} line {number + 1}: {fault}") from fault
                 if entry.seq != expected:
                     raise Corrupt(f"{self._gate.root.name}: line {expected} is missing, found {entry.seq}")

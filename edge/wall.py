@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from edge.errors import Refused
 
+_NAME_MAX = 255
+
 
 class Trespass(Refused):
     """Something that is no plain file of the other side lies where only such files belong. It was not read. Find out who put it there."""
@@ -30,12 +32,15 @@ class Gate:
         """A read-only descriptor of the regular file `name` below the root; the caller closes it.
 
         Raises FileNotFoundError when it is not there, and Trespass, before a byte is read, when a step is a link, or the thing is
-        no regular file, has another owner or a second name, or is larger than `max_bytes`.
+        no regular file, has another owner or a second name, may not be read, or is larger than `max_bytes`.
         """
         steps = PurePosixPath(name).parts
-        if not steps or name.startswith("/") or any(step in {".", ".."} for step in steps):
-            raise Trespass(f"{name!r} is no name below {self.root.name}/")
-        place = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not steps or name.startswith("/") or ".." in steps or not name.isprintable() or len(name) > _NAME_MAX:
+            raise Trespass(f"{name[:_NAME_MAX]!r} is no name below {self.root.name}/")
+        try:
+            place = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except NotADirectoryError as fault:
+            raise Trespass(f"{self.root.name} is a symbolic link, or no directory") from fault
         try:
             for step in steps:
                 inner = os.open(step, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
@@ -47,6 +52,8 @@ class Gate:
             return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
         except NotADirectoryError as fault:
             raise Trespass(f"{self.root.name}/{name}: a step is no directory") from fault
+        except PermissionError as fault:
+            raise Trespass(f"{self.root.name}/{name}: its owner does not let it be read") from fault
         finally:
             os.close(place)
 
