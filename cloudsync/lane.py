@@ -50,10 +50,12 @@ class CatalogLane:
             self._changed.clear()
             if await self._ship():
                 continue
+            # Asked in this order, "nothing left" means that the entry of everything that was sent is among the queued ones.
+            nothing_left = await self._ledger.shipping.nothing_left()
             queued = await self._ledger.chain.queued(_ENTRIES_AT_MOST)
             wait = None
             if queued is not None:
-                wait = wait_seconds(queued, await self._ledger.shipping.nothing_left(), self._clock.now(), self._segment_seconds)
+                wait = wait_seconds(queued, nothing_left, self._clock.now(), self._segment_seconds)
                 if wait <= 0:
                     await self._close(queued)
                     continue

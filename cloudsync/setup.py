@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -26,7 +26,7 @@ class NewSite:
     site_id: str
     archive: str
     """Where the archive is, without any secret."""
-    passphrase: str
+    passphrase: str = field(repr=False)
 
 
 def setup(state: Path, config_text: str, kit_directory: Path, clock: Clock | None = None) -> NewSite:

@@ -42,6 +42,7 @@ _WHOLE_BYTES = 80 << 20
 """More than the largest sealed object, so that every put is one Put Blob."""
 _CONNECT_SECONDS = 20
 _SILENCE_SECONDS = 60
+_PORTAL = "something else answers in the archive's place: sign in at the hotspot, or look at the proxy"
 _TAKEN = {403, 409, 412}
 _PAUSED = {"AccountIsDisabled", "InsufficientAccountPermissions", "AccountLimitExceeded", "AccountProtectedFromDeletion"}
 
@@ -83,7 +84,11 @@ class AzureBlob:
 
     async def get(self, name: str) -> bytes:
         with self._mapped(name):
-            stream = await self._connected().get_blob_client(name).download_blob(max_concurrency=1)
+            blob = self._connected().get_blob_client(name)
+            try:
+                stream = await blob.download_blob(max_concurrency=1)
+            except ValueError as fault:  # the SDK's word for an answer without the headers of a range
+                raise LinkDown(_PORTAL) from fault
             _ours(stream.properties)
             data = await stream.readall()
         expected = stream.properties.content_settings.content_md5
@@ -188,7 +193,7 @@ def read_credential(path: Path) -> str:
 def _ours(found: BlobProperties) -> None:
     """A captive portal answers 200 too, but it knows nothing of blobs."""
     if not found.etag or not found.blob_type:
-        raise LinkDown("something else answers in the archive's place: sign in at the hotspot or look at the proxy")
+        raise LinkDown(_PORTAL)
 
 
 def _raise(fault: AzureError, name: str, container: str) -> NoReturn:

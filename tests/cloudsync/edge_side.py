@@ -68,6 +68,11 @@ class EdgeSide:
         self._asks.close()
         self._bell.close()
 
+    @property
+    def asked(self) -> int:
+        """The seq of the last ask."""
+        return self._asks.last
+
     def put(self, pack: CodedPack) -> None:
         """Write the outbox files of a pack."""
         directory = self.layout.outbox / pack.pack

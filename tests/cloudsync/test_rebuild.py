@@ -1,0 +1,187 @@
+"""A box is rebuilt from the archive by the kit alone, and whatever is wrong with the archive is named."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from cloudsync.archive.azure_blob import AzureBlob
+from cloudsync.catalog import BrokenChain
+from cloudsync.fresh import NotEmpty
+from cloudsync.rebuild import NothingThere, Rebuilt, RolledBack, rebuild
+from cloudsync.seal import kit as recovery_kit
+from cloudsync.seal.kit import Kit
+from cloudsync.seal.part import NotOurs
+from cloudsync.setup import NewSite
+from edge import journal
+from edge.config import Layout
+from edge.journal import Held, Here, Link, RecallFailed, SiteStateHere
+from tests import azurite
+from tests.cloudsync.conftest import Running, serving
+from tests.cloudsync.edge_side import CodedPack, EdgeSide, settings
+
+pytestmark = pytest.mark.asyncio
+
+PACKS = [CodedPack.generated(seed, parts=seed + 1) for seed in range(3)]
+
+
+@pytest_asyncio.fixture
+async def shipped(edge: EdgeSide, running: Running, archive_folder: Path) -> EdgeSide:
+    """A site whose archive has three packs and two site states, in several segments."""
+    async with running():
+        await ship(edge)
+    return edge
+
+
+async def ship(edge: EdgeSide) -> None:
+    for state, pack in zip((b"an older state", b"the newest state", None), PACKS, strict=True):
+        if state is not None:
+            edge.site_state(state)
+        edge.code(pack)
+        await edge.hears(Held, pack=pack.pack)  # which comes once there is nothing else left to send
+
+
+@pytest.fixture
+def kit(site: NewSite, tmp_path: Path) -> Kit:
+    return recovery_kit.read(tmp_path / "kit", site.passphrase)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "other")
+
+
+async def restored(other: Layout, archive: Path, kit: Kit, last_sequence: int | None = None) -> Rebuilt:
+    return await rebuild(other.state, settings(archive), kit, lambda _: None, last_sequence=last_sequence)
+
+
+def without_seq(facts: list[Held]) -> list[tuple[object, ...]]:
+    return sorted((fact.pack, fact.held_at, fact.instances, fact.sealed_bytes, fact.sha256, str(fact.study)) for fact in facts)
+
+
+async def test_it_answers_as_the_lost_box_did_and_goes_on(
+    shipped: EdgeSide, site: NewSite, kit: Kit, other: Layout, archive_folder: Path
+) -> None:
+    rebuilt = await restored(other, archive_folder, kit)
+    assert (rebuilt.site_id, rebuilt.holdings, rebuilt.site_state) == (site.site_id, 3, True)
+    for path in shipped.layout.keys.iterdir():
+        assert (other.keys / path.name).read_bytes() == path.read_bytes()
+    second = EdgeSide(other)
+    second.listen()
+    first = second.facts[0]
+    assert isinstance(first, SiteStateHere)
+    assert (other.inbox / "site" / first.digest).read_bytes() == b"the newest state"
+    assert without_seq(second.heard(Held)) == without_seq(shipped.heard(Held))
+    async with serving(other):
+        for pack in PACKS:
+            second.ask(journal.Recall(pack=pack.pack, parts=list(range(len(pack.objects)))))
+            await second.hears(Here, count=len(pack.objects), pack=pack.pack)
+            assert tuple(second.inbox(pack.pack, number) for number in range(len(pack.objects))) == pack.objects
+        another = CodedPack.generated(9)
+        second.code(another)
+        second.site_state(b"a state of the new box")
+        await second.hears(Held, pack=another.pack)
+        await second.until(lambda: not (other.sealed / "site").exists(), "a shipped site state")
+    second.close()
+
+
+async def test_it_is_rebuilt_from_azure_blob_with_read_and_list(
+    edge: EdgeSide, site: NewSite, kit: Kit, other: Layout, emulator: azurite.Azurite, tmp_path: Path, running: Running
+) -> None:
+    emulator.make_container("rebuilt")
+    writes = AzureBlob("rebuilt", emulator.credential(tmp_path, emulator.sas_address("rebuilt", "crl")))
+    async with running(writes):
+        await ship(edge)
+    credential = emulator.credential(tmp_path, emulator.sas_address("rebuilt", "rl"))
+    text = f'[archive]\nkind = "azure_blob"\ncontainer = "rebuilt"\ncredential_file = "{credential}"\n'
+    rebuilt = await rebuild(other.state, text, kit, lambda _: None)
+    assert (rebuilt.holdings, rebuilt.site_state) == (3, True)
+    second = EdgeSide(other)
+    async with serving(other):
+        second.ask(journal.Recall(pack=PACKS[0].pack, parts=[0, 1]))
+        await second.hears(Here, count=2)
+        assert second.inbox(PACKS[0].pack, 1) == PACKS[0].objects[1]
+    second.close()
+
+
+async def test_a_state_directory_in_use_is_refused(shipped: EdgeSide, kit: Kit, archive_folder: Path) -> None:
+    before = shipped.layout.config.read_text()
+    with pytest.raises(NotEmpty):
+        await restored(shipped.layout, archive_folder, kit)
+    assert shipped.layout.config.read_text() == before
+
+
+async def test_broken_off_it_can_be_run_again(shipped: EdgeSide, kit: Kit, other: Layout, archive_folder: Path) -> None:
+    for steps in range(1, 12, 2):
+        task = asyncio.create_task(restored(other, archive_folder, kit))
+        await asyncio.sleep(0.004 * steps)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    if not other.config.exists():
+        assert (await restored(other, archive_folder, kit)).holdings == 3
+    assert not (other.state / "unfinished").exists()
+
+
+async def test_an_archive_without_this_site_is_named(kit: Kit, other: Layout, archive_folder: Path) -> None:
+    with pytest.raises(NothingThere):
+        await restored(other, archive_folder, kit)
+
+
+async def test_a_missing_segment_is_named(shipped: EdgeSide, site: NewSite, kit: Kit, other: Layout, archive_folder: Path) -> None:
+    (archive_folder / site.site_id / "c/0/000000000002").unlink()
+    with pytest.raises(BrokenChain, match=r"c/0/000000000002 is missing"):
+        await restored(other, archive_folder, kit)
+
+
+async def test_an_archive_that_was_rolled_back_is_found_out_by_the_last_number(
+    shipped: EdgeSide, site: NewSite, kit: Kit, other: Layout, archive_folder: Path
+) -> None:
+    segments = sorted((archive_folder / site.site_id / "c/0").iterdir())
+    segments[-1].unlink()
+    with pytest.raises(RolledBack):
+        await restored(other, archive_folder, kit, last_sequence=len(segments))
+    assert (await restored(other, archive_folder, kit, last_sequence=len(segments) - 1)).sequence == len(segments) - 1
+
+
+@pytest.mark.parametrize("name", ["c/0/000000000002", "e/000000000002"])
+async def test_a_changed_object_is_named(
+    shipped: EdgeSide, site: NewSite, kit: Kit, other: Layout, archive_folder: Path, name: str
+) -> None:
+    path = archive_folder / site.site_id / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(NotOurs, match=name):
+        await restored(other, archive_folder, kit)
+
+
+async def test_changed_sums_are_refused_when_they_are_first_needed(
+    shipped: EdgeSide, site: NewSite, kit: Kit, other: Layout, archive_folder: Path
+) -> None:
+    await restored(other, archive_folder, kit)
+    path = archive_folder / site.site_id / "p" / PACKS[0].pack / "sums"
+    path.write_bytes(path.read_bytes().replace(b"bytes", b"Bytes", 1))
+    second = EdgeSide(other)
+    async with serving(other):
+        await second.hears(Link, state="up")
+        second.ask(journal.Recall(pack=PACKS[0].pack, parts=[0]))
+        (failed,) = await second.hears(RecallFailed)
+        assert failed.final
+        assert "not what the catalog says" in failed.reason
+    second.close()
+
+
+async def test_the_link_may_fail_meanwhile(shipped: EdgeSide, kit: Kit, other: Layout, archive_folder: Path) -> None:
+    mark = archive_folder / ".outpost-archive"
+    unplugged = mark.rename(archive_folder.parent / "unplugged")
+    said: list[str] = []
+    task = asyncio.create_task(rebuild(other.state, settings(archive_folder), kit, said.append))
+    await asyncio.sleep(0.2)
+    assert said
+    assert said[0].startswith("Waiting: there is no archive at")
+    unplugged.rename(mark)
+    assert (await task).holdings == 3
+    assert "The archive answers again." in said
