@@ -6,14 +6,12 @@ A crash in between tells it again, and edge applies facts idempotently. Facts th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-
-import msgspec
+from collections.abc import Callable
 
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Pack, Recalled
 from edge import journal
-from edge.journal import SEGMENT_BYTES, JournalWriter
+from edge.journal import JournalWriter
 
 _AT_MOST = 200
 
@@ -70,8 +68,7 @@ class Teller:
             facts.append(journal.Ack(upto=position.position))
         if not facts:
             return False
-        for batch in _batches(facts):
-            await asyncio.to_thread(self._facts.append, *batch)
+        await asyncio.to_thread(self._facts.append, *facts)
         await telling.told(site_state, packs, recalls, position.position)
         self._ring()
         return True
@@ -96,17 +93,3 @@ def _recall_fact(recalled: Recalled) -> journal.Entry:
     if recalled.digest is None:
         return journal.RecallFailed(pack=recalled.pack, parts=[recalled.number], reason=recalled.reason or "", final=True)
     return journal.Here(pack=recalled.pack, number=recalled.number, bytes=recalled.size, digest=recalled.digest)
-
-
-def _batches(facts: Sequence[journal.Entry]) -> Iterator[list[journal.Entry]]:
-    """Facts that fit into half a segment together, or single ones that are larger: a reader refuses a segment that is too long."""
-    batch: list[journal.Entry] = []
-    size = 0
-    for fact in facts:
-        length = len(msgspec.json.encode(fact))
-        if batch and size + length > SEGMENT_BYTES // 2:
-            yield batch
-            batch, size = [], 0
-        batch.append(fact)
-        size += length
-    yield batch

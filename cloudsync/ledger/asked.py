@@ -9,7 +9,7 @@ import msgspec
 from cloudsync.ledger.database import Database, Transaction
 from cloudsync.ledger.values import RANKS, AsksPosition
 from edge import journal
-from edge.model import Urgency
+from edge.model import Urgency, parse_pack_id
 
 
 class Asked:
@@ -87,5 +87,5 @@ async def _coded(transaction: Transaction, ask: journal.Coded) -> None:
 
 
 async def _refuse(transaction: Transaction, ask: journal.Entry, reason: str) -> None:
-    if isinstance(ask, journal.Coded):
+    if isinstance(ask, journal.Coded) and parse_pack_id(ask.pack):
         await transaction.run("pack_refused", pack=ask.pack, asked=ask.seq, sha256="0" * 64, reason=reason)

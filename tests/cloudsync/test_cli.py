@@ -1,0 +1,126 @@
+"""`outpost setup` and `outpost restore` as a person types them, and the process that starts from what they made."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cloudsync.cli import app
+from cloudsync.fresh import settings_text
+from edge.config import Layout, load, parse
+
+RUN = CliRunner()
+
+
+def setup(tmp_path: Path, *options: str, kit: str = "kit") -> tuple[int, str, str]:
+    done = RUN.invoke(app, ["setup", "--state", str(tmp_path / "state"), "--kit-out", str(tmp_path / kit), *options])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def folder(tmp_path: Path) -> tuple[str, str]:
+    return "--archive-folder", str(tmp_path / "archive")
+
+
+def test_set_up_makes_a_site_and_shows_the_passphrase_once(tmp_path: Path) -> None:
+    name = 'Clinic "Süd" \\ 2'
+    code, out, _ = setup(tmp_path, *folder(tmp_path), "--name", name, "--ae-title", "CLINIC", "--port", "0", "--web-port", "0")
+    assert code == 0, out
+    layout = Layout(tmp_path / "state")
+    config = load(layout.config)
+    assert (config.site.name, config.site.ae_title, config.site.stat_ae_title) == (name, "CLINIC", "CLINIC_STAT")
+    assert (config.dicom.port, config.web.port, config.archive.path) == (0, 0, str(tmp_path / "archive"))
+    assert len(re.findall(r"^    \w+( \w+){7}$", out, re.MULTILINE)) == 1
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (layout.edge, layout.cloudsync, layout.keys, layout.ledger)}
+    assert modes == {"edge": 0o750, "cloudsync": 0o750, "keys": 0o700, "ledger.db": 0o600}
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in layout.keys.iterdir())
+    assert not (layout.state / "unfinished").exists()
+
+
+def test_what_is_wrong_is_named_with_its_key_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    for text, key in (
+        ("[archive]\nkind = 'folder'\n", "archive.path"),
+        ("[archive]\nkind = 'azure_blob'\n", "archive.credential_file"),
+        ("[archive]\nkind = 'tape'\n", "archive.kind"),
+        ("[archiv]\n", "archiv"),
+        ("[dicom]\nport = 'x'\n", "dicom.port"),
+    ):
+        wrong.write_text(text)
+        code, _, err = setup(tmp_path, "--config", str(wrong))
+        assert code == 78
+        assert err.startswith(f"Error: {key}")
+        assert not (tmp_path / "state").exists()
+    assert "--archive-folder" in setup(tmp_path)[2]
+    assert "--config" in setup(tmp_path, "--config", str(wrong), *folder(tmp_path))[2]
+
+
+def test_it_never_touches_a_state_directory_in_use_nor_a_kit(tmp_path: Path) -> None:
+    assert setup(tmp_path, *folder(tmp_path))[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert setup(tmp_path, *folder(tmp_path))[0] == 78
+    code, _, err = setup(tmp_path, *folder(tmp_path), kit="another")
+    assert (code, "not empty" in err) == (77, True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_attempt_that_was_broken_off_is_begun_again(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "state")
+    layout.keys.mkdir(parents=True)
+    (layout.keys / "kek-000001").write_text("of the broken attempt")
+    (layout.state / "unfinished").touch()
+    assert setup(tmp_path, *folder(tmp_path))[0] == 0
+    assert (layout.keys / "kek-000001").read_text() != "of the broken attempt"
+
+
+def test_directories_and_empty_files_that_the_system_made_are_no_content(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "state")
+    layout.sealed.mkdir(parents=True, mode=0o711)
+    layout.ledger.touch()
+    assert setup(tmp_path, *folder(tmp_path))[0] == 0
+    assert layout.sealed.stat().st_mode & 0o777 == 0o711
+
+
+def test_restore_needs_the_kit_and_its_words(tmp_path: Path) -> None:
+    _, out, _ = setup(tmp_path, *folder(tmp_path))
+    words = re.search(r"^    (\w+(?: \w+){7})$", out, re.MULTILINE)
+    assert words is not None
+    passphrase = tmp_path / "words"
+    options = ["restore", "--state", str(tmp_path / "other"), "--kit", str(tmp_path / "kit"), "--passphrase-file", str(passphrase)]
+    passphrase.write_text("wrong " + words[1])
+    assert RUN.invoke(app, options).exit_code == 77
+    passphrase.write_text(words[1].upper() + "\n")
+    done = RUN.invoke(app, options)
+    assert (done.exit_code, "no catalog of this site" in done.stderr) == (1, True)
+    assert not (tmp_path / "other" / "outpost.toml").exists()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "cloudsync", "--state", str(tmp_path / "state")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        catalog = tmp_path / "archive"
+        while not list(catalog.glob("*/c/0/*")):
+            assert process.poll() is None
+        second = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert (second.returncode, "Another Outpost runs" in second.stderr) == (3, True)
+        process.terminate()
+        assert process.wait(10) == 0
+    done = RUN.invoke(app, options)
+    assert done.exit_code == 0, done.stderr
+    assert "is rebuilt in" in done.stdout
+    assert load(Layout(tmp_path / "other").config).archive.path == str(catalog)
+
+
+def test_a_process_without_a_set_up_state_says_what_to_do(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-m", "cloudsync", "--state", str(tmp_path)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 78
+    assert "Run `outpost setup` first" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["plain", 'with "quotes"', "back\\slash", "tab\tand\nline", "Ünïcode 北京", ""])
+def test_settings_are_written_as_they_are_read(value: str) -> None:
+    assert parse(settings_text({"site": {"name": value}, "dicom": {}, "archive": {"kind": "folder"}})).site.name == value
