@@ -25,7 +25,7 @@ class Asks:
     """The reader of the asks journal."""
 
     def __init__(self, gate: Gate, ledger: Ledger, position: int, committed: Callable[[Sequence[journal.Entry]], None]) -> None:
-        """`position` is the ledger's. `committed` is called in the loop with the asks of each batch that may be followed, once they are committed."""
+        """`position` is the ledger's. `committed` is called in the loop with asks that may be followed, once they are committed."""
         self._reader = JournalReader(gate, position)
         self._ledger = ledger
         self._committed = committed

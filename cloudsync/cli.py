@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +19,25 @@ app = typer.Typer(no_args_is_help=True)
 State = Annotated[Path, typer.Option("--state", help="The state directory.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with the settings, instead of single options.")]
 Folder = Annotated[Path | None, typer.Option("--archive-folder", help="The archive's directory: a second disk, a NAS, a USB drive.")]
+Container = Annotated[str | None, typer.Option("--azure-container", help="The archive's container in Azure Blob Storage.")]
+Credential = Annotated[Path | None, typer.Option("--credential-file", help="A file with its connection string or container SAS address.")]
 Name = Annotated[str | None, typer.Option("--name", help="The name of the site.")]
 Title = Annotated[str | None, typer.Option("--ae-title", help="The AE title that modalities call.")]
 Port = Annotated[int | None, typer.Option("--port", help="The DICOM port.")]
 WebPort = Annotated[int | None, typer.Option("--web-port", help="The port of DICOMweb and the console.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The settings as single options; None is what was not given."""
+
+    archive_folder: Path | None
+    azure_container: str | None
+    credential_file: Path | None
+    name: str | None
+    ae_title: str | None
+    port: int | None
+    web_port: int | None
 
 
 @app.command()
@@ -31,22 +46,20 @@ def setup(
     kit_out: Annotated[Path, typer.Option("--kit-out", help="Where the recovery kit goes: a USB stick for the safe.")],
     config: ConfigFile = None,
     archive_folder: Folder = None,
+    azure_container: Container = None,
+    credential_file: Credential = None,
     name: Name = None,
     ae_title: Title = None,
     port: Port = None,
     web_port: WebPort = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was made as one JSON object, the passphrase included.")] = False,
 ) -> None:
     """Make a new site: keys, recovery kit, state directory. Prints the kit's passphrase once."""
     from cloudsync.setup import setup as make  # noqa: PLC0415
 
     with _plainly():
-        text = _settings(config, archive_folder, name, ae_title, port, web_port)
-        typer.echo("Making keys and the recovery kit (a few seconds) ...", err=as_json)
+        text = _settings(config, _Options(archive_folder, azure_container, credential_file, name, ae_title, port, web_port))
+        typer.echo("Making keys and the recovery kit (a few seconds) ...")
         site = make(state, text, kit_out)
-    if as_json:
-        typer.echo(json.dumps({"site": site.site_id, "archive": site.archive, "kit": str(kit_out), "passphrase": site.passphrase}))
-        return
     typer.echo(f"Site {site.site_id} is ready in {state}; its archive is {site.archive}.")
     typer.echo(f"\nRecovery kit: {kit_out}. Print sheet.html, then delete that file; both belong into a safe, not beside this machine.")
     typer.echo("The kit's passphrase, shown only now:\n")
@@ -60,6 +73,8 @@ def restore(
     kit: Annotated[Path, typer.Option("--kit", help="The recovery kit, or one of its files.")],
     config: ConfigFile = None,
     archive_folder: Folder = None,
+    azure_container: Container = None,
+    credential_file: Credential = None,
     name: Name = None,
     ae_title: Title = None,
     port: Port = None,
@@ -67,10 +82,10 @@ def restore(
     passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file", help="A file with the eight words.")] = None,
     last_sequence: Annotated[
         int | None,
-        typer.Option("--last-sequence", help="The catalog number that the lost box showed last; proves that nothing was rolled back."),
+        typer.Option("--last-sequence", help="The catalog number that the lost box showed last: proves that nothing was rolled back."),
     ] = None,
 ) -> None:
-    """Rebuild a box from its archive with the recovery kit, in an empty state directory."""
+    """Rebuild a box from its archive with the recovery kit, in an empty state directory. The kit says where the archive was."""
     import asyncio  # noqa: PLC0415
 
     from cloudsync.rebuild import rebuild  # noqa: PLC0415
@@ -79,40 +94,48 @@ def restore(
     words = _words(passphrase_file) if passphrase_file else typer.prompt("The eight words of the kit", hide_input=True)
     with _plainly():
         opened = read(kit, words)
-        if config is None and archive_folder is None and opened.archive.startswith("folder:"):
-            archive_folder = Path(opened.archive.removeprefix("folder:"))
-        text = _settings(config, archive_folder, name, ae_title, port, web_port)
+        kind, _, place = opened.archive.partition(":")
+        if config is None and archive_folder is None and azure_container is None:
+            archive_folder = Path(place) if kind == "folder" else None
+            azure_container = place if kind == "azure_blob" else None
+        text = _settings(config, _Options(archive_folder, azure_container, credential_file, name, ae_title, port, web_port))
         rebuilt = asyncio.run(rebuild(state, text, opened, typer.echo, last_sequence=last_sequence))
     typer.echo(f"Site {rebuilt.site_id} is rebuilt in {state}: {rebuilt.holdings} packs, catalog number {rebuilt.sequence}.")
     typer.echo(f"Next: outpost run --state {state}")
 
 
-def _settings(
-    config: Path | None, archive_folder: Path | None, name: str | None, ae_title: str | None, port: int | None, web_port: int | None
-) -> str:
+def _settings(config: Path | None, options: _Options) -> str:
     """The text of the settings, from a file or from the options."""
     from cloudsync.fresh import settings_text  # noqa: PLC0415
 
     if config is not None:
-        if any(option is not None for option in (archive_folder, name, ae_title, port, web_port)):
+        if any(value is not None for value in astuple(options)):
             raise ConfigError("--config", "is given together with single settings", "Put them all into the file.")
         try:
             return config.read_text("utf-8")
-        except OSError as fault:
-            raise ConfigError("--config", f"{config} cannot be read ({fault.strerror})", "Name a file that this user can read.") from fault
-    if archive_folder is None:
-        raise ConfigError("--archive-folder", "is missing", "Name the archive's directory, or a file of settings with --config.")
-    site: dict[str, str | int] = {"name": name} if name is not None else {}
-    if ae_title is not None:
-        site |= {"ae_title": ae_title, "stat_ae_title": f"{ae_title[:11]}_STAT"}
+        except (OSError, UnicodeDecodeError) as fault:
+            raise ConfigError("--config", f"{config} cannot be read ({fault})", "Name a text file that this user can read.") from fault
+    site: dict[str, str | int] = {} if options.name is None else {"name": options.name}
+    if options.ae_title is not None:
+        site |= {"ae_title": options.ae_title, "stat_ae_title": f"{options.ae_title[:11]}_STAT"}
     return settings_text(
         {
             "site": site,
-            "dicom": {"port": port} if port is not None else {},
-            "web": {"port": web_port} if web_port is not None else {},
-            "archive": {"kind": "folder", "path": str(archive_folder.resolve())},
+            "dicom": {} if options.port is None else {"port": options.port},
+            "web": {} if options.web_port is None else {"port": options.web_port},
+            "archive": _archive(options),
         }
     )
+
+
+def _archive(options: _Options) -> dict[str, str | int]:
+    if options.archive_folder is not None and options.azure_container is None and options.credential_file is None:
+        return {"kind": "folder", "path": str(options.archive_folder.resolve())}
+    if options.archive_folder is None and options.azure_container is not None and options.credential_file is not None:
+        credential = str(options.credential_file.resolve())
+        return {"kind": "azure_blob", "container": options.azure_container, "credential_file": credential}
+    fault = "--archive-folder, or --azure-container with --credential-file, says where the archive is"
+    raise ConfigError("archive", fault, "Give the one or the other, or a file of settings with --config.")
 
 
 def _words(path: Path) -> str:

@@ -57,6 +57,7 @@ def test_what_is_wrong_is_named_with_its_key_and_nothing_is_left_behind(tmp_path
         assert err.startswith(f"Error: {key}")
         assert not (tmp_path / "state").exists()
     assert "--archive-folder" in setup(tmp_path)[2]
+    assert "--credential-file" in setup(tmp_path, *folder(tmp_path), "--azure-container", "c")[2]
     assert "--config" in setup(tmp_path, "--config", str(wrong), *folder(tmp_path))[2]
 
 
