@@ -31,6 +31,7 @@ from edge.model import AETitle
 from edge.notify import notify
 from edge.outbox import Asks, Outbox
 from edge.recall import RecallDesk
+from edge.refusals import Refusals
 from edge.retrieve import CatalogueIndex, Link, PackRetrieve
 from edge.store import site
 from edge.store.catalogue import Catalogue
@@ -86,13 +87,14 @@ class _Edge:
         coder, decoder = Coder(), Coder()
         packs = OpenPacks(layout.cache, config.cache, catalogue, self._clock)
         link = Link(catalogue, config.link.offline_after_seconds, self._clock)
-        desk = RecallDesk(layout, catalogue, decoder, asks, inbox)
+        refusals = Refusals()
+        desk = RecallDesk(layout, catalogue, decoder, asks, inbox, refusals)
         outbox = Outbox(config, layout, catalogue, packs, coder, asks, self._clock)
         keeper = Keeper(config, layout, catalogue, desk, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, self._clock, self._fail_stop(loop))
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
-        controller = Controller(config, layout, catalogue, state, packs, intake, retrieve, keeper, link, self._clock)
-        facts = Facts(gate, catalogue, journal, desk, outbox.settle, controller.report)
+        controller = Controller(config, layout, catalogue, state, packs, intake, retrieve, keeper, link, refusals, self._clock)
+        facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
         desk.clear_inbox()
@@ -107,6 +109,7 @@ class _Edge:
                     "follow facts": facts.follow(rung, config.link.poll_seconds),
                     "keep below mark": keeper.keep_below_mark(),
                     "answer requests": controller.serve(),
+                    "tell the service manager": controller.tell_manager(),
                 }
                 running = [tasks.create_task(coroutine, name=name) for name, coroutine in work.items()]
                 server.start()

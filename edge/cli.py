@@ -22,6 +22,8 @@ STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="Th
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 PHI = Annotated[bool, typer.Option("--show-phi", help="Show names and IDs of patients.")]
 DEFAULT_STATE = Path("/var/lib/outpost")
+WIDE = 200
+"""Columns where the output is no terminal: nothing is cut off."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 studies = typer.Typer(no_args_is_help=False, help="List, show and recall studies.", invoke_without_command=True)
@@ -61,9 +63,19 @@ def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: 
         _json_lines(rows if show_phi else [_without_phi(row) for row in rows])
         return
     from rich.console import Console  # noqa: PLC0415 - rich costs 60 ms at start; only what prints tables pays
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415
 
-    table = Table("Study Instance UID", "date", *(["patient"] if show_phi else []), "series", "instances", "bytes", "is", "availability")
+    console = Console() if os.isatty(1) else Console(width=WIDE)
+    table = Table(
+        Column("Study Instance UID", overflow="fold"),
+        "date",
+        *(["patient"] if show_phi else []),
+        "series",
+        "instances",
+        "bytes",
+        "is",
+        "availability",
+    )
     for row in rows:
         table.add_row(
             row.study,
@@ -75,7 +87,7 @@ def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: 
             _state(row),
             row.availability,
         )
-    Console().print(table)
+    console.print(table)
 
 
 @studies.command("show")

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from edge.errors import OutpostError, Refused, StoreFull, Transient
+from edge import errors
+from edge.errors import OutpostError, Transient
 
 LINE_BYTES = 64 << 20
 """Longest answer line; requests are at most 64 KiB."""
@@ -174,7 +175,7 @@ class Done(_Message, frozen=True, tag="done"):
 
 
 class Failed(_Message, frozen=True, tag="failed"):
-    """`error` is the name of the class in edge.errors, `sentence` its message with the cure."""
+    """`error` is the name of the nearest class in edge.errors, `sentence` the message with the cure."""
 
     error: str
     sentence: str
@@ -194,10 +195,16 @@ class NotRunning(Transient):
     exit_code = 69
 
 
+def failed(fault: OutpostError) -> Failed:
+    """An error as an answer."""
+    kind = next(kind for kind in type(fault).__mro__ if kind.__module__ == errors.__name__)
+    return Failed(error=kind.__name__, sentence=str(fault))
+
+
 def failure(answer: Failed) -> OutpostError:
-    """The error that a Failed tells of, as the nearest class a caller acts on."""
-    kinds: dict[str, type[OutpostError]] = {"StoreFull": StoreFull, "Transient": Transient}
-    return kinds.get(answer.error, Refused)(answer.sentence)
+    """The error that an answer tells of."""
+    kind = getattr(errors, answer.error, OutpostError)
+    return kind(answer.sentence) if isinstance(kind, type) and issubclass(kind, OutpostError) else OutpostError(answer.sentence)
 
 
 def ask(path: Path, request: Request, descriptor: int | None = None, timeout_seconds: float | None = None) -> Iterator[Answer]:

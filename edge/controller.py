@@ -22,6 +22,8 @@ from edge.errors import OutpostError, Refused
 from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.model import UID, Level, Peer, Query, parse_ae_title, parse_uid
+from edge.notify import notify
+from edge.refusals import Refusals
 from edge.retrieve import Link, PackRetrieve
 from edge.store.catalogue import Catalogue
 from edge.store.packs import OpenPacks
@@ -30,6 +32,7 @@ from edge.store.site import RIGHTS, SiteState
 log = logging.getLogger(__name__)
 
 REQUEST_BYTES = 1 << 16
+STATUS_SECONDS = 10.0
 _CREDENTIALS = struct.Struct("3i")
 _PIECE = 1 << 18
 
@@ -48,6 +51,7 @@ class Controller:
         retrieve: PackRetrieve,
         keeper: Keeper,
         link: Link,
+        refusals: Refusals,
         clock: Clock,
     ) -> None:
         self._config = config
@@ -60,12 +64,8 @@ class Controller:
         self._keeper = keeper
         self._link = link
         self._clock = clock
-        self._refusals: list[str] = []
+        self._refusals = refusals
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def report(self, refusal: str) -> None:
-        """Something was refused at the wall; it is shown with the status. Safe from any thread."""
-        self._refusals = [*self._refusals[-19:], refusal]
 
     async def serve(self) -> None:
         """Listen, for ever."""
@@ -83,6 +83,13 @@ class Controller:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
+    async def tell_manager(self) -> None:
+        """Keep the one sentence as systemd's status line; for ever."""
+        while True:
+            found = await asyncio.to_thread(self._status)
+            notify(f"STATUS={found.sentence}")
+            await asyncio.sleep(STATUS_SECONDS)
+
     async def _serve_one(self, line: socket.socket) -> None:
         descriptors: list[int] = []
         with line, contextlib.suppress(ConnectionError):
@@ -92,9 +99,9 @@ class Controller:
                     await self._send(line, answer)
                 await self._send(line, control.Done())
             except OutpostError as fault:
-                await self._send(line, control.Failed(error=type(fault).__name__, sentence=str(fault)))
+                await self._send(line, control.failed(fault))
             except msgspec.MsgspecError as fault:
-                await self._send(line, control.Failed(error="Refused", sentence=f"That is no request: {fault}"))
+                await self._send(line, control.failed(Refused(f"That is no request: {fault}")))
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -173,7 +180,7 @@ class Controller:
             cache_max_bytes=self._config.cache.max_bytes,
             free_bytes=shutil.disk_usage(self._layout.cache).free,
             quarantined=len(self._catalogue.rows("quarantined")),
-            refusals=self._refusals,
+            refusals=self._refusals.all(),
         )
 
     def _studies(self, request: control.ListStudies) -> list[control.Study]:

@@ -10,6 +10,7 @@ from typing import Protocol
 from edge.errors import Corrupt
 from edge.journal import Ack, Entry, Held, Here, JournalReader, JournalWriter, Link, Progress, RecallFailed, Stopped
 from edge.model import PackId
+from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
 from edge.wall import Gate, Trespass
 
@@ -40,15 +41,15 @@ class Facts:
         asks: JournalWriter,
         desk: Desk,
         settle: Callable[[str], None],
-        report: Callable[[str], None],
+        refusals: Refusals,
     ) -> None:
-        """`settle` is told of each pack that is held; `report` of what was refused at the wall."""
+        """`settle` is told of each pack that is held."""
         self._reader = JournalReader(gate, int(catalogue.figure("facts_upto")))
         self._catalogue = catalogue
         self._asks = asks
         self._desk = desk
         self._settle = settle
-        self._report = report
+        self._refusals = refusals
 
     async def follow(self, bell: asyncio.Event, poll_seconds: float) -> None:
         """Apply facts as they come, for ever: at each ring of the bell, and at least once a poll interval."""
@@ -63,7 +64,7 @@ class Facts:
                 if str(fault) != refused:
                     refused = str(fault)
                     log.error("facts are not read: %s", fault)
-                    self._report(f"facts are not read: {fault}")
+                    self._refusals.report(f"facts are not read: {fault}")
             try:
                 async with asyncio.timeout(poll_seconds):
                     await bell.wait()
@@ -115,7 +116,7 @@ class Facts:
                 self._desk.failed(entry.pack, entry.parts, entry.reason)
             case Stopped():
                 log.error("pack %s is not shipped: %s", entry.pack, entry.reason)
-                self._report(f"pack {entry.pack}: {entry.reason}")
+                self._refusals.report(f"pack {entry.pack}: {entry.reason}")
             case Ack():
                 self._asks.forget(entry.upto)
             case _:

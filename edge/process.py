@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from traceback import extract_tb
 
 from edge.clock import utc
 from edge.errors import AlreadyRunning, OutpostError
@@ -63,6 +64,8 @@ class _JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"at": utc(record.created), "process": self._name, "level": record.levelname.lower(), "says": record.getMessage()}
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[0] is not None:
+            # Never the text of a foreign exception: it may quote a value.
+            line["fault"] = record.exc_info[0].__name__
+            line["where"] = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(extract_tb(record.exc_info[2])))
         return json.dumps(line)

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from edge import heads
 from edge.code.jobs import DecodeJob, FinishJob
 from edge.code.manifest import HEAD_MAX_BYTES, Head, covering
-from edge.code.worker import Coder, JobTimeout, WorkerDied
+from edge.code.worker import Coder
 from edge.config import Layout
 from edge.durable import flush_directory
-from edge.errors import Corrupt
+from edge.errors import Corrupt, OutpostError
 from edge.journal import Recall, Taken
 from edge.model import PackId
 from edge.outbox import Asks
+from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
-from edge.wall import Gate, Trespass
+from edge.wall import Gate
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +47,13 @@ class _Wanted:
 class RecallDesk:
     """Wants by pack. Made in the loop; `want`, `failure` and `changed` are for any thread."""
 
-    def __init__(self, layout: Layout, catalogue: Catalogue, coder: Coder, asks: Asks, inbox: Gate) -> None:
+    def __init__(self, layout: Layout, catalogue: Catalogue, coder: Coder, asks: Asks, inbox: Gate, refusals: Refusals) -> None:
         self._layout = layout
         self._catalogue = catalogue
         self._coder = coder
         self._asks = asks
         self._inbox = inbox
+        self._refusals = refusals
         self._wanted: dict[PackId, _Wanted] = {}
         self._heads: dict[PackId, Head] = {}
         self._loop = asyncio.get_running_loop()
@@ -138,9 +140,12 @@ class RecallDesk:
         try:
             while await self._step(pack, wanted):
                 pass
-        except (Corrupt, Trespass, WorkerDied, JobTimeout) as fault:
+        except OutpostError as fault:
             log.error("recall of pack %s failed: %s", pack, fault)
             wanted.failure = str(fault)
+            wanted.asked.clear()
+            wanted.arrived.clear()
+            self._refusals.report(f"recall of pack {pack}: {fault}")
         finally:
             wanted.working = False
         if self._satisfied(pack, wanted):

@@ -25,16 +25,25 @@ class LooseSite(Site):
 
     def start(self) -> None:
         for name in MODULES:
-            self._start(name)
+            self.start_one(name)
         self.wait(self.is_up, f"{self.name} is up")
 
     def stop(self) -> None:
+        for name in ("edge-web", "edge", "cloudsync"):
+            self.stop_one(name)
+
+    def start_one(self, name: str) -> None:
+        command = [sys.executable, "-m", MODULES[name], "--state", str(self.layout.state)]
+        with self.log.open("ab") as log:
+            self._running[name] = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    def stop_one(self, name: str) -> None:
+        """End a process in order; nothing happens when it does not run."""
         with self._lock:
-            for name in ("edge-web", "edge", "cloudsync"):
-                process = self._running.pop(name, None)
-                if process is not None:
-                    process.send_signal(signal.SIGTERM)
-                    process.wait(WAIT_SECONDS)
+            process = self._running.pop(name, None)
+            if process is not None:
+                process.send_signal(signal.SIGTERM)
+                process.wait(WAIT_SECONDS)
 
     def kill(self, choose: random.Random) -> str:
         """SIGKILL a random process, a coding worker among them where one runs, and start that one again; its name."""
@@ -47,13 +56,8 @@ class LooseSite(Site):
             process = self._running[name]
             process.kill()
             process.wait()
-            self._start(name)
+            self.start_one(name)
             return name
-
-    def _start(self, name: str) -> None:
-        command = [sys.executable, "-m", MODULES[name], "--state", str(self.layout.state)]
-        with self.log.open("ab") as log:
-            self._running[name] = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def _children(process: int) -> list[int]:

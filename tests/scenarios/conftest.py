@@ -17,11 +17,11 @@ from edge.store import site
 class Clinic:
     """A running site, its workstation, its archive folder and its kit."""
 
-    def __init__(self, place: Path, archive: str | None = None) -> None:
+    def __init__(self, place: Path, archive: str | None = None, kind: type[Site] = Site) -> None:
         self.place = place
         self.archive = place / "archive"
         self.archive.mkdir(parents=True)
-        self.site = Site("Test clinic", place / "clinic", archive or folder(self.archive))
+        self.site = kind("Test clinic", place / "clinic", archive or folder(self.archive))
         self.workstation = Workstation()
         self.kit: Kit = self.site.set_up(place / "kit")
 
