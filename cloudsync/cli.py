@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -52,14 +53,18 @@ def setup(
     ae_title: Title = None,
     port: Port = None,
     web_port: WebPort = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was made as one JSON object, the passphrase included.")] = False,
 ) -> None:
     """Make a new site: keys, recovery kit, state directory. Prints the kit's passphrase once."""
     from cloudsync.setup import setup as make  # noqa: PLC0415
 
     with _plainly():
         text = _settings(config, _Options(archive_folder, azure_container, credential_file, name, ae_title, port, web_port))
-        typer.echo("Making keys and the recovery kit (a few seconds) ...")
+        typer.echo("Making keys and the recovery kit (a few seconds) ...", err=as_json)
         site = make(state, text, kit_out)
+    if as_json:
+        typer.echo(json.dumps({"site": site.site_id, "archive": site.archive, "kit": str(kit_out), "passphrase": site.passphrase}))
+        return
     typer.echo(f"Site {site.site_id} is ready in {state}; its archive is {site.archive}.")
     typer.echo(f"\nRecovery kit: {kit_out}. Print sheet.html, then delete that file; both belong into a safe, not beside this machine.")
     typer.echo("The kit's passphrase, shown only now:\n")
