@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from cloudsync.ledger.database import Database, Transaction
+from cloudsync.ledger.database import Database, Transaction, Value
 from cloudsync.ledger.values import RANKS, AsksPosition
 from edge import journal
 from edge.model import Urgency, parse_pack_id
@@ -51,8 +51,8 @@ async def _apply(transaction: Transaction, ask: journal.Entry) -> None:
             await transaction.run("site_state_asked", bytes=ask.bytes, digest=ask.digest)
             await transaction.run("site_states_superseded")
         case journal.Recall():
-            for number in ask.parts:
-                await transaction.run("recall_asked", pack=ask.pack, number=number, asked=ask.seq)
+            wanted: list[dict[str, Value]] = [{"pack": ask.pack, "number": number, "asked": ask.seq} for number in ask.parts]
+            await transaction.many("recall_asked", wanted)
         case journal.Taken():
             await transaction.run("recalls_taken", pack=ask.pack)
         case journal.Restate():
@@ -82,8 +82,10 @@ async def _coded(transaction: Transaction, ask: journal.Coded) -> None:
         objects=len(ask.parts),
     )
     await transaction.run("parts_cut", pack=ask.pack, objects=len(ask.parts))
-    for part in ask.parts:
-        await transaction.run("part_put", pack=ask.pack, number=part.number, plain_bytes=part.bytes, plain_digest=part.digest)
+    parts: list[dict[str, Value]] = [
+        {"pack": ask.pack, "number": part.number, "plain_bytes": part.bytes, "plain_digest": part.digest} for part in ask.parts
+    ]
+    await transaction.many("part_put", parts)
 
 
 async def _refuse(transaction: Transaction, ask: journal.Entry, reason: str) -> None:

@@ -42,6 +42,10 @@ class Transaction:
         async with self._connection.execute(self._queries[name], values) as cursor:
             return cursor.rowcount
 
+    async def many(self, name: str, rows: Iterable[Mapping[str, Value]], /) -> None:
+        """Run a statement once for each row of values."""
+        await self._connection.executemany(self._queries[name], rows)
+
     async def one(self, name: str, /, **values: Value) -> Row | None:
         """The first row of an answer, or None."""
         async with self._connection.execute(self._queries[name], values) as cursor:

@@ -7,7 +7,7 @@ from sqlite3 import Row
 
 import msgspec
 
-from cloudsync.ledger.database import Database
+from cloudsync.ledger.database import Database, Value
 from cloudsync.ledger.values import ChainTip, Pack
 from cloudsync.segment import Held
 from edge.model import Digest, PackId
@@ -32,25 +32,27 @@ class Holdings:
         """A verified segment of an archive that a box is rebuilt from, and the holdings that it names: edge will be told of them."""
         async with self._database.transaction() as transaction:
             await transaction.run("segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=None)
-            for entry in held:
-                await transaction.run(
-                    "holding_put",
-                    pack=entry.pack,
-                    instances=entry.instances,
-                    raw_bytes=entry.raw_bytes,
-                    sha256=entry.sha256,
-                    study=msgspec.json.encode(entry.study).decode(),
-                    series=msgspec.json.encode(entry.series).decode(),
-                    objects=entry.objects,
-                    sealed_bytes=entry.sealed_bytes,
-                    sums_digest=entry.sums_digest,
-                    proven_at=entry.held_at,
-                )
+            await transaction.many("holding_put", map(_holding, held))
 
     async def site_state_here(self, number: int, size: int, digest: Digest) -> None:
         """The site state of the archive lies in the inbox; edge is told of it before it is told of any holding."""
         async with self._database.transaction() as transaction:
             await transaction.run("site_state_here", number=number, bytes=size, digest=digest)
+
+
+def _holding(entry: Held) -> dict[str, Value]:
+    return {
+        "pack": entry.pack,
+        "instances": entry.instances,
+        "raw_bytes": entry.raw_bytes,
+        "sha256": entry.sha256,
+        "study": msgspec.json.encode(entry.study).decode(),
+        "series": msgspec.json.encode(entry.series).decode(),
+        "objects": entry.objects,
+        "sealed_bytes": entry.sealed_bytes,
+        "sums_digest": entry.sums_digest,
+        "proven_at": entry.held_at,
+    }
 
 
 def pack_of(row: Row) -> Pack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cloudsync.ledger.database import Database
+from cloudsync.ledger.database import Database, Value
 from cloudsync.ledger.holdings import pack_of
 from cloudsync.ledger.values import Pack, Recalled, SiteState
 from edge.model import Digest, PackId
@@ -45,9 +45,10 @@ class Telling:
         async with self._database.transaction() as transaction:
             if site_state is not None:
                 await transaction.run("told_site_state", number=site_state.number)
-            for pack in packs:
-                await transaction.run("told_pack", pack=pack.pack, state=pack.state)
-            for recall in recalls:
-                state = "here" if recall.reason is None else "failed"
-                await transaction.run("told_recall", pack=recall.pack, number=recall.number, state=state)
+            await transaction.many("told_pack", ({"pack": pack.pack, "state": pack.state} for pack in packs))
+            await transaction.many("told_recall", map(_told, recalls))
             await transaction.run("asks_acknowledged", upto=acknowledged)
+
+
+def _told(recalled: Recalled) -> dict[str, Value]:
+    return {"pack": recalled.pack, "number": recalled.number, "state": "here" if recalled.reason is None else "failed"}
