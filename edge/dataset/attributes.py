@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from pydicom.charset import convert_encodings, decode_bytes, python_encoding
-
+from edge.dataset.charset import CharacterSet
 from edge.dataset.walk import (
     DEFLATED_LE,
     EXPLICIT_BE,
@@ -100,10 +98,11 @@ class Description:
 
 
 def identify(head: bytes | memoryview, transfer_syntax: str) -> Identity | None:
-    """SOP class and the three UIDs, from the first bytes of a dataset; None when they have not arrived yet.
+    """SOP class and the three UIDs, from the first HEAD_CAP bytes of a dataset; None when they have not arrived yet.
 
     Raises Malformed when the dataset has passed the place where they belong, or has none that are UIDs.
     """
+    head = head[:HEAD_CAP]
     if transfer_syntax == DEFLATED_LE:
         head, transfer_syntax = inflate(head, HEAD_CAP), EXPLICIT_LE
     found: dict[int, str] = {}
@@ -136,9 +135,11 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
     complete = True
     raw: dict[int, bytes] = {}
     head = head[:HEAD_CAP]
+    goes_on = len(head) < dataset_length
     try:
         if transfer_syntax == DEFLATED_LE:
-            head, transfer_syntax, dataset_length = inflate(head, HEAD_CAP), EXPLICIT_LE, 0
+            head, transfer_syntax = inflate(head, HEAD_CAP), EXPLICIT_LE
+            goes_on, dataset_length = goes_on or len(head) == HEAD_CAP, 0
         try:
             for element in walk(head, transfer_syntax):
                 if element.tag > _LAST:
@@ -147,35 +148,32 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
                     break
                 if element.tag in _WANTED and element.end <= len(head) and element.end - element.value <= VALUE_CAP:
                     raw.setdefault(element.tag, bytes(head[element.value : element.end]))
-        except Truncated as cut:
-            if dataset_length and len(head) < dataset_length:
-                complete = False
             else:
-                fault = str(cut) if dataset_length else None
+                complete = not goes_on
+        except Truncated as cut:
+            complete = not goes_on
+            fault = None if goes_on else str(cut)
     except Malformed as broken:
         fault = str(broken)
     big = transfer_syntax == EXPLICIT_BE
-    charsets = _charsets(raw.pop(SPECIFIC_CHARACTER_SET, b""))
+    terms = raw.pop(SPECIFIC_CHARACTER_SET, b"").decode("latin-1").strip("\0 ")
+    charset = CharacterSet(tuple(term.strip() for term in terms.split("\\")))
     levels: dict[Level, Json] = {level: {} for level in Level}
     for tag, value in raw.items():
         vr, level = INTEREST[tag]
-        levels[level][f"{tag:08X}"] = json_element(vr, value, charsets, big)
+        levels[level][f"{tag:08X}"] = json_element(vr, value, charset, big)
     return Description(levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault, complete)
 
 
-def json_element(vr: str, value: bytes, charsets: tuple[str, ...], big: bool = False) -> dict[str, Any]:
+def json_element(vr: str, value: bytes, charset: CharacterSet, big: bool = False) -> dict[str, Any]:
     """One element of a text, UID or US attribute in the DICOM JSON Model. Control characters never reach the result."""
     if vr == "US":
         count = len(value) // 2
         values: list[Any] = list(struct.unpack_from(f"{'>' if big else '<'}{count}H", value))
     elif vr == "PN":
-        values = [_person_name(part) for part in _text(value, charsets, frozenset("\\^=")).split("\\")]
+        values = [_person_name(part) for part in charset.decode(value).split("\\")]
     else:
-        text = (
-            _text(value, charsets, frozenset() if vr in {"ST", "LT", "UT"} else frozenset("\\"))
-            if vr in _CHARSET_VRS
-            else value.decode("latin-1")
-        )
+        text = charset.decode(value, vr) if vr in _CHARSET_VRS else value.decode("latin-1")
         parts = [text] if vr in {"ST", "LT", "UT"} else text.split("\\")
         values = [_value(vr, _CONTROL.sub("", part).strip(" ")) for part in parts]
     while values and values[-1] in ("", None, {}):
@@ -184,33 +182,14 @@ def json_element(vr: str, value: bytes, charsets: tuple[str, ...], big: bool = F
 
 
 _CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def _value(vr: str, text: str) -> str | int:
-    if vr == "IS":
-        try:
-            return int(text)
-        except ValueError:
-            return text
-    return text
+    return int(text) if vr == "IS" and _INTEGER.fullmatch(text) else text
 
 
 def _person_name(text: str) -> dict[str, str]:
     groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("="), strict=False)
     return {name: cleaned for name, group in groups if (cleaned := _CONTROL.sub("", group).strip(" ").rstrip("^ "))}
-
-
-def _text(value: bytes, charsets: tuple[str, ...], delimiters: frozenset[str]) -> str:
-    if b"\x1b" not in value:
-        return value.decode(charsets[0], "replace")
-    return str(decode_bytes(value, charsets, {ord(character) for character in delimiters}))
-
-
-@lru_cache(maxsize=256)
-def _charsets(value: bytes) -> tuple[str, ...]:
-    """Python encodings of Specific Character Set (0008,0005); unknown ones are read as Latin-1, which loses nothing."""
-    names = [name.strip() for name in value.decode("latin-1").strip("\0 ").split("\\")]
-    if any(name not in python_encoding for name in names):
-        return ("latin-1",)
-    return tuple(convert_encodings(names))

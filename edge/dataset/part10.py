@@ -14,6 +14,7 @@ PRIVATE_CREATOR_UID = "2.25.262413094857204837741923071295863211042"
 """Names the Private Information (0002,0102): the 32 bytes of SHA-256 of the dataset that follows the file meta."""
 PREAMBLE = bytes(128) + b"DICM"
 META_CAP = 1 << 16
+_GROUP_LENGTH = struct.pack("<HH2sH", 0x0002, 0x0000, b"UL", 4)
 
 
 def file_meta(identity: Identity, transfer_syntax: UID, source_ae: str, digest: Digest | None) -> bytes:
@@ -56,9 +57,11 @@ def read_file_meta(data: bytes | memoryview) -> FileMeta:
     values: dict[int, bytes] = {}
     end = 132
     head = data[132 : 132 + META_CAP]
+    # A dataset may begin with elements of group 0002 too. A group length that ends inside an element is not believed.
+    length = int.from_bytes(head[8:12], "little") if bytes(head[:8]) == _GROUP_LENGTH else 0
     try:
         for element in walk(head, EXPLICIT_LE):
-            if element.tag >> 16 != 0x0002:
+            if element.tag >> 16 != 0x0002 or (length and element.offset == 12 + length):
                 break
             values[element.tag & 0xFFFF] = bytes(head[element.value : element.end])
             end = 132 + element.end

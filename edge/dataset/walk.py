@@ -99,14 +99,14 @@ class _Reader:
             return group << 16 | element, b"", position + 8, length
         group, element, vr, length = self._tag_vr_short(self._data, position)
         tag = group << 16 | element
+        if group == 0xFFFE:  # items and delimiters have no VR: their length stands there
+            return tag, b"", position + 8, self._long(self._data, position + 4)[0]
         if vr in _SHORT:
             return tag, vr, position + 8, length
         if vr in _LONG:
             if position + 12 > self._size:
                 raise Truncated(f"an element header is cut off at byte {position}")
             return tag, vr, position + 12, self._long(self._data, position + 8)[0]
-        if group == 0xFFFE:
-            return tag, b"", position + 8, self._long(self._data, position + 4)[0]
         raise Malformed(f"({group:04X},{element:04X}) at byte {position} has no value representation of PS3.5")
 
     def past_delimiter(self, position: int, vr: bytes) -> int:

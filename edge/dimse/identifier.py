@@ -11,7 +11,7 @@ from typing import Any
 
 from pydicom.datadict import dictionary_VR
 
-from edge.dimse.charset import UTF_8, CharacterSet
+from edge.dataset.charset import UTF_8, CharacterSet
 from edge.dimse.classes import EXPLICIT_LE
 from edge.errors import Refused
 from edge.model import UID, Json
@@ -156,7 +156,7 @@ def _element(vr: str, value: bytes, charset: CharacterSet) -> Json:
         return {"vr": vr, "Value": list(struct.unpack_from(f"<{count}{code}", value))}
     if vr == "AT":
         return {"vr": vr, "Value": [f"{group:04X}{element:04X}" for group, element in _TAG.iter_unpack(value[: len(value) & ~3])]}
-    text = charset.decode(value) if vr in _OF_CHARACTER_SET else value.decode("latin-1")
+    text = charset.decode(value, vr) if vr in _OF_CHARACTER_SET else value.decode("latin-1")
     texts = [text.rstrip("\0 ")] if vr in _ONE_VALUE else [part.strip("\0 ") for part in text.split("\\")]
     if not any(texts):
         return {"vr": vr}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edge.dataset.charset import CharacterSet
 from edge.dimse import command as commands
 from edge.dimse import identifier as identifiers
 from edge.dimse import status, storage
 from edge.dimse.acceptor import Caller
 from edge.dimse.association import Association, Message
-from edge.dimse.charset import CharacterSet
 from edge.dimse.classes import VERIFICATION, Root
 from edge.dimse.command import C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, NO_DATASET, RESPONSE, Command
 from edge.dimse.faults import NoContext

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edge.dataset.charset import CharacterSet
 from edge.dimse import identifier, status
 from edge.dimse.association import Association, Message
-from edge.dimse.charset import CharacterSet
 from edge.dimse.classes import QUERY_ROOTS
 from edge.dimse.command import C_STORE_RQ, NO_DATASET, Command, answer
 from edge.dimse.hierarchy import retrieve_query

@@ -7,10 +7,11 @@ import struct
 from typing import Any
 
 from edge.dataset.attributes import json_element
+from edge.dataset.charset import CharacterSet
 
 _TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UT"})
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
-_ASCII = ("ascii",)
+_ASCII = CharacterSet()
 
 
 def simple(vr: str, value: bytes, big: bool) -> dict[str, Any] | None:

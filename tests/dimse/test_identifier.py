@@ -10,7 +10,7 @@ import pytest
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from edge.dimse.charset import CharacterSet
+from edge.dataset.charset import CharacterSet
 from edge.dimse.classes import EXPLICIT_LE, IMPLICIT_LE, PATIENT_ROOT, STUDY_ROOT
 from edge.dimse.hierarchy import find_query, retrieve_query
 from edge.dimse.identifier import BadIdentifier, decode, encode, text_of

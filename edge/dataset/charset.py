@@ -15,7 +15,8 @@ from pydicom.charset import CODES_TO_ENCODINGS, ENCODINGS_TO_CODES, python_encod
 _TABLES: dict[str, str] = {term: "ascii" if codec == "iso8859" else codec for term, codec in python_encoding.items()}
 _ESCAPES: dict[bytes, str] = {code: "latin-1" if codec == "iso8859" else codec for code, codec in CODES_TO_ENCODINGS.items()}
 _STRETCH = re.compile(rb"(?=\x1b)")
-_DELIMITER = re.compile(rb"(?=[\^=\\])")
+_NAME_DELIMITER = re.compile(rb"(?=[\^=\\])")
+_TEXT_DELIMITER = re.compile(rb"(?=[\\\r\n\t\f])")
 _JAPANESE = ("iso2022_jp", "iso2022_jp_2")
 _SEVERAL_BYTES = (*_JAPANESE, "euc_kr", "iso_ir_58")
 UTF_8 = "ISO_IR 192"
@@ -31,13 +32,16 @@ class CharacterSet:
     def _codecs(self) -> tuple[str, ...]:
         return tuple(_TABLES.get(term, "ascii") for term in self.terms or ("",))
 
-    def decode(self, data: bytes) -> str:
-        """Text of one value; what cannot be read becomes U+FFFD, or, in the default repertoire, Latin-1, which most senders mean."""
+    def decode(self, data: bytes, vr: str = "PN") -> str:
+        """Text of the values of an element; what cannot be read becomes U+FFFD, or, in the default repertoire, Latin-1, which most
+        senders mean.
+        """
         first = self._codecs[0]
         first = "latin-1" if first == "ascii" else first
         if b"\x1b" not in data:
             return data.decode(first, "replace")
-        return "".join(_decode_stretch(stretch, first) for stretch in _STRETCH.split(data))
+        delimiter = _NAME_DELIMITER if vr == "PN" else _TEXT_DELIMITER
+        return "".join(_decode_stretch(stretch, first, delimiter) for stretch in _STRETCH.split(data))
 
     def encode(self, text: str) -> bytes | None:
         """Bytes of one value (of one component of a person name), or None where these character sets cannot express it."""
@@ -47,7 +51,7 @@ class CharacterSet:
         return _encode_extended(text, codecs) if len(codecs) > 1 else None
 
 
-def _decode_stretch(stretch: bytes, first: str) -> str:
+def _decode_stretch(stretch: bytes, first: str, delimiter: re.Pattern[bytes]) -> str:
     """What follows an escape sequence is in the character set that it names, up to a delimiter (PS3.5 section 6.1.2.5.3)."""
     escape = next((code for code in _ESCAPES if stretch.startswith(code)), b"")
     codec = _ESCAPES.get(escape, first)
@@ -56,7 +60,7 @@ def _decode_stretch(stretch: bytes, first: str) -> str:
     body = stretch[len(escape) :]
     if codec in _SEVERAL_BYTES:
         return body.decode(codec, "replace")
-    head, *tail = _DELIMITER.split(body, 1)
+    head, *tail = delimiter.split(body, 1)
     return head.decode(codec, "replace") + "".join(rest.decode(first, "replace") for rest in tail)
 
 
