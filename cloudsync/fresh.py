@@ -25,7 +25,7 @@ def claim(layout: Layout) -> None:
     """
     try:
         layout.state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if _mark(layout).exists():
+        if _mark(layout).exists() and not _finished(layout):
             _wipe(layout)
         elif _content(layout.state):
             raise NotEmpty(f"{layout.state} is not empty. Name an empty directory with --state; nothing was changed.")
@@ -39,8 +39,7 @@ def claim(layout: Layout) -> None:
 
 
 def finish(layout: Layout, config_text: str, wall: Wall) -> None:
-    """End: the settings appear, the directories go to the users who own them, and from here on it is a state directory."""
-    write_whole(layout.config, config_text.encode(), 0o644)
+    """End: the directories go to the users who own them, the settings appear, and from here on it is a state directory."""
     for key, name, root in (
         ("wall.edge_user", wall.edge_user, layout.edge),
         ("wall.cloudsync_user", wall.cloudsync_user, layout.cloudsync),
@@ -49,6 +48,7 @@ def finish(layout: Layout, config_text: str, wall: Wall) -> None:
         if owner is not None and os.geteuid() == 0:
             for path in (root, *root.rglob("*")):
                 os.chown(path, owner, -1, follow_symlinks=False)
+    write_whole(layout.config, config_text.encode(), 0o644)
     _mark(layout).unlink()
     flush_directory(layout.state)
 
@@ -67,12 +67,16 @@ def _mark(layout: Layout) -> Path:
     return layout.state / "unfinished"
 
 
+def _finished(layout: Layout) -> bool:
+    """Whether the mark only outlived its time: the settings appear last, and cloudsync makes its lock when it runs."""
+    return layout.config.exists() or layout.cloudsync_lock.exists()
+
+
 def _content(root: Path) -> bool:
     return any(path.is_symlink() or (path.is_file() and path.stat().st_size > 0) for path in root.rglob("*") if path.name != "lost+found")
 
 
 def _wipe(layout: Layout) -> None:
-    layout.config.unlink(missing_ok=True)
     for directory in (layout.edge, layout.cloudsync):
         for path in directory.iterdir() if directory.is_dir() else ():
             if path.is_dir():

@@ -45,7 +45,7 @@ class CatalogLane:
         self._changed.set()
 
     async def run(self) -> None:
-        """Ship segments, for ever. Raises AnotherWriter when other bytes lie at the next segment's name."""
+        """Ship segments, for ever. Raises AnotherWriter when other bytes lie at the next segment's name, or ObjectRefused."""
         while True:
             self._changed.clear()
             if await self._ship():

@@ -13,7 +13,7 @@ from cloudsync import fresh
 from cloudsync.archive import opening
 from cloudsync.archive.port import Archive
 from cloudsync.archive.retrying import Retrying, Wake
-from cloudsync.catalog import BrokenChain, CatalogChain, EpochEntry, Held, SiteStateEntry, restore_keys
+from cloudsync.catalog import BrokenChain, CatalogChain, ChainState, EpochEntry, Held, SiteStateEntry, restore_keys
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import ChainTip
 from cloudsync.seal import keys as seal_keys
@@ -116,7 +116,7 @@ class _Rebuild:
     async def _names(self, chain: CatalogChain) -> tuple[str, ...]:
         listing = chain.listing([found.name async for found in self._archive.list(f"{chain.site}/c/0/")])
         if listing.stray:
-            missing = chain.at(type(chain.state)(len(listing.names))).next_name
+            missing = chain.at(ChainState(len(listing.names))).next_name
             raise BrokenChain(f"the archive has {listing.stray[0]}, but {missing} is missing")
         if not listing.names:
             raise NothingThere

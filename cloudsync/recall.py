@@ -10,12 +10,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from cloudsync.archive.port import Archive, Damaged, NotThere, ObjectRefused
+from cloudsync.archive.retrying import Wake
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.seal import sums
 from cloudsync.seal.keys import Keys
 from cloudsync.seal.part import NotOurs, WrongKey
 from cloudsync.teller import Teller
-from cloudsync.watch import Watch
+from cloudsync.watch import DISK_SECONDS, Watch, disk_full
 from edge.durable import flush_directory, write_whole
 from edge.errors import OutpostError
 from edge.journal import RecallFailed
@@ -32,18 +33,28 @@ class Recaller:
     """Keeps several wanted parts in flight. It is also the watcher of its own archive calls: edge hears of a fault at once."""
 
     def __init__(
-        self, ledger: Ledger, keys: Keys, inbox: Path, teller: Teller, watch: Watch, parallel: int, changed: Callable[[], None]
+        self,
+        ledger: Ledger,
+        keys: Keys,
+        inbox: Path,
+        teller: Teller,
+        watch: Watch,
+        wake: Wake,
+        parallel: int,
+        busy_changed: Callable[[], None],
     ) -> None:
-        """`changed` is called when recalling begins and ends, because shipping then makes room."""
+        """`busy_changed` is called when recalling begins and ends, because shipping makes room for it."""
         self._ledger = ledger
         self._keys = keys
         self._inbox = inbox
         self._teller = teller
         self._watch = watch
+        self._wake = wake
         self._parallel = parallel
-        self._told = changed
+        self._busy_changed = busy_changed
         self._under_way: set[tuple[PackId, int]] = set()
         self._inbox_turn = asyncio.Lock()
+        self._sums_turn = asyncio.Lock()
         self._changed = asyncio.Event()
 
     @property
@@ -65,7 +76,7 @@ class Recaller:
                 for pack, number in wanted:
                     if len(self._under_way) < self._parallel and (pack, number) not in self._under_way:
                         self._under_way.add((pack, number))
-                        self._told()
+                        self._busy_changed()
                         group.create_task(self._work(archive, pack, number), name=f"recall {pack}/{number}")
                 await self._changed.wait()
 
@@ -92,10 +103,16 @@ class Recaller:
         except (NotThere, Damaged, ObjectRefused, NotOurs, WrongKey) as fault:
             log.error("recall of %s/%06d failed: %s", pack, number, fault)
             await self._ledger.recalls.failed(pack, number, str(fault))
+        except OSError as fault:
+            full = disk_full(fault)
+            if full is None:
+                raise
+            self.failed(full)
+            await self._wake.wait(DISK_SECONDS)
         finally:
             self._under_way.discard((pack, number))
             self._changed.set()
-            self._told()
+            self._busy_changed()
         self._teller.wake()
 
     async def _recall(self, archive: Archive, pack: PackId, number: int) -> None:
@@ -123,16 +140,17 @@ class Recaller:
 
     async def _sums_of(self, archive: Archive, pack: PackId) -> sums.Sums:
         """The sums of a holding; of a rebuilt one they are fetched once, and compared with the digest that the catalog names."""
-        row = await self._ledger.holdings.pack(pack)
-        if row is None or row.sums_digest is None or row.state not in {"proven", "held"}:
-            raise Unknown
-        text = row.sums
-        if text is None:
-            place = sums.Sums(self._keys.site_id, pack, ()).place
-            text = await archive.get(place)
-            if sha256(text).hexdigest() != row.sums_digest:
-                raise NotOurs(f"{place} is not what the catalog says")
-            await self._ledger.holdings.keep_sums(pack, text, row.sums_digest)
+        async with self._sums_turn:
+            row = await self._ledger.holdings.pack(pack)
+            if row is None or row.sums_digest is None or row.state not in {"proven", "held"}:
+                raise Unknown
+            text = row.sums
+            if text is None:
+                place = sums.Sums(self._keys.site_id, pack, ()).place
+                text = await archive.get(place)
+                if sha256(text).hexdigest() != row.sums_digest:
+                    raise NotOurs(f"{place} is not what the catalog says")
+                await self._ledger.holdings.keep_sums(pack, text, row.sums_digest)
         return sums.parse(text, self._keys.site_id, pack)
 
     async def _settle_inbox(self) -> None:

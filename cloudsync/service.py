@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from cloudsync.archive.metered import Metered
 from cloudsync.archive.opening import open_archive
-from cloudsync.archive.port import Archive, CredentialRefused, QuotaExceeded
+from cloudsync.archive.port import Archive, CredentialRefused, ObjectRefused, QuotaExceeded
 from cloudsync.archive.retrying import Retrying, Wake, Watcher
 from cloudsync.asks import Asks
 from cloudsync.lane import AnotherWriter, CatalogLane
@@ -71,7 +71,7 @@ class Service:
             stack.push_async_callback(_farewell, teller)
             watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, teller.say)
             archive = self._retrying(metered, watch, wake)
-            recaller = Recaller(ledger, keys, layout.inbox, teller, watch, config.link.parallel_parts, to_ship.set)
+            recaller = Recaller(ledger, keys, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set)
             lane = CatalogLane(ledger, keys, archive, teller, self._clock, config.archive.segment_seconds)
             shipper = Shipper(
                 ledger,
@@ -139,10 +139,10 @@ class Service:
                     group.create_task(recaller.taken(PackId(entry.pack)), name=f"taken {entry.pack}")
 
     async def _follow(self, lane: CatalogLane, watch: Watch) -> None:
-        """The catalog lane; when another box writes this site, nothing is shipped any more, and recalls go on."""
+        """The catalog lane; when a segment can never be shipped, nothing else is shipped any more, and recalls go on."""
         try:
             await lane.run()
-        except AnotherWriter as fault:
+        except (AnotherWriter, ObjectRefused) as fault:
             log.critical("%s", fault)
             self._halted = True
             watch.alarm(fault)

@@ -8,7 +8,6 @@ whether it has them already, and only if not they are sealed again under another
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from collections.abc import Callable
 from hashlib import sha256
@@ -24,9 +23,9 @@ from cloudsync.seal.keys import Keys
 from cloudsync.sealed import SITE, SealedFiles
 from cloudsync.segment import Held, SiteStateEntry
 from cloudsync.teller import Teller
-from cloudsync.watch import Watch
+from cloudsync.watch import DISK_SECONDS, Watch, disk_full
 from edge.clock import Clock
-from edge.errors import Refused, StoreFull
+from edge.errors import Refused
 from edge.journal import Progress, Stopped
 from edge.model import Digest, PackId
 from edge.wall import Gate, Trespass
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 Job = Part | Complete | SiteState
 
 _PROGRESS_SECONDS = 1.0
-_DISK_SECONDS = 30.0
 
 
 class Missing(Refused):
@@ -84,8 +82,8 @@ class Shipper:
 
     async def run(self) -> None:
         """Ship, for ever."""
-        kept = await self._ledger.shipping.files_kept()
-        await asyncio.to_thread(self._sealed.sweep, kept)
+        parts, site_states = await self._ledger.shipping.parts_kept(), await self._ledger.shipping.site_states_kept()
+        await asyncio.to_thread(self._sealed.sweep, parts | {(SITE, number) for number in site_states})
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()
@@ -118,10 +116,11 @@ class Shipper:
                 case SiteState():
                     await self._ship_site_state(job)
         except OSError as fault:
-            if fault.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            full = disk_full(fault)
+            if full is None:
                 raise
-            self._watch.failed(StoreFull(f"free space under {self._sealed}"))
-            await self._wake.wait(_DISK_SECONDS)
+            self._watch.failed(full)
+            await self._wake.wait(DISK_SECONDS)
         finally:
             self._under_way.discard(_key(job))
             self._changed.set()

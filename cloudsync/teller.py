@@ -25,6 +25,7 @@ class Teller:
         self._ring = ring
         self._said: list[journal.Entry] = []
         self._woken = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def wake(self) -> None:
         """Something in the ledger is untold."""
@@ -40,16 +41,18 @@ class Teller:
         self._facts.forget(upto)
 
     async def run(self) -> None:
-        """Tell, for ever."""
+        """Tell, for ever. Cancelled in the middle, what was begun is still told; `flush` waits for it."""
         while True:
             self._woken.clear()
-            await self.flush()
+            telling = asyncio.create_task(self.flush(), name="tell now")
+            await asyncio.shield(telling)
             await self._woken.wait()
 
     async def flush(self) -> None:
         """Tell everything that is untold now; flushed when it returns."""
-        while await self._round():
-            pass
+        async with self._turn:
+            while await self._round():
+                pass
 
     async def _round(self) -> bool:
         telling = self._ledger.telling

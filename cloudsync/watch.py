@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 from cloudsync.archive.port import CredentialRefused, LinkDown, QuotaExceeded, Throttled
@@ -22,8 +23,17 @@ STATES: tuple[tuple[type[OutpostError], str, str], ...] = (
 )
 """What each class of fault is called, and what is said about it. The first that fits counts."""
 
+DISK_SECONDS = 30.0
+"""Pause before a write on a full disk is tried again."""
 _GOODPUT_SECONDS = 60.0
 """Goodput is told again when it changed by half or more, and at most so often."""
+
+
+def disk_full(fault: OSError) -> StoreFull | None:
+    """What to say of a write on our own disk that failed because it is full; None when it failed for another reason."""
+    if fault.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        return None
+    return StoreFull("Free space on the disk of the state directory")
 
 
 class Watch:

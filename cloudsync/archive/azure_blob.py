@@ -44,6 +44,8 @@ _CONNECT_SECONDS = 20
 _SILENCE_SECONDS = 60
 _PORTAL = "something else answers in the archive's place: sign in at the hotspot, or look at the proxy"
 _TAKEN = {403, 409, 412}
+_OF_ONE_OBJECT = {"BlobArchived", "BlobBeingRehydrated", "InvalidBlobType", "InvalidMd5", "LeaseIdMissing", "BlobImmutableDueToPolicy"}
+"""What the archive may hold against one object. Any other refusal would meet each object alike: it waits for a person."""
 _PAUSED = {"AccountIsDisabled", "InsufficientAccountPermissions", "AccountLimitExceeded", "AccountProtectedFromDeletion"}
 
 
@@ -226,7 +228,11 @@ def _raise_status(fault: HttpResponseError, name: str, container: str) -> NoRetu
         raise Throttled(f"the archive asks us to slow down ({reason})", _retry_after(fault)) from fault
     if status < 400 or status in {408, 511} or status >= 500 or code in {"Md5Mismatch", "OperationTimedOut"}:
         raise LinkDown(f"the archive does not answer properly ({reason})") from fault
-    raise ObjectRefused(f"the archive refuses {name} ({reason})") from fault
+    if status == 413 or code in _OF_ONE_OBJECT:
+        raise ObjectRefused(f"the archive refuses {name} ({reason})") from fault
+    raise CredentialRefused(
+        f"the archive refuses our requests ({reason}). Compare archive.container and archive.credential_file with the portal"
+    ) from fault
 
 
 def _header(fault: HttpResponseError, name: str) -> str:

@@ -30,12 +30,19 @@ def open_archive(settings: Settings) -> Archive:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the place where the archive will be, where that is ours to make (a folder); a container is made by its owner."""
+    """Make the place where the archive will be, where that is ours to make (a folder); a container is made by its owner.
+
+    Raises what `check` and Folder.prepare raise, and ConfigError when there is no credential in its file.
+    """
     check(settings)
     if settings.kind == "folder":
         from cloudsync.archive.folder import Folder  # noqa: PLC0415
 
         Folder.prepare(Path(settings.path))
+    else:
+        from cloudsync.archive.azure_blob import read_credential  # noqa: PLC0415
+
+        read_credential(Path(settings.credential_file))
 
 
 def address(settings: Settings) -> str:

@@ -62,8 +62,11 @@ WHERE pack = :pack AND number = :number AND attempt = :attempt AND confirmed = 0
 -- part_confirmed: the archive has exactly these bytes
 UPDATE parts SET confirmed = 1 WHERE pack = :pack AND number = :number AND attempt = :attempt AND sealed_digest IS NOT NULL;
 
--- parts_unconfirmed: sealed bytes that have to be kept
+-- parts_unconfirmed: parts whose sealed bytes have to be kept
 SELECT pack, number FROM parts WHERE confirmed = 0 AND sealed_digest IS NOT NULL;
+
+-- site_states_unconfirmed: site states whose sealed bytes have to be kept
+SELECT number FROM site_states WHERE state = 'sealed';
 
 -- pack_progress: how much of a pack is proven to be in the archive
 SELECT COUNT(*) FILTER (WHERE confirmed = 1) AS confirmed, COUNT(*) AS total FROM parts WHERE pack = :pack;

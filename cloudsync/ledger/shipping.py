@@ -55,10 +55,15 @@ class Shipping:
         async with self._database.transaction() as transaction:
             await transaction.run("pack_stop", pack=pack, reason=reason)
 
-    async def files_kept(self) -> frozenset[tuple[PackId, int]]:
-        """The objects whose sealed bytes have to be kept."""
+    async def parts_kept(self) -> frozenset[tuple[PackId, int]]:
+        """The parts whose sealed bytes have to be kept: recorded, and not confirmed."""
         async with self._database.transaction() as transaction:
             return frozenset((PackId(row["pack"]), row["number"]) for row in await transaction.all("parts_unconfirmed"))
+
+    async def site_states_kept(self) -> frozenset[int]:
+        """The site states whose sealed bytes have to be kept."""
+        async with self._database.transaction() as transaction:
+            return frozenset(row["number"] for row in await transaction.all("site_states_unconfirmed"))
 
     async def complete(self, at_most: int) -> tuple[Complete, ...]:
         """Packs whose objects are all confirmed, and whose sums are not."""

@@ -79,6 +79,17 @@ def test_an_attempt_that_was_broken_off_is_begun_again(tmp_path: Path) -> None:
     assert (layout.keys / "kek-000001").read_text() != "of the broken attempt"
 
 
+@pytest.mark.parametrize("trace", ["outpost.toml", "cloudsync/lock"])
+def test_a_mark_that_outlived_its_time_wipes_nothing(tmp_path: Path, trace: str) -> None:
+    layout = Layout(tmp_path / "state")
+    layout.keys.mkdir(parents=True)
+    (layout.keys / "kek-000001").write_text("of a site that runs")
+    (layout.state / trace).touch()
+    (layout.state / "unfinished").touch()
+    assert setup(tmp_path, *folder(tmp_path))[0] == 77
+    assert (layout.keys / "kek-000001").read_text() == "of a site that runs"
+
+
 def test_directories_and_empty_files_that_the_system_made_are_no_content(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "state")
     layout.sealed.mkdir(parents=True, mode=0o711)

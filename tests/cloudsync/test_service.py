@@ -247,16 +247,18 @@ async def test_lost_sealed_bytes_are_sealed_again_under_another_name_unless_the_
     assert sorted(path.name for path in there.parent.iterdir()) == ["000000", "000001", "000002.1", "000003", "sums"]
 
 
-async def test_the_same_sealed_bytes_are_sent_again_after_a_restart(edge: EdgeSide, running: Running, archive_folder: Path) -> None:
-    pack, cut = CodedPack.generated(17), Flaky(archive_folder, LinkDown())
+async def test_the_same_sealed_bytes_are_sent_again_after_a_restart(
+    edge: EdgeSide, running: Running, site: NewSite, archive_folder: Path
+) -> None:
+    pack, cut = CodedPack.generated(17, parts=2), Flaky(archive_folder, LinkDown())
+    edge.site_state(b"a state")
     edge.code(pack)
-    sealed = edge.layout.sealed / pack.pack
+    sealed = edge.layout.sealed
     async with running(cut):
-        await edge.until(lambda: sealed.is_dir() and len(list(sealed.glob("0*"))) == 4, "sealed bytes")
+        await edge.until(lambda: sum(path.name.isdigit() for path in sealed.rglob("0*")) == 4, "sealed bytes")
         await edge.hears(Link, state="down")
-    before = {path.name: path.read_bytes() for path in sealed.iterdir()}
-    again = Flaky(archive_folder)
-    async with running(again):
+    before = {f"{site.site_id}/p/{pack.pack}/{number:06d}": (sealed / pack.pack / f"{number:06d}").read_bytes() for number in range(3)}
+    before[f"{site.site_id}/e/000000000001"] = (sealed / "site" / "000001").read_bytes()
+    async with running():
         await edge.hears(Held, pack=pack.pack)
-    for name in (name for name in again.put_names if name.rpartition("/")[2] in before):
-        assert (archive_folder / name).read_bytes() == before[name.rpartition("/")[2]]
+    assert {name: (archive_folder / name).read_bytes() for name in before} == before
