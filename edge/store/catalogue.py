@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge import tarblock
 from edge.dataset.attributes import Description
-from edge.errors import Refused, StoreFailed, StoreFull
-from edge.model import UID, Digest, Identity, Json, Level, Located, PackId, Query, Urgency
+from edge.errors import Corrupt, Refused, StoreFailed
+from edge.model import UID, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
 from edge.store.fold import first, folded_name
 from edge.store.pack import Member
 from edge.store.search import answer, conditions_of, statement
-from edge.store.sql import connect, statements
+from edge.store.sql import connect, fault_of, statements
 
 SCHEMA_VERSION = 1
 _DUMMY_IDS = frozenset({"", "0", "00", "000", "1", "123", "TEST", "UNKNOWN", "UNKNOW", "ANON", "ANONYMOUS", "NONE", "N/A", "NA", "NULL"})
@@ -166,8 +167,13 @@ class Catalogue:
         self._run("settle_pack", pack)
 
     def hear_of(self, pack: PackId, study: Json, series: list[Json], sha256: str, instances: int, held_at: float) -> None:
-        """A pack that only the archive has: its study and series answer from now on; instances follow with its head."""
-        identity = UID(first(study, "0020000D"))
+        """A pack that only the archive has: its study and series answer from now on; instances follow with its head.
+
+        Raises Corrupt when study or series have no UID.
+        """
+        identity = parse_uid(first(study, "0020000D"))
+        if identity is None or not all(parse_uid(first(one, "0020000E")) for one in series):
+            raise Corrupt(f"what was told of pack {pack} has no study or series instance UID")
         self._describe_study(study, study, identity, held_at)
         for one in series:
             self._run("insert_series", first(one, "0020000E"), first(one, "00080060"), _number(one, "00200011"), json.dumps(one), identity)
@@ -183,7 +189,9 @@ class Catalogue:
             for admission in admissions:
                 self._describe(admission)
                 self._insert(admission)
-            self._run("set_head", pack)
+            ends = (one.member.dataset_offset + one.member.dataset_length for one in admissions)
+            size = max((end + tarblock.padding(end) for end in ends), default=0) + len(tarblock.ZERO_TAIL)
+            self._run("set_head", size, pack)
 
     def mark_progress(self, pack: str, confirmed: int, total: int) -> None:
         self._run("mark_progress", confirmed, total, pack)
@@ -199,7 +207,7 @@ class Catalogue:
     def find(self, query: Query, link_up: bool) -> list[Json]:
         """The answers to a query, newest study first."""
         text, parameters = statement(query)
-        with self._lock:
+        with self._reading():
             rows = self._connection.execute(text, parameters).fetchall()
         return [answer(query.level, row, link_up) for row in rows]
 
@@ -207,7 +215,7 @@ class Catalogue:
         """The visible instances that a query matches, at whatever level it asks, in series and instance order."""
         conditions, parameters = conditions_of(Query(Level.IMAGE, query.matching))
         text = self._sql["locate"].replace("/*where*/", " AND ".join(conditions))
-        with self._lock:
+        with self._reading():
             rows = self._connection.execute(text, parameters).fetchall()
         return [_located(row) for row in rows]
 
@@ -262,6 +270,7 @@ class Catalogue:
             first(patient, "00100030"),
             first(patient, "00100040"),
             json.dumps(own),
+            uid,
         )
         rest = {tag: value for tag, value in study.items() if tag not in own}
         self._run(
@@ -318,8 +327,9 @@ class Catalogue:
             except BaseException as fault:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                if isinstance(fault, sqlite3.OperationalError):
-                    raise _disk_fault(fault) from fault
+                if isinstance(fault, sqlite3.DatabaseError):
+                    named = fault_of(fault, "The catalogue")
+                    raise StoreFailed(str(named)) if isinstance(named, Corrupt) else named from fault
                 raise
             finally:
                 if flushed:
@@ -329,18 +339,20 @@ class Catalogue:
         self._connection.execute(self._sql[name], parameters)
 
     def _all(self, name: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._reading():
             return self._connection.execute(self._sql[name], named or parameters).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.DatabaseError as fault:
+                raise fault_of(fault, "The catalogue") from fault
 
 
 _STUDY_OWN = frozenset({"00101010", "00101020", "00101030"})
 """Patient Study module attributes of group 0010: they belong to the study."""
-
-
-def _disk_fault(fault: sqlite3.OperationalError) -> StoreFull | StoreFailed:
-    if fault.sqlite_errorcode == sqlite3.SQLITE_FULL:
-        return StoreFull()
-    return StoreFailed(f"The catalogue cannot be written: {fault}. Check the disk; Outpost re-reads what it admitted.")
 
 
 def _patient_identity(patient: Json, study: UID) -> str:

@@ -1,6 +1,7 @@
 -- insert_patient --
--- A patient as first seen; the first stays.
-INSERT INTO patient (identity, patient_id, name, birth_date, sex, attributes) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+-- A patient as first seen; the first stays. A study that is known has its patient already.
+INSERT INTO patient (identity, patient_id, name, birth_date, sex, attributes)
+SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM study WHERE uid = ?) ON CONFLICT DO NOTHING;
 
 -- insert_study --
 -- A study as first seen, under the patient with this identity.
@@ -134,8 +135,8 @@ UPDATE instance SET here = 1 WHERE pack = ? AND dataset_offset = ?;
 SELECT dataset_offset FROM instance WHERE pack = ? AND here = 1;
 
 -- set_head --
--- The head of a pack is here.
-UPDATE pack SET has_head = 1 WHERE pack = ?;
+-- The head of a pack is here, and says how large the pack is.
+UPDATE pack SET has_head = 1, bytes = ? WHERE pack = ?;
 
 -- evictable --
 -- Closed and held packs whose bytes are here, least recently used first, with what each would free.
@@ -183,7 +184,8 @@ UPDATE facts SET upto = ?;
 -- Every study with how far its packs are on their way, newest first.
 SELECT study.uid, patient.attributes, study.attributes, study.received_at,
     (SELECT count(*) FROM series WHERE series.study = study.study),
-    max((SELECT count(*) FROM instance JOIN series USING (series) WHERE series.study = study.study AND visible = 1), sum(pack.instances)),
+    (SELECT count(*) FROM instance JOIN series USING (series) WHERE series.study = study.study AND visible = 1)
+        + sum(iif(has_head = 0 AND here != 'whole', pack.instances, 0)),
     count(*), sum(coalesce(bytes, 0)), sum(coalesce(coded_bytes, 0)), sum(closed_at IS NOT NULL), sum(coded_at IS NOT NULL),
     sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at)
 FROM study JOIN patient USING (patient) JOIN pack USING (study) LEFT JOIN holding USING (pack)
@@ -191,11 +193,13 @@ WHERE :study IS NULL OR study.uid = :study
 GROUP BY study.study ORDER BY study.received_at DESC LIMIT :most;
 
 -- counts --
--- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances.
+-- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances, newest holding, and
+-- how many of those studies wait for a person.
 SELECT (SELECT count(*) FROM study),
     count(DISTINCT waiting.study),
-    coalesce(sum(coalesce(waiting.bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = waiting.pack))), 0), min(waiting.opened_at),
-    (SELECT count(*) FROM instance WHERE visible = 1), (SELECT max(held_at) FROM holding), count(waiting.stopped)
+    coalesce(sum(coalesce(waiting.bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = waiting.pack))), 0),
+    min(waiting.opened_at), (SELECT count(*) FROM instance WHERE visible = 1), (SELECT max(held_at) FROM holding),
+    count(DISTINCT iif(waiting.stopped IS NULL, NULL, waiting.study))
 FROM pack AS waiting LEFT JOIN holding USING (pack) WHERE holding.pack IS NULL AND waiting.instances > 0;
 
 -- headless --

@@ -9,7 +9,7 @@ from typing import Any
 
 from edge.dataset.attributes import INTEREST
 from edge.model import Json, Level, Query, availability
-from edge.store.fold import fold
+from edge.store.fold import GROUPS, fold_groups
 
 LEVELS = (Level.PATIENT, Level.STUDY, Level.SERIES, Level.IMAGE)
 _TABLE = {Level.PATIENT: "patient", Level.STUDY: "study", Level.SERIES: "series", Level.IMAGE: "instance"}
@@ -48,16 +48,17 @@ _FIGURES = {
     Level.PATIENT: (
         f"(SELECT count(*) FROM {_STUDIES})",
         f"(SELECT count(*) FROM series WHERE study IN {_STUDIES})",
-        f"(SELECT count(*) FROM instance JOIN series USING (series) WHERE study IN {_STUDIES} AND visible = 1)",
+        f"(SELECT count(*) FROM instance JOIN series USING (series) WHERE study IN {_STUDIES} AND visible = 1)"
+        f" + (SELECT coalesce(sum(instances), 0) FROM pack WHERE study IN {_STUDIES} AND has_head = 0 AND here != 'whole')",
         f"(SELECT count(*) FROM instance JOIN series USING (series) WHERE study IN {_STUDIES} AND visible = 1 AND here = 0)"
         f" + (SELECT count(*) FROM pack WHERE study IN {_STUDIES} AND has_head = 0 AND here != 'whole')",
     ),
-    # study: modalities, series, instances, how much of it is not here. A study that is known without its heads counts by its packs.
+    # study: modalities, series, instances, how much of it is not here. Packs that are known without their heads count by their own number.
     Level.STUDY: (
         "(SELECT json_group_array(DISTINCT modality) FROM series AS s WHERE s.study = study.study AND modality != '')",
         "(SELECT count(*) FROM series AS s WHERE s.study = study.study)",
-        "max((SELECT count(*) FROM instance AS i JOIN series AS s USING (series) WHERE s.study = study.study AND i.visible = 1),"
-        " (SELECT coalesce(sum(instances), 0) FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole'))",
+        "(SELECT count(*) FROM instance AS i JOIN series AS s USING (series) WHERE s.study = study.study AND i.visible = 1)"
+        " + (SELECT coalesce(sum(instances), 0) FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole')",
         "(SELECT count(*) FROM instance AS i JOIN series AS s USING (series) WHERE s.study = study.study AND i.visible = 1 AND i.here = 0)"
         " + (SELECT count(*) FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole')",
     ),
@@ -71,6 +72,7 @@ _FIGURES = {
 }
 _RANGES = frozenset({"DA", "TM", "DT"})
 _WILD = re.compile(r"[*?]")
+_INTEGER = re.compile(r" *[+-]?[0-9]{1,12} *")
 
 
 def statement(query: Query) -> tuple[str, list[Any]]:
@@ -101,8 +103,11 @@ def conditions_of(query: Query) -> tuple[list[str], list[Any]]:
         vr, level = INTEREST.get(int(tag, 16), ("", None))
         if level not in allowed or level is None:
             continue
-        column = _COLUMN.get(tag) or f"coalesce({_TABLE[level]}.attributes ->> '$.\"{int(tag, 16):08X}\".Value[0]', '')"
-        term, values = _any_of(column, vr, text)
+        if column := _COLUMN.get(tag):
+            term, values = _any_of(column, vr, text)
+        else:  # one of its values matches
+            term, values = _any_of("one.value", vr, text)
+            term = f"EXISTS (SELECT 1 FROM json_each({_TABLE[level]}.attributes, '$.\"{int(tag, 16):08X}\".Value') AS one WHERE {term})"
         conditions.append(term)
         parameters += values
     return conditions, parameters
@@ -147,23 +152,36 @@ def _any_of(column: str, vr: str, text: str) -> tuple[str, list[Any]]:
         # A missing precision at the upper end means the whole of it: 1200 includes 12:00:59.
         return f"{column} BETWEEN ? AND ?", [low.strip() or "0", f"{high.strip()}~" if high.strip() else "~"]
     if vr in {"IS", "US", "DS"}:
-        return f"CAST({column} AS TEXT) = ?", [text.strip()]
+        return f"CAST({column} AS TEXT) = ?", [str(int(text)) if vr != "DS" and _INTEGER.fullmatch(text) else text.strip()]
     if vr == "PN":
-        return _person_name(column, text)
+        return _patient_name(column, text) if column == "patient.name" else _other_name(column, text)
     values = [value.strip() for value in text.split("\\")]
     terms = [f"{column} GLOB ?" if _WILD.search(value) else f"{column} = ?" for value in values]
     return f"({' OR '.join(terms)})", [_glob(value) if _WILD.search(value) else value for value in values]
 
 
-def _person_name(column: str, text: str) -> tuple[str, list[Any]]:
-    if column != "patient.name":  # other names are kept as they arrived: their text is matched without case
-        return f"lower({column}) GLOB ?", [f"*{_glob(text.casefold())}*"]
-    pattern = _glob(fold(text))
+def _patient_name(column: str, text: str) -> tuple[str, list[Any]]:
+    pattern = _glob(fold_groups(text.split("=")))
     if not pattern:
         return "1", []
     # Each component group may match alone: the folded groups are joined by =.
     patterns = [pattern, f"{pattern}=*", f"*={pattern}", f"*={pattern}=*"]
     return f"({' OR '.join([f'{column} GLOB ?'] * 4)})", patterns
+
+
+def _other_name(column: str, text: str) -> tuple[str, list[Any]]:
+    """Names of other people are kept as they arrived: matched without the case of A to Z. A single group matches any group of the name."""
+    groups = {name: f"lower(coalesce({column} ->> '$.{name}', '')) GLOB ?" for name in GROUPS}
+    asked = [_glob(_lower(group.rstrip("^ "))) for group in text.split("=")]
+    if len(asked) == 1:
+        return f"({' OR '.join(groups.values())})", asked * 3
+    wanted = [(groups[name], pattern) for name, pattern in zip(GROUPS, asked, strict=False) if pattern]
+    return f"({' AND '.join(term for term, _ in wanted) or '1'})", [pattern for _, pattern in wanted]
+
+
+def _lower(text: str) -> str:
+    """As SQLite's lower()."""
+    return "".join(character.lower() if character.isascii() else character for character in text)
 
 
 def _glob(text: str) -> str:
