@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import secrets
@@ -29,7 +28,7 @@ class QuarantineWriter:
         self._hash = hashlib.sha256()
         self.size = 0
         with disk_errors():
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+            self._descriptor: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
 
     def write(self, fragment: memoryview | bytes) -> None:
         """Raises QuarantineFull, StoreFull or StoreFailed."""
@@ -37,24 +36,31 @@ class QuarantineWriter:
         if self.size > self._room:
             raise QuarantineFull
         self._hash.update(fragment)
+        assert self._descriptor is not None
         with disk_errors():
             write_all(self._descriptor, fragment)
 
     def commit(self) -> Digest:
         """Durable when it returns; the same dataset again is one file."""
         digest = Digest(self._hash.hexdigest())
+        assert self._descriptor is not None
         with disk_errors():
             os.fsync(self._descriptor)
-            os.close(self._descriptor)
             self._path.rename(self._directory / digest)
             flush_directory(self._directory)
+        self._close()
         return digest
 
     def cut(self) -> None:
         """Idempotent."""
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-            os.close(self._descriptor)
+        with disk_errors():
+            self._path.unlink(missing_ok=True)
+        self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def sweep(directory: Path) -> None:

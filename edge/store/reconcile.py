@@ -14,7 +14,7 @@ from pathlib import Path
 from edge.clock import Clock
 from edge.dataset.attributes import HEAD_CAP, describe, identify
 from edge.dataset.walk import Malformed
-from edge.model import UID, PackId, Urgency, parse_pack_id
+from edge.model import UID, Identity, PackId, Urgency, parse_pack_id
 from edge.store.catalogue import Admission, Catalogue
 from edge.store.pack import Found, scan
 from edge.store.packs import end_tar, move_out
@@ -50,9 +50,11 @@ def reconcile(cache: Path, quarantine: Path, catalogue: Catalogue, clock: Clock)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             members = list(scan(descriptor))
+            adopted += sum(_adopt(catalogue, pack, descriptor, found) for found in members)
+            while members and _surplus(catalogue, pack, descriptor, members[-1]):
+                members.pop()
             end = members[-1].end if members else 0
             cut += os.fstat(descriptor).st_size - end
-            adopted += sum(_adopt(catalogue, pack, descriptor, found) for found in members)
             proven = {found.member.header_offset for found in members}
             for offset, _ in catalogue.rows("offsets_in_pack", pack):
                 if offset not in proven:
@@ -75,17 +77,32 @@ def reconcile(cache: Path, quarantine: Path, catalogue: Catalogue, clock: Clock)
 def _adopt(catalogue: Catalogue, pack: PackId, descriptor: int, found: Found) -> bool:
     """Catalogue a proven member, unless it is; True when it was not."""
     member, meta = found.member, found.meta
-    head = os.pread(descriptor, min(HEAD_CAP, member.dataset_length), member.dataset_offset)
-    try:
-        identity = identify(head, meta.transfer_syntax)
-    except Malformed:
-        identity = None
+    head = _head(descriptor, found)
+    identity = _identity(head, meta.transfer_syntax)
     if identity is None:  # reception only puts identified instances into packs
         log.error("pack %s holds a member at byte %d that does not identify itself", pack, member.header_offset)
         return False
     description = describe(head, meta.transfer_syntax, member.dataset_length)
     admission = Admission(identity, description, UID(meta.transfer_syntax), pack, member, float(found.received_at), meta.source_ae)
     return catalogue.open_pack(pack, Urgency.ROUTINE, float(found.received_at), admission)
+
+
+def _surplus(catalogue: Catalogue, pack: PackId, descriptor: int, found: Found) -> bool:
+    """Whether a proven member is a duplicate of an instance in another pack: reception ended before it cut the pack back."""
+    if found.member.header_offset in {offset for offset, _ in catalogue.rows("offsets_in_pack", pack)}:
+        return False
+    return _identity(_head(descriptor, found), found.meta.transfer_syntax) is not None
+
+
+def _head(descriptor: int, found: Found) -> bytes:
+    return os.pread(descriptor, min(HEAD_CAP, found.member.dataset_length), found.member.dataset_offset)
+
+
+def _identity(head: bytes, transfer_syntax: str) -> Identity | None:
+    try:
+        return identify(head, transfer_syntax)
+    except Malformed:
+        return None
 
 
 def _missing(cache: Path, catalogue: Catalogue) -> int:
