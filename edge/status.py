@@ -29,11 +29,12 @@ def sentence(figures: Figures, now: float) -> str:
     if not figures.studies:
         return "No study has arrived yet."
     if not figures.waiting_studies:
-        return f"All {_count(figures.studies, 'study', 'studies')} safe in the archive; the last one {ago(figures.last_held_at, now)}."
+        all_of_them = "The only study is" if figures.studies == 1 else f"All {figures.studies:,} studies are"
+        return f"{all_of_them} safe in the archive; the last one {ago(figures.last_held_at, now)}."
     of_all = f"{figures.waiting_studies:,} of {_count(figures.studies, 'study', 'studies')}"
     waiting = f"{of_all} not yet in the archive ({size(figures.waiting_bytes)})"
     if figures.stopped:
-        return f"{waiting}; {figures.stopped} of them wait for a person: see `outpost studies`."
+        return f"{waiting}; {_count(figures.stopped, 'of them waits', 'of them wait')} for a person: see `outpost studies`."
     if figures.link_state not in {"up", ""}:
         return f"{figures.link_sentence} Scanning continues; {waiting}."
     if figures.receiving:

@@ -1,0 +1,127 @@
+"""edge.status: the one sentence, for each case that a clinic can be in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edge.status import Figures, ago, duration, lamp, sentence, size, study
+
+NOW = 1_000_000.0
+CALM = {
+    "studies": 1204,
+    "waiting_studies": 0,
+    "waiting_bytes": 0,
+    "last_held_at": NOW - 180,
+    "stopped": 0,
+    "link_state": "up",
+    "link_since": NOW - 9000,
+    "link_sentence": "The link is up.",
+    "goodput_bytes_per_second": 0.0,
+    "receiving": 0,
+}
+DOWN = {"link_state": "down", "link_sentence": "The link has been down since 09:12."}
+WAITING = {"waiting_studies": 37, "waiting_bytes": 4_100_000_000}
+
+CASES = [
+    ({"studies": 0}, "No study has arrived yet.", "green"),
+    ({}, "All 1,204 studies are safe in the archive; the last one 3 minutes ago.", "green"),
+    ({"studies": 1}, "The only study is safe in the archive; the last one 3 minutes ago.", "green"),
+    ({"last_held_at": None}, "All 1,204 studies are safe in the archive; the last one at an unknown time.", "green"),
+    (WAITING, "37 of 1,204 studies not yet in the archive (4.1 GB); on the way.", "amber"),
+    (
+        {**WAITING, "goodput_bytes_per_second": 427_083.0},
+        "37 of 1,204 studies not yet in the archive (4.1 GB); at the present speed that takes about 2 h 40.",
+        "amber",
+    ),
+    (
+        {"studies": 2, "waiting_studies": 1, "waiting_bytes": 0, "receiving": 1},
+        "1 of 2 studies not yet in the archive (0 bytes); 1 study is being received.",
+        "amber",
+    ),
+    ({**WAITING, "receiving": 2}, "37 of 1,204 studies not yet in the archive (4.1 GB); 2 studies are being received.", "amber"),
+    (
+        {**WAITING, **DOWN, "receiving": 2},
+        "The link has been down since 09:12. Scanning continues; 37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "amber",
+    ),
+    (
+        {**WAITING, **DOWN, "stopped": 1},
+        "37 of 1,204 studies not yet in the archive (4.1 GB); 1 of them waits for a person: see `outpost studies`.",
+        "red",
+    ),
+    (
+        {**WAITING, "stopped": 3},
+        "37 of 1,204 studies not yet in the archive (4.1 GB); 3 of them wait for a person: see `outpost studies`.",
+        "red",
+    ),
+    (
+        {**WAITING, "link_state": "credential", "link_sentence": "The archive refuses our credential."},
+        "The archive refuses our credential. Scanning continues; 37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "red",
+    ),
+    ({**WAITING, "link_state": ""}, "37 of 1,204 studies not yet in the archive (4.1 GB); on the way.", "amber"),
+    ({**DOWN}, "All 1,204 studies are safe in the archive; the last one 3 minutes ago.", "green"),
+]
+
+
+@pytest.mark.parametrize(("change", "said", "colour"), CASES, ids=[case[1][:60] for case in CASES])
+def test_each_case_has_its_sentence_and_its_lamp(change: dict[str, object], said: str, colour: str) -> None:
+    figures = Figures(**{**CALM, **change})  # type: ignore[arg-type]
+    assert sentence(figures, NOW) == said
+    assert lamp(figures) == colour
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "1 second"),
+        (1.4, "1 second"),
+        (40, "40 seconds"),
+        (89.4, "89 seconds"),
+        (90, "2 minutes"),
+        (180, "3 minutes"),
+        (5399, "90 minutes"),
+        (5400, "1 h 30"),
+        (9600, "2 h 40"),
+        (36_300, "10 h 05"),
+        (172_800, "2 days"),
+        (864_000, "10 days"),
+    ],
+)
+def test_durations_are_rounded_for_reading(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_a_clock_that_jumped_back_does_not_speak_of_the_future() -> None:
+    assert ago(NOW + 50, NOW) == "1 second ago"
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (4_100_000_000, "4.1 GB"), (5 * 10**15, "5000.0 TB")]
+)
+def test_sizes_are_in_decimal_units(count: int, said: str) -> None:
+    assert size(count) == said
+
+
+def row(packs: int = 2, closed: int = 2, coded: int = 2, held: int = 2, here: int = 2, away: int = 0) -> tuple[object, ...]:
+    return ("1.2.3", json.dumps({"a": 1}), "{}", NOW, 1, 120, packs, 9, 3, closed, coded, 4, 6, held, here, away, None, NOW)
+
+
+@pytest.mark.parametrize(
+    ("counts", "link_up", "state", "availability"),
+    [
+        ({"closed": 1, "coded": 0, "held": 0}, True, "received", "ONLINE"),
+        ({"coded": 1, "held": 0}, True, "local", "ONLINE"),
+        ({"held": 1}, True, "shipping", "ONLINE"),
+        ({}, True, "held", "ONLINE"),
+        ({"here": 1, "away": 1}, True, "held", "NEARLINE"),
+        ({"here": 0, "away": 2}, True, "evicted", "NEARLINE"),
+        ({"here": 0, "away": 2}, False, "evicted", "OFFLINE"),
+    ],
+)
+def test_a_study_is_as_far_as_the_last_of_its_packs(counts: dict[str, int], link_up: bool, state: str, availability: str) -> None:
+    found = study(row(**counts), link_up)
+    assert (found.state, found.availability) == (state, availability)
+    assert (found.study, found.patient, found.instances, found.stopped) == ("1.2.3", {"a": 1}, 120, None)
