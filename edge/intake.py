@@ -70,7 +70,9 @@ class _Arriving:
     def __init__(self, intake: PackIntake, arrival: Arrival) -> None:
         self._intake = intake
         self._arrival = arrival
-        self._head = b""
+        self._head = bytearray()
+        self._look_at = 0
+        """How much of the head to wait for before it is looked at again: twice as much each time, however small the fragments."""
         self._identity: Identity | None = None
         self._pack: OpenPack | None = None
         self._sink: MemberWriter | QuarantineWriter | None = None
@@ -83,14 +85,17 @@ class _Arriving:
             if self._sink is not None:
                 self._sink.write(fragment)
                 return
-            self._head += bytes(fragment)
-            self._place()
+            self._head += fragment
+            if len(self._head) >= min(self._look_at, HEAD_CAP + 1):
+                self._place()
         except StoreFailed as fault:
             self._intake.stop(fault)
             raise
 
     def commit(self) -> Outcome:
         try:
+            if self._sink is None:
+                self._place()
             if self._sink is None:
                 self._set_aside("the dataset ends before it names SOP class, SOP instance, series and study")
             if isinstance(self._sink, QuarantineWriter):
@@ -108,17 +113,21 @@ class _Arriving:
         try:
             if sink is not None:
                 sink.cut()
+        except StoreFailed as fault:
+            self._intake.stop(fault)
+            raise
         finally:
             if pack is not None:
                 self._intake.packs.give_back(pack)
 
     def _place(self) -> None:
         try:
-            identity = identify(self._head, self._arrival.transfer_syntax)
+            identity = identify(bytes(self._head), self._arrival.transfer_syntax)
         except Malformed as fault:
             self._set_aside(str(fault))
             return
         if identity is None:
+            self._look_at = 2 * len(self._head)
             if len(self._head) > HEAD_CAP:
                 self._set_aside("the dataset does not identify itself within 1 MiB")
             return
@@ -129,12 +138,12 @@ class _Arriving:
         self._identity = identity
         self._pack = self._intake.packs.lend(identity.study, self._intake.urgency(self._arrival))
         self._sink = self._pack.append(identity, self._arrival.transfer_syntax, self._arrival.calling_ae, int(self._received_at))
-        self._sink.write(self._head)
+        self._sink.write(bytes(self._head))
 
     def _set_aside(self, reason: str) -> None:
         self._reason = reason
         self._sink = self._intake.quarantine()
-        self._sink.write(self._head)
+        self._sink.write(bytes(self._head))
 
     def _keep_aside(self, sink: QuarantineWriter) -> Outcome:
         digest = sink.commit()
@@ -165,7 +174,7 @@ class _Arriving:
 
     def _record(self, pack: OpenPack, identity: Identity, member: Member) -> bool:
         syntax = self._arrival.transfer_syntax
-        description = describe(self._head, syntax, member.dataset_length)
+        description = describe(bytes(self._head), syntax, member.dataset_length)
         if not description.complete:
             head = os.pread(pack.descriptor, min(HEAD_CAP, member.dataset_length), member.dataset_offset)
             description = describe(head, syntax, member.dataset_length)

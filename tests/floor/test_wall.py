@@ -156,7 +156,7 @@ def test_a_device_is_a_trespass(outbox: Path) -> None:
     try:
         os.mknod(outbox / "zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
     except PermissionError:
-        pytest.skip("this container may not make devices")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("this container may not make devices")
     with pytest.raises(Trespass, match="not a regular file"):
         Gate(outbox).read("zero", CAP)
 
