@@ -40,19 +40,21 @@ def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
     os.close(lock(tmp_path / "lock"))
 
 
-def test_log_lines_are_json_and_name_the_process() -> None:
+def test_log_lines_are_json_name_the_process_and_quote_no_foreign_text() -> None:
     program = (
         "import logging; from edge import process; process.begin('edge')\n"
         "logging.getLogger('x').info('all %s', 'well\\nhere')\n"
-        "try: 1 / 0\n"
-        "except ZeroDivisionError: logging.getLogger('x').exception('no')"
+        "try: int('Doe^Jane')\n"
+        "except ValueError: logging.getLogger('x').exception('no')"
     )
     answer = python(program)
     first, second = map(json.loads, answer.stderr.splitlines())
     assert {key: first[key] for key in ("process", "level", "says")} == {"process": "edge", "level": "info", "says": "all well\nhere"}
     assert first["at"].endswith("Z")
     assert second["level"] == "error"
-    assert "ZeroDivisionError" in second["trace"]
+    assert second["fault"] == "ValueError"
+    assert second["where"].startswith("<string>:")
+    assert "Doe" not in answer.stderr
 
 
 def test_files_are_made_so_that_others_cannot_read_them(tmp_path: Path) -> None:
