@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import threading
 from collections.abc import Container
 from hashlib import sha256
 from pathlib import Path
@@ -22,14 +22,17 @@ class SealedFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        # A folder goes with its last file, and must not go from under the next one.
+        self._turn = threading.Lock()
 
     def keep(self, pack: PackId, number: int, data: bytes) -> Sealed:
         """Put the bytes into their file, flushed; the ledger records the answer before the first of them is sent."""
         path = self._path(pack, number)
-        if not path.parent.is_dir():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            flush_directory(self._root)
-        write_whole(path, data, 0o600)
+        with self._turn:
+            if not path.parent.is_dir():
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                flush_directory(self._root)
+            write_whole(path, data, 0o600)
         return Sealed(len(data), Digest(sha256(data).hexdigest()), md5_of(data))
 
     def read(self, pack: PackId, number: int, recorded: Sealed) -> bytes | None:
@@ -43,9 +46,10 @@ class SealedFiles:
     def drop(self, pack: PackId, number: int) -> None:
         """The archive has them, or nobody wants them. Idempotent."""
         path = self._path(pack, number)
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        with self._turn:
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir() and not os.listdir(path.parent):
+                path.parent.rmdir()
 
     def sweep(self, kept: Container[tuple[PackId, int]]) -> None:
         """At start: remove what no row of the ledger names."""
@@ -57,7 +61,7 @@ class SealedFiles:
                 if not path.name.isdigit() or (PackId(directory.name), int(path.name)) not in kept:
                     path.unlink()
             if not os.listdir(directory):
-                shutil.rmtree(directory)
+                directory.rmdir()
 
     def _path(self, pack: PackId, number: int) -> Path:
         return self._root / pack / f"{number:06d}"

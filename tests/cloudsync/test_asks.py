@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -103,6 +104,19 @@ async def test_sealed_files_that_no_row_names_are_swept_at_start(tmp_path: Path)
     assert files.read(pack, 1, recorded) is None
     files.drop(pack, 1)
     files.drop(pack, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_sealed_files_does_not_go_from_under_the_next_one(tmp_path: Path) -> None:
+    files, pack = SealedFiles(tmp_path), PackId("a" * 26)
+
+    def keep_and_drop(number: int) -> None:
+        for _ in range(100):
+            files.keep(pack, number, b"sealed bytes")
+            files.drop(pack, number)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(keep_and_drop, range(4)))
     assert list(tmp_path.iterdir()) == []
 
 
