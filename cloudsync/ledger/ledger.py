@@ -29,9 +29,8 @@ class Ledger:
     @classmethod
     async def open(cls, path: Path) -> Ledger:
         """Open the file, made on first use. Raises NewerLedger, and Corrupt when it is no ledger or damaged."""
-        database = await Database.open(path)
-        views = (view(database) for view in (Asked, Shipping, Chain, Holdings, Recalls, Telling))
-        return cls(database, *views)  # type: ignore[arg-type]
+        opened = await Database.open(path)
+        return cls(opened, Asked(opened), Shipping(opened), Chain(opened), Holdings(opened), Recalls(opened), Telling(opened))
 
     async def close(self) -> None:
         await self.database.close()
