@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from edge import errors
-from edge.errors import OutpostError, Transient
+from edge.errors import AlreadyRunning, Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient
 
 LINE_BYTES = 64 << 20
 """Longest answer line; requests are at most 64 KiB."""
@@ -197,14 +196,18 @@ class NotRunning(Transient):
 
 def failed(fault: OutpostError) -> Failed:
     """An error as an answer."""
-    kind = next(kind for kind in type(fault).__mro__ if kind.__module__ == errors.__name__)
-    return Failed(error=kind.__name__, sentence=str(fault))
+    kind = next((kind.__name__ for kind in type(fault).__mro__ if kind.__name__ in _KINDS), OutpostError.__name__)
+    return Failed(error=kind, sentence=str(fault))
 
 
 def failure(answer: Failed) -> OutpostError:
-    """The error that an answer tells of."""
-    kind = getattr(errors, answer.error, OutpostError)
-    return kind(answer.sentence) if isinstance(kind, type) and issubclass(kind, OutpostError) else OutpostError(answer.sentence)
+    """The error that an answer tells of; one that this version does not know is an OutpostError."""
+    return _KINDS.get(answer.error, OutpostError)(answer.sentence)
+
+
+_KINDS: dict[str, type[OutpostError]] = {
+    kind.__name__: kind for kind in (Transient, Permanent, Corrupt, Refused, StoreFull, StoreFailed, AlreadyRunning)
+}
 
 
 def ask(path: Path, request: Request, descriptor: int | None = None, timeout_seconds: float | None = None) -> Iterator[Answer]:

@@ -67,6 +67,8 @@ class RecallDesk:
 
     def want(self, pack: PackId, offsets: Iterable[int] | None) -> None:
         """Have instances of a pack recalled, named by their dataset offsets; None for all. Returns at once."""
+        if wanted := self._wanted.get(pack):
+            wanted.failure = None  # who asks again is not answered with why it failed before
         self._loop.call_soon_threadsafe(self._want, pack, None if offsets is None else set(offsets))
 
     def failure(self, pack: PackId) -> str | None:
@@ -93,7 +95,6 @@ class RecallDesk:
 
     def _want(self, pack: PackId, offsets: set[int] | None) -> None:
         wanted = self._wanted.setdefault(pack, _Wanted())
-        wanted.failure = None
         if offsets is None:
             wanted.everything = True
         else:

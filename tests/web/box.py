@@ -19,6 +19,7 @@ from edge.clock import SystemClock
 from edge.config import Cache, Config, Layout
 from edge.dataset.part10 import read_file_meta
 from edge.dimse.ports import Arrival
+from edge.errors import Transient
 from edge.intake import PackIntake
 from edge.model import AETitle, Peer, parse_uid
 from edge.store.catalogue import Catalogue
@@ -135,7 +136,7 @@ class FakeEdge:
             return [self.refusal]
         if isinstance(request, control.RecallStudy):
             if self.offline is not None:
-                return [control.Failed(error="Offline", sentence=self.offline)]
+                return [control.failed(Transient(self.offline))]
             for pack in self.away:
                 self.box.come_back(pack)
             return [control.Recalled(here=1, total=1), control.Done()]
