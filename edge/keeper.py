@@ -27,7 +27,9 @@ class Keeper:
         self._clock = clock
 
     async def keep_below_mark(self) -> None:
-        """Evict whenever the cache is over its high-water mark; for ever."""
+        """Evict whenever the cache is over its high-water mark; for ever. What an eviction left behind when it was killed goes first."""
+        if swept := await asyncio.to_thread(self._sweep):
+            log.info("%d files of evicted packs were left and are removed", swept)
         while True:
             for one in await asyncio.to_thread(self._evict_chosen):
                 log.info("evicted pack %s, %d bytes", one.pack, one.bytes)
@@ -37,6 +39,9 @@ class Keeper:
         """Evict the held packs of one study, or of all, whatever their age; with `dry_run` only say which."""
         chosen = [one for one in eviction.evictable(self._catalogue, self._desk.busy) if study in {None, one.study}]
         return chosen if dry_run else list(eviction.evict(self._layout, self._catalogue, chosen))
+
+    def _sweep(self) -> int:
+        return eviction.sweep(self._layout, self._catalogue)
 
     def _evict_chosen(self) -> list[eviction.Evictable]:
         cached = int(self._catalogue.figure("cached_bytes"))

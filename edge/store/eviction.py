@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge.config import Cache, Layout
 from edge.durable import flush_directory
@@ -56,7 +57,25 @@ def evict(layout: Layout, catalogue: Catalogue, chosen: Iterable[Evictable]) -> 
         except Refused as fault:
             log.error("%s", fault)
             continue
-        path = layout.cached(one.pack)
+        _remove(layout.cached(one.pack))
+        yield one
+
+
+def sweep(layout: Layout, catalogue: Catalogue) -> int:
+    """Remove the files of packs that were evicted when Outpost was killed before the file went; how many there were."""
+    swept = 0
+    for path in layout.cache.glob("??/*.tar"):
+        state = catalogue.pack(path.stem)
+        if state is not None and state.here == "no":
+            _remove(path)
+            swept += 1
+    return swept
+
+
+def _remove(path: Path) -> None:
+    """A file that does not go is left for the next sweep: the catalogue no longer counts on it."""
+    try:
         path.unlink(missing_ok=True)
         flush_directory(path.parent)
-        yield one
+    except OSError as fault:
+        log.error("pack %s was evicted, but its file does not go: %s", path.stem, fault.strerror)

@@ -131,8 +131,8 @@ class Found:
 
 
 def scan(descriptor: int) -> Iterator[Found]:
-    """The members of a pack file from its start, as long as each proves itself. It stops at the first that does not: a torn tail, or the
-    zero blocks of a close.
+    """The members of a pack file that prove themselves, from its start. One whose bytes rotted is passed over by what its header says; a
+    block that is no header ends the scan: a torn tail, or the zero blocks of a close.
     """
     size = os.fstat(descriptor).st_size
     position = 0
@@ -140,17 +140,22 @@ def scan(descriptor: int) -> Iterator[Found]:
         entry = tarblock.parse(os.pread(descriptor, BLOCK, position))
         if entry is None or position + BLOCK + entry.size > size:
             return
-        try:
-            meta = read_file_meta(os.pread(descriptor, min(entry.size, META_CAP), position + BLOCK))
-        except Malformed:
-            return
-        begin, length = position + BLOCK + meta.dataset_offset, entry.size - meta.dataset_offset
-        digest = digest_of(descriptor, begin, length)
-        if digest != meta.digest:
-            return
         end = position + BLOCK + entry.size + tarblock.padding(entry.size)
-        yield Found(Member(position, begin, length, digest), entry.name, entry.prefix, meta, entry.mtime, end)
+        if (found := _prove(descriptor, position, entry, end)) is not None:
+            yield found
         position = end
+
+
+def _prove(descriptor: int, position: int, entry: tarblock.Entry, end: int) -> Found | None:
+    try:
+        meta = read_file_meta(os.pread(descriptor, min(entry.size, META_CAP), position + BLOCK))
+    except Malformed:
+        return None
+    begin, length = position + BLOCK + meta.dataset_offset, entry.size - meta.dataset_offset
+    digest = digest_of(descriptor, begin, length)
+    if digest != meta.digest:
+        return None
+    return Found(Member(position, begin, length, digest), entry.name, entry.prefix, meta, entry.mtime, end)
 
 
 def digest_of(descriptor: int, offset: int, length: int) -> Digest:

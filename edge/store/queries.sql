@@ -14,18 +14,25 @@ INSERT INTO series (study, uid, modality, number, attributes)
 SELECT study, ?, ?, ?, ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
 
 -- insert_instance --
--- One variant of an instance; the first becomes the visible one. Nothing happens when this digest is catalogued already.
+-- One variant of an instance; the first becomes the visible one. Nothing happens when this digest is catalogued already, unless it
+-- was lost: then this is where it lies.
 INSERT INTO instance (series, uid, class, syntax, number, digest, visible, fault, pack, header_offset, dataset_offset, dataset_length,
     here, received_at, source_ae, attributes)
 SELECT series.series, :uid, :class, :syntax, :number, :digest,
     NOT EXISTS (SELECT 1 FROM instance AS other WHERE other.series = series.series AND other.uid = :uid AND other.visible = 1),
     :fault, :pack, :header_offset, :dataset_offset, :dataset_length, :here, :received_at, :source_ae, :attributes
-FROM series JOIN study USING (study) WHERE study.uid = :study AND series.uid = :series ON CONFLICT DO NOTHING;
+FROM series JOIN study USING (study) WHERE study.uid = :study AND series.uid = :series
+ON CONFLICT (series, uid, digest) DO UPDATE SET pack = excluded.pack, header_offset = excluded.header_offset, here = 1,
+    dataset_offset = excluded.dataset_offset, dataset_length = excluded.dataset_length, fault = excluded.fault
+    WHERE here = 0 AND excluded.here = 1 AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = instance.pack)
+ON CONFLICT DO NOTHING;
 
 -- digests_of_instance --
--- The variants that are catalogued of an instance, the visible one first.
+-- The variants of an instance that are here or held, the visible one first; what is lost is to be received again.
 SELECT digest FROM instance JOIN series USING (series) JOIN study USING (study)
-WHERE study.uid = ? AND series.uid = ? AND instance.uid = ? ORDER BY visible DESC;
+WHERE study.uid = ? AND series.uid = ? AND instance.uid = ?
+    AND (here = 1 OR EXISTS (SELECT 1 FROM holding WHERE holding.pack = instance.pack))
+ORDER BY visible DESC;
 
 -- touch_study --
 -- The newest reception of a study.

@@ -10,7 +10,7 @@ import pytest
 from edge.config import Cache, Layout
 from edge.model import UID, PackId
 from edge.store.catalogue import Catalogue
-from edge.store.eviction import Evictable, choose, evict, evictable
+from edge.store.eviction import Evictable, choose, evict, evictable, sweep
 from tests.store.rows import admission, close, hold, pack_id, put
 
 SETTINGS = Cache(max_bytes=1000, high_water_percent=90, low_water_percent=50, minimum_age_seconds=100.0)
@@ -80,3 +80,21 @@ def test_evicting_again_is_harmless(box: Layout, catalogue: Catalogue) -> None:
         assert len(list(evict(box, catalogue, [pack("a", 100, 1.0)]))) == 1
     assert not box.cached(pack_id("a")).exists()
     assert [one.pack[0] for one in evictable(catalogue, lambda pack: False)] == ["c", "d"]
+
+
+def test_a_file_that_an_eviction_left_when_it_was_killed_is_swept_and_nothing_else(box: Layout, catalogue: Catalogue) -> None:
+    catalogue.evict(pack_id("a"))
+    assert box.cached(pack_id("a")).exists()
+    assert sweep(box, catalogue) == 1
+    assert not box.cached(pack_id("a")).exists()
+    assert all(box.cached(pack_id(letter)).exists() for letter in "bcd")
+    assert sweep(box, catalogue) == 0
+
+
+def test_a_file_that_does_not_go_stops_no_other(box: Layout, catalogue: Catalogue, caplog: pytest.LogCaptureFixture) -> None:
+    stubborn = box.cached(pack_id("a"))
+    stubborn.unlink()
+    stubborn.mkdir()
+    gone = list(evict(box, catalogue, list(evictable(catalogue, lambda _: False))))
+    assert [one.pack[0] for one in gone] == ["a", "c", "d"]
+    assert "its file does not go" in caplog.text

@@ -212,6 +212,21 @@ def test_an_instance_whose_bytes_are_gone_is_said_to_be_lost(box: Box, caplog: p
     assert sorted(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["NEARLINE", "ONLINE"]
 
 
+def test_what_lies_behind_a_rotten_instance_is_kept_and_the_rotten_one_can_be_sent_again(box: Box) -> None:
+    first = box.receive(instance(1))
+    rotten = first.end
+    box.receive(instance(2))
+    pack = box.receive(instance(3))
+    box.stop()
+    os.pwrite(pack.descriptor, b"rot", rotten - 600)
+    found = box.start()
+    assert (found.lost, found.cut_bytes) == (1, 0)
+    assert sorted(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["NEARLINE", "ONLINE", "ONLINE"]
+    box.receive(instance(1))
+    assert list(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["ONLINE"] * 3
+    assert list(box.proven().values()) == [True] * 3
+
+
 def test_a_pack_without_its_file_is_reported_at_each_start(box: Box, caplog: pytest.LogCaptureFixture) -> None:
     pack = box.receive(instance(1))
     box.stop()
