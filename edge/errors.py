@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class OutpostError(Exception):
-    """Something went wrong in Outpost. `outpost support-bundle` collects what is needed to find out what."""
+    """Something went wrong in Outpost. The log of the process, in JSON lines, says where."""
 
     exit_code = 1
 
@@ -23,7 +23,7 @@ class Permanent(OutpostError):
 
 
 class Corrupt(OutpostError):
-    """Bytes are not what was written. They were set aside; `outpost verify` names what is affected."""
+    """Bytes are not what was written. They are not used; the message names what is affected."""
 
     exit_code = 65
 
@@ -39,7 +39,7 @@ class StoreFull(Transient):
 
 
 class StoreFailed(OutpostError):
-    """The disk reported a failed flush. Outpost stops and re-reads what it admitted; check the disk with `outpost doctor`."""
+    """The disk reported a failed flush. Outpost stops and re-reads what it admitted; check the disk (`dmesg`, `smartctl`)."""
 
     exit_code = 70
 

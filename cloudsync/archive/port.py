@@ -44,7 +44,7 @@ class ObjectRefused(Refused):
 
 
 class NotThere(Permanent):
-    """The archive has no object of that name. `outpost verify` names what is affected."""
+    """The archive has no object of that name. The message says which; look for it where the archive keeps what was deleted."""
 
 
 class Damaged(Corrupt):

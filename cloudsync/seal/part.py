@@ -35,7 +35,7 @@ _SHARED_INFO = tlv(SEQUENCE, envelope.WRAP, tlv(context(2), tlv(OCTET_STRING, (2
 
 
 class NotOurs(Corrupt):
-    """An object is not what this site made for this place. Nothing of it was kept; `outpost verify` names what is affected."""
+    """An object is not what this site made for this place. Nothing of it was kept; the message names it."""
 
 
 class WrongKey(Permanent):

@@ -34,7 +34,7 @@ _NUMBERED = re.compile(r"[0-9]{6}")
 
 
 class RottenPack(Corrupt):
-    """The cached pack is not what was closed. It is not archived; `outpost scrub` compares its instances one by one."""
+    """The cached pack is not what was closed. It is not archived. Check the disk, and have the modality keep its study."""
 
 
 def code(job: CodeJob) -> CodedPack:

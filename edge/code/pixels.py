@@ -23,7 +23,7 @@ _SOI_SOF55 = b"\xff\xd8\xff\xf7"
 
 
 class Undecodable(Corrupt):
-    """Coded bytes of an instance do not decode. The instance was not restored; `outpost verify` names what is affected."""
+    """Coded bytes of an instance do not decode. The instance was not restored."""
 
 
 class Unencodable(Permanent):

@@ -14,7 +14,7 @@ from edge.store.pack import disk_errors
 
 
 class QuarantineFull(StoreFull):
-    """Quarantine is at its cap. Look at `outpost quarantine`, keep or discard what is there; a faulty device may be sending."""
+    """Quarantine is at its cap. Look at what lies there, or raise `cache.quarantine_max_bytes`; a faulty device may be sending."""
 
 
 class QuarantineWriter:

@@ -121,7 +121,7 @@ class _Heads:
         for member in head.manifest.members:
             if member.dataset_offset == stored.located.dataset_offset:
                 return HeadSource(head, member)
-        raise Corrupt(f"The head of pack {pack} does not know an instance of it. Run `outpost verify`.")
+        raise Corrupt(f"The head of pack {pack} does not know an instance of it. Evict and recall the study.")
 
 
 def _describe(files: PackFiles, heads: _Heads, batch: Sequence[Stored], base: str) -> list[Json]:

@@ -60,7 +60,7 @@ async def steps(piece: Piece) -> AsyncIterator[bytes]:
     while offset < end:
         data = await _read(piece.descriptor, min(STEP, end - offset), offset)
         if not data:
-            raise Corrupt("A pack file is shorter than the catalogue says. Run `outpost scrub`.")
+            raise Corrupt("A pack file is shorter than the catalogue says. Evict and recall the study; check the disk.")
         yield data
         offset += len(data)
 

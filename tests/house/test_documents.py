@@ -44,6 +44,15 @@ def test_every_outpost_command_of_the_documents_exists_with_its_options() -> Non
         assert used <= known, f"outpost {' '.join(command)}: {used - known}"
 
 
+def test_a_cure_that_names_a_command_names_one_that_exists() -> None:
+    outpost = importlib.import_module("outpost")
+    commands = set(getattr(typer.main.get_command(outpost.app), "commands", {}))
+    sources = [ROOT / "outpost.py", *(ROOT / "edge").rglob("*.py"), *(ROOT / "cloudsync").rglob("*.py")]
+    named = {(path.name, verb) for path in sources for verb in re.findall(r"`(?:\./)?outpost ([a-z][a-z-]*)", path.read_text())}
+    assert len(named) > 5
+    assert {(name, verb) for name, verb in named if verb not in commands} == set()
+
+
 def test_every_part_of_the_test_command_that_the_documents_name_exists() -> None:
     parts = {command[0] for command in _commands("test") if command and not command[0].startswith("-")}
     offered = re.search(r"^    ([a-z |]+)\)$", (ROOT / "test").read_text(), re.MULTILINE)
