@@ -106,10 +106,17 @@ def _identity(head: bytes, transfer_syntax: str) -> Identity | None:
 
 
 def _missing(cache: Path, catalogue: Catalogue) -> int:
-    """Packs that should be open but have no file: reported loudly, never forgotten."""
+    """Packs that should be open but have no file: reported loudly, never forgotten. What is sent again is stored again."""
     missing = 0
     for (pack,) in catalogue.rows("open_packs"):
-        if not (cache / "open" / f"{pack}.tar").exists():
-            missing += 1
-            log.error("pack %s has no file in cache/open; its instances are lost unless they are sent again", pack)
+        if (cache / "open" / f"{pack}.tar").exists():
+            continue
+        offsets = [offset for offset, _ in catalogue.rows("offsets_in_pack", pack)]
+        if not offsets:  # closing an empty pack was interrupted
+            catalogue.forget_empty(pack)
+            continue
+        missing += 1
+        for offset in offsets:
+            catalogue.lose(pack, offset)
+        log.error("pack %s has no file in cache/open; its instances are lost unless they are sent again", pack)
     return missing

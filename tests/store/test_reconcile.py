@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.model import Level, Urgency
+from edge.dataset.attributes import identify
+from edge.dataset.walk import EXPLICIT_LE
+from edge.model import UID, Level, Urgency
 from edge.store.packs import end_tar
 from tests.store.boxes import Box, instance, sha256
 from tests.store.rows import ask, values
@@ -236,6 +238,33 @@ def test_a_pack_without_its_file_is_reported_at_each_start(box: Box, caplog: pyt
         box.stop()
     assert caplog.text.count(f"pack {pack.id} has no file in cache/open") == 2
     box.connect()
+
+
+def test_what_was_lost_with_its_file_is_stored_when_it_is_sent_again(box: Box) -> None:
+    lost = box.receive(instance(1))
+    box.stop()
+    lost.path.unlink()
+    box.start()
+    identity = identify(instance(1), EXPLICIT_LE)
+    assert identity is not None
+    assert box.catalogue.digests(identity) == []
+    again = box.receive(instance(1))
+    assert again.id != lost.id
+    assert list(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["ONLINE"]
+
+
+def test_a_kill_while_an_empty_pack_is_closed_leaves_no_alarm(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    elsewhere = box.receive(instance(1))
+    pack = box.packs.lend(UID("1.2.3"), Urgency.STAT)
+    member = box.write(pack, instance(1))
+    box.record(pack, instance(1), member)  # a duplicate: the pack is catalogued, the instance is not
+    pack.take_back(member)
+    box.stop()
+    pack.path.unlink()
+    assert box.start().lost == 0
+    assert "has no file" not in caplog.text
+    assert box.catalogue.pack(pack.id) is None
+    assert box.catalogue.pack(elsewhere.id) is not None
 
 
 def test_a_foreign_file_among_the_open_packs_is_left_alone(box: Box, caplog: pytest.LogCaptureFixture) -> None:
