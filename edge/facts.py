@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from edge.errors import Corrupt
+from edge.errors import Corrupt, OutpostError, StoreFull
 from edge.journal import Ack, Entry, Held, Here, JournalReader, JournalWriter, Link, Progress, RecallFailed, Stopped
 from edge.model import PackId
 from edge.refusals import Refusals
@@ -24,10 +24,12 @@ class Desk(Protocol):
         """A part lies in the inbox. Idempotent."""
         ...
 
-    def failed(self, pack: str, parts: Sequence[int], reason: str) -> None: ...
+    def failed(self, pack: str, parts: Sequence[int], reason: str) -> None:
+        """These parts cannot be brought now. Idempotent."""
+        ...
 
     def heard(self, pack: str) -> None:
-        """A pack is known that only the archive has."""
+        """A pack is held; where only the archive has it, its head is wanted. Idempotent."""
         ...
 
 
@@ -60,7 +62,7 @@ class Facts:
                 while await asyncio.to_thread(self.apply):
                     pass
                 refused = ""
-            except (Trespass, Corrupt) as fault:  # nothing of it is applied; a person must look
+            except (Trespass, Corrupt, StoreFull) as fault:  # nothing of it is applied: a person must look, or free space
                 if str(fault) != refused:
                     refused = str(fault)
                     log.error("facts are not read: %s", fault)
@@ -72,13 +74,17 @@ class Facts:
                 continue
 
     def apply(self) -> bool:
-        """Apply the next batch; False when there was none."""
+        """Apply the next batch; False when there was none. What cannot be committed is read again by the next call."""
         entries = self._reader.read()
         if not entries:
             return False
-        with self._catalogue.facts(entries[-1].seq):
-            for entry in entries:
-                self._record(entry)
+        try:
+            with self._catalogue.facts(entries[-1].seq):
+                for entry in entries:
+                    self._record(entry)
+        except OutpostError:
+            self._reader.rewind(entries[0].seq - 1)
+            raise
         for entry in entries:
             self._tell(entry)
         if any(not isinstance(entry, Ack) for entry in entries):  # an acknowledgement alone is not acknowledged

@@ -258,6 +258,10 @@ class JournalReader:
             self._position = entries[-1].seq
         return entries
 
+    def rewind(self, position: int) -> None:
+        """Read again what comes after `position`: it was read, and could not be committed."""
+        self._position = position
+
     def _following(self) -> Iterator[Entry]:
         try:
             segments = _segments(os.listdir(self._gate.root))
