@@ -38,7 +38,7 @@ class Keeper:
     def evict(self, study: str | None, dry_run: bool) -> list[eviction.Evictable]:
         """Evict the held packs of one study, or of all, whatever their age; with `dry_run` only say which."""
         chosen = [one for one in eviction.evictable(self._catalogue, self._desk.busy) if study in {None, one.study}]
-        return chosen if dry_run else list(eviction.evict(self._layout, self._catalogue, chosen))
+        return chosen if dry_run else self._evict(chosen)
 
     def _sweep(self) -> int:
         return eviction.sweep(self._layout, self._catalogue)
@@ -47,4 +47,8 @@ class Keeper:
         cached = int(self._catalogue.figure("cached_bytes"))
         packs = eviction.evictable(self._catalogue, self._desk.busy)
         chosen = eviction.choose(packs, cached, self._config.cache, self._clock.now())
-        return list(eviction.evict(self._layout, self._catalogue, chosen))
+        return self._evict(chosen)
+
+    def _evict(self, chosen: list[eviction.Evictable]) -> list[eviction.Evictable]:
+        """Each goes at its turn, unless somebody wants it by then."""
+        return list(eviction.evict(self._layout, self._catalogue, (one for one in chosen if not self._desk.busy(one.pack))))

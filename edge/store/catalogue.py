@@ -125,14 +125,14 @@ class Catalogue:
             self._run("set_here", "some", pack)
 
     def recalled(self, pack: PackId, dataset_offsets: Sequence[int]) -> None:
-        """These instances are durable in the cache again."""
+        """These instances are durable in the cache again. Nothing changes in a pack that was evicted meanwhile."""
         with self._transaction(flushed=True):
             self._connection.executemany(self._sql["set_instance_here"], [(pack, offset) for offset in dataset_offsets])
 
     def set_whole(self, pack: PackId) -> None:
-        """The pack is, byte for byte, as it was closed."""
+        """The pack is, byte for byte, as it was closed. Nothing changes when it was evicted meanwhile."""
         with self._transaction(flushed=True):
-            self._run("set_here", "whole", pack)
+            self._run("set_whole", pack)
 
     def lose(self, pack: PackId, header_offset: int) -> None:
         """The pack file does not prove an instance that is catalogued in it."""
@@ -320,8 +320,8 @@ class Catalogue:
         with self._lock:
             if flushed:
                 self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
             except BaseException as fault:

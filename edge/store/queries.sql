@@ -134,8 +134,13 @@ UPDATE pack SET here = ? WHERE pack = ?;
 UPDATE instance SET here = ? WHERE pack = ?;
 
 -- set_instance_here --
--- A recalled instance is in the cache.
-UPDATE instance SET here = 1 WHERE pack = ? AND dataset_offset = ?;
+-- A recalled instance is in the cache, unless its pack was evicted meanwhile.
+UPDATE instance SET here = 1 WHERE pack = ? AND dataset_offset = ?
+    AND EXISTS (SELECT 1 FROM pack WHERE pack.pack = instance.pack AND pack.here != 'no');
+
+-- set_whole --
+-- Every instance of a recalled pack is back, unless it was evicted meanwhile.
+UPDATE pack SET here = 'whole' WHERE pack = ? AND here != 'no';
 
 -- instances_here --
 -- Dataset offsets of the instances of a pack that are in the cache.

@@ -82,6 +82,18 @@ def test_evicting_again_is_harmless(box: Layout, catalogue: Catalogue) -> None:
     assert [one.pack[0] for one in evictable(catalogue, lambda pack: False)] == ["c", "d"]
 
 
+def test_what_is_evicted_while_it_is_restored_is_not_counted_as_here(box: Layout, catalogue: Catalogue) -> None:
+    catalogue.evict(pack_id("a"))
+    catalogue.begin_recall(pack_id("a"))
+    assert len(list(evict(box, catalogue, [pack("a", 100, 1.0)]))) == 1
+    catalogue.recalled(pack_id("a"), [1024])
+    catalogue.set_whole(pack_id("a"))
+    state = catalogue.pack(pack_id("a"))
+    assert state is not None
+    assert state.here == "no"
+    assert catalogue.rows("instances_here", pack_id("a")) == []
+
+
 def test_a_file_that_an_eviction_left_when_it_was_killed_is_swept_and_nothing_else(box: Layout, catalogue: Catalogue) -> None:
     catalogue.evict(pack_id("a"))
     assert box.cached(pack_id("a")).exists()
