@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from edge.errors import Transient
 from edge.model import UID, Json, Level, Located, PackId, Query
 from edge.recall import RecallDesk
 from edge.store.catalogue import Catalogue
+from edge.store.files import Gone, PackFiles
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +104,10 @@ class PackRetrieval:
     """The instances of one request. What is here goes at once, in order; the rest as it is recalled."""
 
     def __init__(self, layout: Layout, catalogue: Catalogue, desk: RecallDesk, located: list[Located], whole_packs: bool) -> None:
-        self._layout = layout
         self._catalogue = catalogue
         self._desk = desk
         self._pending = located
-        self._descriptors: dict[PackId, int] = {}
+        self._files = PackFiles(layout)
         self.total = len(located)
         self.syntaxes: frozenset[tuple[UID, UID]] = frozenset((one.sop_class, one.transfer_syntax) for one in located)
         away: defaultdict[PackId, list[int]] = defaultdict(list)
@@ -137,15 +136,13 @@ class PackRetrieval:
         if not isinstance(found, Located):
             return found
         try:
-            descriptor = self._open(found.pack)
-        except FileNotFoundError:
+            descriptor = self._files.open(found.pack)
+        except Gone:
             return self._gone(found)
         return Ready(found, descriptor, found.dataset_offset, found.dataset_length)
 
     def close(self) -> None:
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+        self._files.close()
         self._pending = []
 
     def _take(self) -> Located | Lost | None:
@@ -168,12 +165,3 @@ class PackRetrieval:
         self._here[found.pack] = set()
         self._desk.want(found.pack, [one.dataset_offset for one in self._pending if one.pack == found.pack])
         return None
-
-    def _open(self, pack: PackId) -> int:
-        if pack not in self._descriptors:
-            flags = os.O_RDONLY | os.O_CLOEXEC
-            try:
-                self._descriptors[pack] = os.open(self._layout.open_packs / f"{pack}.tar", flags)
-            except FileNotFoundError:  # closed by now, or long ago
-                self._descriptors[pack] = os.open(self._layout.cached(pack), flags)
-        return self._descriptors[pack]

@@ -73,7 +73,7 @@ class Index(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An instance that can be sent: its dataset lies at `offset` of `descriptor`, read with pread, until the Retrieval is closed."""
+    """An instance that can be sent: its dataset lies at `offset` of `descriptor`, read with pread, until the next one is asked for."""
 
     located: Located
     descriptor: int

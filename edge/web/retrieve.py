@@ -13,6 +13,7 @@ from edge.code.manifest import Head, read_head
 from edge.config import Layout
 from edge.errors import Corrupt
 from edge.model import Json, PackId
+from edge.store.files import Gone, PackFiles
 from edge.store.reader import Stored
 from edge.web.accept import DICOM, DICOM_JSON, Form, choose, takes
 from edge.web.faults import NotAcceptable, Unavailable
@@ -20,7 +21,7 @@ from edge.web.metadata import metadata
 from edge.web.part10 import as_explicit, as_stored
 from edge.web.source import HeadSource, PackSource, Source
 from edge.web.streaming import Answer, Part
-from edge.web.supply import Gone, PackFiles, Supply
+from edge.web.supply import Supply
 from edge.web.target import address, base_of, forms_of, target_of
 
 _BATCH = 16

@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
-from types import TracebackType
+from contextlib import aclosing
 
 from edge.config import Layout
 from edge.control import Answer, Recalled, RecallStudy
 from edge.errors import Refused, Transient
-from edge.model import PackId
 from edge.store.reader import CatalogueReader, Stored, Target
 from edge.web.asking import ask
 from edge.web.faults import NotFound, Unavailable
-
-_OPEN_MAX = 16
-
-
-class PackFiles:
-    """The pack files of one request, open for reading until its end. A descriptor is valid until as many others were opened since."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._open: dict[PackId, int] = {}
-
-    def __enter__(self) -> PackFiles:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1])
-
-    def open(self, pack: PackId) -> int:
-        """A descriptor of a pack file, open or closed. Raises Gone when it has been evicted."""
-        if pack not in self._open:
-            if len(self._open) >= _OPEN_MAX:
-                os.close(self._open.pop(next(iter(self._open))))
-            self._open[pack] = self._opened(pack)
-        return self._open[pack]
-
-    def _opened(self, pack: PackId) -> int:
-        closed = self._layout.cached(pack)
-        # A pack that is closed moves between the first look and the second; then it stands where the first looked.
-        for path in (closed, self._layout.open_packs / f"{pack}.tar", closed):
-            with suppress(FileNotFoundError):
-                return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        raise Gone
-
-
-class Gone(Unavailable):
-    """It has just been moved out of the cache. Ask again: it is recalled then."""
 
 
 class Supply:

@@ -1,0 +1,51 @@
+"""The pack files of the cache as they are read."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from types import TracebackType
+
+from edge.config import Layout
+from edge.errors import Transient
+from edge.model import PackId
+
+OPEN_MAX = 16
+
+
+class Gone(Transient):
+    """It has just been moved out of the cache. Ask again: it is recalled then."""
+
+
+class PackFiles:
+    """The pack files of one request, open for reading until its end. A descriptor is valid until as many others were opened since."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._open: dict[PackId, int] = {}
+
+    def __enter__(self) -> PackFiles:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def open(self, pack: PackId) -> int:
+        """A descriptor of a pack file, open or closed. Raises Gone when it has been evicted."""
+        if pack not in self._open:
+            if len(self._open) >= OPEN_MAX:
+                os.close(self._open.pop(next(iter(self._open))))
+            self._open[pack] = self._opened(pack)
+        return self._open[pack]
+
+    def close(self) -> None:
+        """Every descriptor becomes invalid. Idempotent."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def _opened(self, pack: PackId) -> int:
+        # A pack that is closed moves from the first of these places to the second.
+        for path in (self._layout.open_packs / f"{pack}.tar", self._layout.cached(pack)):
+            with suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        raise Gone
