@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
+
+_SYNC_FILE_RANGE_WRITE = 2
+_sync_file_range = ctypes.CDLL(None, use_errno=True).sync_file_range
+_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o640) -> None:
@@ -39,3 +44,11 @@ def flush_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def begin_writeback(descriptor: int, offset: int, length: int) -> None:
+    """Have the kernel start writing a byte range to the disk, so that the flush that follows finds little left to do.
+
+    Advice, and no promise of durability: a refusal is ignored, an error of the disk is reported by the flush (sync_file_range(2)).
+    """
+    _sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)

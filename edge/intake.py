@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edge.clock import Clock
 from edge.config import Config, Layout
-from edge.dataset.attributes import HEAD_CAP, describe, identify
+from edge.dataset.attributes import HEAD_CAP, Description, describe, identify
 from edge.dataset.walk import Malformed
 from edge.dimse.ports import Arrival, Outcome, Reception
 from edge.errors import StoreFailed, StoreFull
@@ -74,6 +74,7 @@ class _Arriving:
         self._look_at = 0
         """How much of the head to wait for before it is looked at again: twice as much each time, however small the fragments."""
         self._identity: Identity | None = None
+        self._description: Description | None = None
         self._pack: OpenPack | None = None
         self._sink: MemberWriter | QuarantineWriter | None = None
         self._reason = ""
@@ -139,6 +140,8 @@ class _Arriving:
         self._pack = self._intake.packs.lend(identity.study, self._intake.urgency(self._arrival))
         self._sink = self._pack.append(identity, self._arrival.transfer_syntax, self._arrival.calling_ae, int(self._received_at))
         self._sink.write(bytes(self._head))
+        # The peer is still sending: what is done now need not be done between the last byte and the answer.
+        self._description = describe(bytes(self._head), self._arrival.transfer_syntax, None)
 
     def _set_aside(self, reason: str) -> None:
         self._reason = reason
@@ -174,8 +177,9 @@ class _Arriving:
 
     def _record(self, pack: OpenPack, identity: Identity, member: Member) -> bool:
         syntax = self._arrival.transfer_syntax
-        description = describe(bytes(self._head), syntax, member.dataset_length)
-        if not description.complete:
+        if self._description is not None and self._description.complete:
+            description = self._description.of_length(member.dataset_length)
+        else:
             head = os.pread(pack.descriptor, min(HEAD_CAP, member.dataset_length), member.dataset_offset)
             description = describe(head, syntax, member.dataset_length)
         admission = Admission(identity, description, syntax, pack.id, member, self._received_at, self._arrival.calling_ae)

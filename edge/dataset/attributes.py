@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge.dataset.charset import CharacterSet
@@ -95,6 +95,14 @@ class Description:
     fault: str | None
     complete: bool
     """False when the bytes that were given end before the attributes of interest do, and the dataset goes on."""
+    reaches: int = 0
+    """The dataset is at least so long, if the last element that was looked at does not lie about its length."""
+
+    def of_length(self, dataset_length: int) -> Description:
+        """The same, once the length of the dataset is known: an element that lies about its own is a fault."""
+        if self.fault is None and self.reaches > dataset_length:
+            return replace(self, fault=f"the dataset ends {self.reaches - dataset_length} bytes before its last element does")
+        return self
 
 
 def identify(head: bytes | memoryview, transfer_syntax: str) -> Identity | None:
@@ -127,24 +135,25 @@ def identify(head: bytes | memoryview, transfer_syntax: str) -> Identity | None:
     return Identity(sop_class, sop_instance, series, study)
 
 
-def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int) -> Description:
-    """The attributes of interest in the first HEAD_CAP bytes of a dataset that is `dataset_length` bytes long. Never raises: what cannot be
-    read is left out and named in `fault`.
+def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int | None) -> Description:
+    """The attributes of interest in the first HEAD_CAP bytes of a dataset that is `dataset_length` bytes long; None while it is still
+    arriving. Never raises: what cannot be read is left out and named in `fault`.
     """
     fault: str | None = None
     complete = True
+    reaches = 0
+    deflated = False
     raw: dict[int, bytes] = {}
     head = head[:HEAD_CAP]
-    goes_on = len(head) < dataset_length
+    goes_on = dataset_length is None or len(head) < dataset_length
     try:
         if transfer_syntax == DEFLATED_LE:
             head, transfer_syntax = inflate(head, HEAD_CAP), EXPLICIT_LE
-            goes_on, dataset_length = goes_on or len(head) == HEAD_CAP, 0
+            goes_on, deflated = goes_on or len(head) == HEAD_CAP, True
         try:
             for element in walk(head, transfer_syntax):
                 if element.tag > _LAST:
-                    if dataset_length and element.end > dataset_length:
-                        fault = f"({element.tag >> 16:04X},{element.tag & 0xFFFF:04X}) is longer than the dataset"
+                    reaches = 0 if deflated else element.end
                     break
                 if element.tag in _WANTED and element.end <= len(head) and element.end - element.value <= VALUE_CAP:
                     raw.setdefault(element.tag, bytes(head[element.value : element.end]))
@@ -162,7 +171,8 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
     for tag, value in raw.items():
         vr, level = INTEREST[tag]
         levels[level][f"{tag:08X}"] = json_element(vr, value, charset, big)
-    return Description(levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault, complete)
+    found = Description(levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault, complete, reaches)
+    return found if dataset_length is None else found.of_length(dataset_length)
 
 
 def json_element(vr: str, value: bytes, charset: CharacterSet, big: bool = False) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from edge.store.search import answer, conditions_of, statement
 from edge.store.sql import connect, fault_of, statements
 
 SCHEMA_VERSION = 1
+KNOWN_SERIES = 10_000
 _DUMMY_IDS = frozenset({"", "0", "00", "000", "1", "123", "TEST", "UNKNOWN", "UNKNOW", "ANON", "ANONYMOUS", "NONE", "N/A", "NA", "NULL"})
 
 
@@ -68,6 +69,7 @@ class Catalogue:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._sql = statements("queries.sql")
         self._lock = threading.RLock()
+        self._known: set[tuple[UID, UID]] = set()
 
     def close(self) -> None:
         """Fold the log into the database file and close it."""
@@ -79,15 +81,15 @@ class Catalogue:
 
     def open_pack(self, pack: PackId, urgency: Urgency, opened_at: float, first_of: Admission) -> bool:
         """Record a new pack together with its first instance, as `admit` does."""
-        with self._transaction():
-            self._describe(first_of)
+        with self._described(first_of):
             self._run("insert_pack", pack, urgency, opened_at, opened_at, first_of.identity.study)
-            return self._insert(first_of)
+            admitted = self._insert(first_of)
+            self._run("touch_study", pack=pack)
+            return admitted
 
     def admit(self, admission: Admission) -> bool:
         """Record an instance in a pack that is recorded. False, and nothing changes, when this digest of it is catalogued already."""
-        with self._transaction():
-            self._describe(admission)
+        with self._described(admission):
             return self._insert(admission)
 
     def digests(self, identity: Identity) -> list[Digest]:
@@ -103,7 +105,8 @@ class Catalogue:
 
     def close_pack(self, pack: PackId, closed_at: float, size: int, sha256: Digest) -> None:
         with self._transaction(flushed=True):
-            self._run("close_pack", closed_at, size, sha256, pack)
+            self._run("close_pack", closed_at=closed_at, bytes=size, sha256=sha256, pack=pack)
+            self._run("touch_study", pack=pack)
 
     def mark_coded(self, pack: PackId, coded_at: float, coded_bytes: int, asked: str, objects: int) -> None:
         """A pack lies coded in the outbox. `asked` is the ask that ships it, kept until the pack is held."""
@@ -308,12 +311,19 @@ class Catalogue:
                 "attributes": json.dumps(admission.description.instance),
             },
         )
-        if cursor.rowcount != 1:
-            return False
-        if admission.here:
-            self._run("count_into_pack", admission.received_at, admission.pack)
-        self._run("touch_study", admission.received_at, identity.study)
-        return True
+        return cursor.rowcount == 1
+
+    @contextmanager
+    def _described(self, admission: Admission) -> Iterator[None]:
+        """A transaction in which patient, study and series of an instance stand. Rows of them never go, so one look is enough."""
+        series = (admission.identity.study, admission.identity.series)
+        with self._transaction():
+            if series not in self._known:
+                self._describe(admission)
+            yield
+        if len(self._known) >= KNOWN_SERIES:
+            self._known.clear()
+        self._known.add(series)
 
     @contextmanager
     def _transaction(self, flushed: bool = False) -> Iterator[None]:
@@ -335,8 +345,8 @@ class Catalogue:
                 if flushed:
                     self._connection.execute("PRAGMA synchronous = NORMAL")
 
-    def _run(self, name: str, *parameters: object) -> None:
-        self._connection.execute(self._sql[name], parameters)
+    def _run(self, name: str, *parameters: object, **named: object) -> None:
+        self._connection.execute(self._sql[name], named or parameters)
 
     def _all(self, name: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
         with self._reading():

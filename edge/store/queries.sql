@@ -35,21 +35,21 @@ WHERE study.uid = ? AND series.uid = ? AND instance.uid = ?
 ORDER BY visible DESC;
 
 -- touch_study --
--- The newest reception of a study.
-UPDATE study SET received_at = max(received_at, ?) WHERE uid = ?;
+-- The newest reception of a study, from what lies in one of its packs.
+UPDATE study SET received_at = max(received_at, (SELECT coalesce(max(received_at), 0) FROM instance WHERE instance.pack = :pack))
+WHERE study = (SELECT study FROM pack WHERE pack = :pack);
 
 -- insert_pack --
--- A pack is born open; its study is known by now.
-INSERT INTO pack (pack, study, urgency, opened_at, here, used_at)
-SELECT ?, study, ?, ?, 'whole', ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
-
--- count_into_pack --
--- One more instance in an open pack.
-UPDATE pack SET instances = instances + 1, used_at = ? WHERE pack = ?;
+-- A pack is born open, with its first instance; its study is known by now. The instances are counted when it closes.
+INSERT INTO pack (pack, study, urgency, opened_at, instances, here, used_at)
+SELECT ?, study, ?, ?, 1, 'whole', ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
 
 -- close_pack --
 -- A quiet pack is closed: its bytes never change again.
-UPDATE pack SET closed_at = ?, bytes = ?, sha256 = ? WHERE pack = ? AND closed_at IS NULL;
+UPDATE pack SET closed_at = :closed_at, bytes = :bytes, sha256 = :sha256,
+    instances = (SELECT count(*) FROM instance WHERE instance.pack = :pack),
+    used_at = (SELECT coalesce(max(received_at), :closed_at) FROM instance WHERE instance.pack = :pack)
+WHERE pack = :pack AND closed_at IS NULL;
 
 -- pack_state --
 -- What is known of one pack.
@@ -71,7 +71,7 @@ SELECT header_offset, digest FROM instance WHERE pack = ?;
 
 -- forget_empty_pack --
 -- A pack that never got an instance.
-DELETE FROM pack WHERE pack = ? AND instances = 0 AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.pack = pack.pack);
+DELETE FROM pack WHERE pack = ? AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.pack = pack.pack);
 
 -- next_to_code --
 -- Closed packs that are not coded yet, urgent ones first, then the oldest.

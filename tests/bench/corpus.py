@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from edge.dataset.part10 import file_meta
@@ -10,6 +11,10 @@ from edge.model import Identity, parse_uid
 
 _MARK = b"77777777"
 """Stands in every UID; each run puts a number of as many digits in its place, so lengths and offsets stay."""
+
+
+_HEAD = 4096
+"""Bytes of a file within which its UIDs lie."""
 
 
 class Study:
@@ -25,12 +30,15 @@ class Study:
             data = file_meta(identity, sample.transfer_syntax, "BENCH", None) + sample.dataset
             (directory / f"{number:04d}.dcm").write_bytes(data)
         self.bytes = sum(path.stat().st_size for path in directory.iterdir())
-        self._templates = {path: path.read_bytes() for path in sorted(directory.iterdir())}
+        self._heads = {path: path.read_bytes()[:_HEAD] for path in sorted(directory.iterdir())}
 
     def refresh(self) -> None:
-        """Give every UID a value that no run before had."""
+        """Give every UID a value that no run before had, and let the disk come to rest: what the sender wrote must not be flushed by
+        whoever receives.
+        """
         self._run += 1
         fresh = b"%08d" % (10_000_000 + self._run)
-        for path, data in self._templates.items():
-            head = data[:4096].replace(_MARK, fresh)
-            path.write_bytes(head + data[4096:])
+        for path, head in self._heads.items():
+            with path.open("r+b") as file:
+                file.write(head.replace(_MARK, fresh))
+        os.sync()

@@ -145,7 +145,7 @@ def test_a_fault_further_in_is_flagged_and_the_rest_is_there() -> None:
     data = dataset() + element(0x7FE00012, "OB", b"")
     lying = data[: -len(element(0x7FE00012, "OB", b""))].replace(b"OB\0\0\x06\0\0\0", b"OB\0\0\xff\0\0\0")
     found = describe(lying, EXPLICIT_LE, len(lying))
-    assert found.fault == "(7FE0,0010) is longer than the dataset"
+    assert found.fault == "the dataset ends 249 bytes before its last element does"
     assert found.patient["00100020"]["Value"] == ["P1"]
 
 
