@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from edge import heads
@@ -17,12 +17,13 @@ from edge.code.manifest import HEAD_MAX_BYTES, Head, covering
 from edge.code.worker import Coder
 from edge.config import Layout
 from edge.durable import flush_directory
-from edge.errors import Corrupt, OutpostError
+from edge.errors import Corrupt, OutpostError, StoreFailed, Transient
 from edge.journal import Recall, Taken
 from edge.model import PackId
 from edge.outbox import Asks
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
+from edge.store.pack import disk_errors
 from edge.wall import Gate
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,24 @@ class _Wanted:
 class RecallDesk:
     """Wants by pack. Made in the loop; `want`, `failure` and `changed` are for any thread."""
 
-    def __init__(self, layout: Layout, catalogue: Catalogue, coder: Coder, asks: Asks, inbox: Gate, refusals: Refusals) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        catalogue: Catalogue,
+        coder: Coder,
+        asks: Asks,
+        inbox: Gate,
+        refusals: Refusals,
+        fail_stop: Callable[[StoreFailed], None],
+    ) -> None:
+        """`fail_stop` is called when the disk failed: the process is to end."""
         self._layout = layout
         self._catalogue = catalogue
         self._coder = coder
         self._asks = asks
         self._inbox = inbox
         self._refusals = refusals
+        self._fail_stop = fail_stop
         self._wanted: dict[PackId, _Wanted] = {}
         self._heads: dict[PackId, Head] = {}
         self._loop = asyncio.get_running_loop()
@@ -146,7 +158,10 @@ class RecallDesk:
             wanted.failure = str(fault)
             wanted.asked.clear()
             wanted.arrived.clear()
+            self._heads.pop(pack, None)
             self._refusals.report(f"recall of pack {pack}: {fault}")
+            if isinstance(fault, StoreFailed):
+                self._fail_stop(fault)
         finally:
             wanted.working = False
         if self._satisfied(pack, wanted):
@@ -160,7 +175,7 @@ class RecallDesk:
         if head is None:
             if HEAD not in wanted.arrived:
                 return False
-            await asyncio.to_thread(self._learn_head, pack)
+            self._heads[pack] = await asyncio.to_thread(self._learn_head, pack)
             self._notify()
             self._go_on(pack, wanted)
             return True
@@ -174,7 +189,7 @@ class RecallDesk:
         return True
 
     async def _restore(self, pack: PackId, head: Head, ready: list[int]) -> None:
-        await asyncio.to_thread(self._make_room, pack)
+        await asyncio.to_thread(self._prepare, pack)
         restored = await self._coder.restore(
             DecodeJob(
                 pack=pack,
@@ -202,31 +217,42 @@ class RecallDesk:
         await asyncio.to_thread(self._catalogue.set_whole, pack)
         return True
 
-    def _make_room(self, pack: PackId) -> None:
+    def _prepare(self, pack: PackId) -> None:
         """A pack of which nothing is here starts from no file: what an eviction left behind is not counted on."""
         target = self._layout.cached(pack)
         if self._here(pack):
             return
-        target.unlink(missing_ok=True)
-        if not target.parent.is_dir():
-            target.parent.mkdir(mode=0o750, exist_ok=True)
-            flush_directory(self._layout.cache)
+        with disk_errors():
+            target.unlink(missing_ok=True)
+            if not target.parent.is_dir():
+                target.parent.mkdir(mode=0o750, exist_ok=True)
+                flush_directory(self._layout.cache)
         self._catalogue.begin_recall(pack)
 
-    def _learn_head(self, pack: PackId) -> None:
+    def _learn_head(self, pack: PackId) -> Head:
         """Prove a head that came, keep it, and catalogue its instances."""
-        data = self._inbox.read(f"{pack}/{HEAD:06d}", HEAD_MAX_BYTES)
+        try:
+            data = self._inbox.read(f"{pack}/{HEAD:06d}", HEAD_MAX_BYTES)
+        except FileNotFoundError as fault:
+            raise Transient(f"The head of pack {pack} has gone from the inbox. Ask again.") from fault
         state = self._catalogue.pack(pack)
         head = heads.prove(data, pack, state.sha256 if state else None)
-        heads.keep(self._layout, pack, data)
+        with disk_errors():
+            heads.keep(self._layout, pack, data)
         self._catalogue.learn_head(list(heads.admissions(head)), pack)
+        return head
 
     def _head(self, pack: PackId) -> Head | None:
+        """The kept head; None when there is none that can be read: it is recalled then, and kept again."""
         if pack not in self._heads:
             state = self._catalogue.pack(pack)
             if state is None or not state.has_head:
                 return None
-            self._heads[pack] = heads.load(self._layout, pack)
+            try:
+                self._heads[pack] = heads.load(self._layout, pack)
+            except (FileNotFoundError, Corrupt) as fault:
+                log.error("the kept head of pack %s is recalled: %s", pack, fault)
+                return None
         return self._heads[pack]
 
     def _here(self, pack: PackId) -> set[int]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 
 from edge.clock import Clock
 from edge.config import Layout
 from edge.dimse.ports import Lost, Ready
-from edge.errors import Transient
+from edge.errors import StoreFull, Transient
 from edge.model import UID, Json, Level, Located, PackId, Query
 from edge.recall import RecallDesk
 from edge.store.catalogue import Catalogue
@@ -17,9 +18,16 @@ from edge.store.files import Gone, PackFiles
 
 log = logging.getLogger(__name__)
 
+HEAD_SECONDS = 60.0
+"""How long a request waits for one head that only the archive has."""
+
 
 class Offline(Transient):
     """These studies are safe in the archive, but the link to it is down. Ask again when it is back."""
+
+
+class HeadLate(Transient):
+    """What this study consists of has not come from the archive yet. Ask again; it goes on meanwhile."""
 
 
 class Link:
@@ -61,7 +69,7 @@ class PackRetrieve:
         self._clock = clock
 
     def begin(self, query: Query) -> PackRetrieval:
-        """Raises Offline when instances are only in the archive and it cannot be reached."""
+        """Raises Offline when instances are only in the archive and it cannot be reached, HeadLate when it does not say which they are."""
         link_up = self._link.up()
         if link_up:
             self._learn_heads(query)
@@ -69,8 +77,9 @@ class PackRetrieve:
         if not link_up and any(not one.present for one in located):
             raise Offline
         now = self._clock.now()
-        for pack in {one.pack for one in located}:
-            self._catalogue.touch(pack, now)
+        with suppress(StoreFull):  # a full disk must not keep anybody from viewing
+            for pack in {one.pack for one in located}:
+                self._catalogue.touch(pack, now)
         whole = query.level in {Level.PATIENT, Level.STUDY}
         return PackRetrieval(self._layout, self._catalogue, self._desk, located, whole)
 
@@ -90,6 +99,7 @@ class PackRetrieve:
                 self._await_head(pack)
 
     def _await_head(self, pack: PackId) -> None:
+        until = self._clock.monotonic() + HEAD_SECONDS
         with self._desk.changed:
             while True:
                 state = self._catalogue.pack(pack)
@@ -97,6 +107,8 @@ class PackRetrieve:
                     return
                 if reason := self._desk.failure(pack):
                     raise Transient(reason)
+                if self._clock.monotonic() >= until:
+                    raise HeadLate
                 self._desk.changed.wait(1.0)
 
 

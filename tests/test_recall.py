@@ -1,0 +1,168 @@
+"""edge.recall: parts come in, instances go out, and whatever goes wrong is told to who waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from edge.code.coder import code
+from edge.code.jobs import CodeJob
+from edge.code.worker import Coder
+from edge.config import Layout
+from edge.errors import StoreFailed
+from edge.journal import Entry, JournalReader, JournalWriter, Recall, Taken
+from edge.model import Json, PackId
+from edge.outbox import Asks
+from edge.recall import RecallDesk
+from edge.refusals import Refusals
+from edge.store.catalogue import Catalogue
+from edge.wall import Gate
+from tests.code.packs import close_pack, phantom
+
+pytestmark = pytest.mark.asyncio
+
+SERIES: list[Json] = [{"0020000E": {"vr": "UI", "Value": ["1.2.3.3"]}}]
+
+
+class Box:
+    """An edge that heard of one pack, and the cloudsync that brings its parts: `answer` does what was asked since."""
+
+    def __init__(self, state: Path) -> None:
+        self.layout = Layout(state)
+        for directory in (self.layout.cache, self.layout.heads, self.layout.inbox):
+            directory.mkdir(parents=True)
+        place = state / "archive"
+        place.mkdir()
+        self.job: CodeJob = close_pack(place, phantom(3, size=64), part_bytes=4096)
+        self.pack = PackId(self.job.pack)
+        code(self.job)
+        self.catalogue = Catalogue(self.layout.catalogue)
+        with self.catalogue.change():
+            self.catalogue.hear_of(self.pack, self.job.study, SERIES, self.job.sha256, 3, 5.0)
+            self.catalogue.hold(self.pack, 5.0, 100)
+            self.catalogue.settle_archived(self.pack)
+        self.journal = JournalWriter(self.layout.asks)
+        self.reader = JournalReader(Gate(self.layout.asks), 0)
+        self.coder = Coder()
+        self.stops: list[StoreFailed] = []
+        inbox = Gate(self.layout.inbox)
+        asks = Asks(self.journal, lambda: None)
+        self.desk = RecallDesk(self.layout, self.catalogue, self.coder, asks, inbox, Refusals(), self.stops.append)
+
+    @property
+    def here(self) -> str:
+        state = self.catalogue.pack(self.pack)
+        assert state is not None
+        return state.here
+
+    async def asked(self) -> list[Entry]:
+        """What was asked since; waits for it."""
+        async with asyncio.timeout(20):
+            while not (asks := self.reader.read()):
+                await self.turn()
+        return asks
+
+    async def turn(self) -> None:
+        """Until the desk has told of something, or a moment has passed."""
+        await asyncio.to_thread(self._wait)
+
+    def _wait(self) -> None:
+        with self.desk.changed:
+            self.desk.changed.wait(0.05)
+
+    async def answer(self) -> bool:
+        """Bring what was asked for; True once the pack is no longer needed."""
+        asks = await self.asked()
+        for ask in asks:
+            if isinstance(ask, Recall):
+                for number in ask.parts:
+                    self.bring(number)
+                    self.desk.arrived(self.pack, number, "", 0)
+        return any(isinstance(ask, Taken) for ask in asks)
+
+    def bring(self, number: int) -> None:
+        target = self.layout.inbox / self.pack / f"{number:06d}"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(Path(self.job.target_dir) / target.name, target)
+
+    async def failure(self) -> str:
+        """Why it failed; waits for it."""
+        async with asyncio.timeout(20):
+            while not (reason := self.desk.failure(self.pack)):
+                await self.turn()
+        return reason
+
+    async def close(self) -> None:
+        await self.coder.close()
+        self.catalogue.close()
+        self.journal.close()
+
+
+@pytest_asyncio.fixture
+async def box(tmp_path: Path) -> AsyncIterator[Box]:
+    made = Box(tmp_path)
+    yield made
+    await made.close()
+
+
+async def test_a_pack_that_only_the_archive_has_comes_back_byte_for_byte(box: Box) -> None:
+    box.desk.want(box.pack, None)
+    while not await box.answer():
+        pass
+    assert box.here == "whole"
+    assert box.layout.cached(box.pack).read_bytes() == Path(box.job.pack_path).read_bytes()
+    assert not box.desk.busy(box.pack)
+
+
+async def test_only_the_parts_of_what_is_wanted_are_asked_for(box: Box) -> None:
+    box.desk.want(box.pack, ())
+    assert not await box.answer()
+    assert await box.answer()
+    first, *_ = box.job.members
+    box.desk.want(box.pack, [first.dataset_offset])
+    while not await box.answer():
+        pass
+    assert box.here == "some"
+    assert box.catalogue.rows("instances_here", box.pack) == [(first.dataset_offset,)]
+    with box.layout.cached(box.pack).open("rb") as back, Path(box.job.pack_path).open("rb") as pack:
+        wanted = first.dataset_length, first.dataset_offset
+        assert os.pread(back.fileno(), *wanted) == os.pread(pack.fileno(), *wanted)
+
+
+async def test_a_kept_head_that_rotted_is_recalled_and_kept_again(box: Box) -> None:
+    box.desk.want(box.pack, ())
+    while not await box.answer():
+        pass
+    kept = box.layout.head(box.pack)
+    kept.write_bytes(b"rot")
+    box.desk.want(box.pack, None)
+    while not await box.answer():
+        pass
+    assert box.here == "whole"
+    assert kept.read_bytes() == (Path(box.job.target_dir) / "000000").read_bytes()
+
+
+async def test_a_head_that_left_the_inbox_is_a_failure_that_is_told_and_asking_again_helps(box: Box) -> None:
+    box.desk.want(box.pack, None)
+    await box.asked()
+    box.desk.arrived(box.pack, 0, "", 0)
+    assert "has gone from the inbox" in await box.failure()
+    box.desk.want(box.pack, None)
+    while not await box.answer():
+        pass
+    assert box.here == "whole"
+
+
+async def test_a_failed_disk_is_told_to_who_waits_and_stops_outpost(box: Box) -> None:
+    box.layout.cached(box.pack).mkdir(parents=True)
+    box.desk.want(box.pack, None)
+    for _ in range(2):
+        await box.answer()
+    assert "The disk under the cache reported" in await box.failure()
+    assert len(box.stops) == 1
