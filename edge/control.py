@@ -67,7 +67,7 @@ class Evict(_Message, frozen=True, tag="evict"):
 class RecallStudy(_Message, frozen=True, tag="recall-study"):
     """Bring a study, or one series or instance of it, from the archive into the cache.
 
-    Answered by a Recalled whenever more of it is here, and by Done when all is; or by Failed.
+    Answered by a Recalled whenever more of it is here, and every few seconds meanwhile; by Done when all is, or by Failed.
     """
 
     study: str

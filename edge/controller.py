@@ -9,7 +9,8 @@ import os
 import shutil
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -17,7 +18,7 @@ from edge import control, status
 from edge.clock import Clock
 from edge.config import Config, Layout
 from edge.control import Answer, Request
-from edge.dimse.ports import Arrival
+from edge.dimse.ports import Arrival, Lost, Ready
 from edge.errors import OutpostError, Refused
 from edge.intake import PackIntake
 from edge.keeper import Keeper
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 REQUEST_BYTES = 1 << 16
 STATUS_SECONDS = 10.0
+WAIT_SECONDS = 2.0
+WAITERS = 64
+"""Requests that wait for recalls at once; more take turns."""
 _CREDENTIALS = struct.Struct("3i")
 _PIECE = 1 << 18
 
@@ -66,9 +70,17 @@ class Controller:
         self._clock = clock
         self._refusals = refusals
         self._tasks: set[asyncio.Task[None]] = set()
+        # Threads of their own: who waits for a recall must not take those that read the facts it comes with.
+        self._waiters = ThreadPoolExecutor(WAITERS, "recall request")
 
     async def serve(self) -> None:
         """Listen, for ever."""
+        try:
+            await self._listen()
+        finally:
+            self._waiters.shutdown(wait=False, cancel_futures=True)
+
+    async def _listen(self) -> None:
         path = self._layout.control
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as listener:
@@ -95,8 +107,9 @@ class Controller:
         with line, contextlib.suppress(ConnectionError):
             try:
                 request = await self._receive(line, descriptors)
-                async for answer in self._answer(request, descriptors):
-                    await self._send(line, answer)
+                async with contextlib.aclosing(self._answer(request, descriptors)) as answers:
+                    async for answer in answers:
+                        await self._send(line, answer)
                 await self._send(line, control.Done())
             except OutpostError as fault:
                 await self._send(line, control.failed(fault))
@@ -125,7 +138,7 @@ class Controller:
     async def _send(self, line: socket.socket, answer: Answer) -> None:
         await asyncio.get_running_loop().sock_sendall(line, control.encode(answer) + b"\n")
 
-    async def _answer(self, request: Request, descriptors: list[int]) -> AsyncIterator[Answer]:
+    async def _answer(self, request: Request, descriptors: list[int]) -> AsyncGenerator[Answer, None]:
         match request:
             case control.GetStatus():
                 yield await asyncio.to_thread(self._status)
@@ -145,8 +158,9 @@ class Controller:
                 for one in await asyncio.to_thread(self._keeper.evict, request.study, request.dry_run):
                     yield control.Evicted(pack=one.pack, study=one.study, bytes=one.bytes)
             case control.RecallStudy():
-                async for recalled in self._recall(request):
-                    yield recalled
+                async with contextlib.aclosing(self._recall(request)) as recall:
+                    async for recalled in recall:
+                        yield recalled
             case control.Admit():
                 if not descriptors:
                     raise Refused("No descriptor came with the request.")
@@ -187,13 +201,14 @@ class Controller:
         link_up = self._link.up()
         return [status.study(row, link_up) for row in self._catalogue.rows("studies_in_packs", study=request.study, most=request.most)]
 
-    async def _recall(self, request: control.RecallStudy) -> AsyncIterator[control.Recalled]:
+    async def _recall(self, request: control.RecallStudy) -> AsyncGenerator[control.Recalled, None]:
         matching = {"0020000D": request.study}
         level = Level.STUDY
         for tag, uid, deeper in (("0020000E", request.series, Level.SERIES), ("00080018", request.instance, Level.IMAGE)):
             if uid is not None:
                 matching[tag], level = uid, deeper
-        retrieval = await asyncio.to_thread(self._retrieve.begin, Query(level, matching))
+        loop = asyncio.get_running_loop()
+        retrieval = await loop.run_in_executor(self._waiters, self._retrieve.begin, Query(level, matching))
         if level is Level.STUDY:
             self._retrieve.want_study(UID(request.study))
         try:
@@ -201,11 +216,12 @@ class Controller:
                 raise Refused("There is no such study, series or instance here.")
             here, lost = 0, ""
             while retrieval.remaining:
-                found = await asyncio.to_thread(retrieval.next, 2.0)
-                if found is None:
-                    continue
-                reason = getattr(found, "reason", "")
-                here, lost = here + (not reason), reason or lost
+                match await loop.run_in_executor(self._waiters, retrieval.next, WAIT_SECONDS):
+                    case Ready():
+                        here += 1
+                    case Lost(reason=reason):
+                        lost = reason
+                # Said also when nothing came: who has gone is found out by it.
                 yield control.Recalled(here=here, total=retrieval.total)
             if lost:
                 raise Refused(lost)
