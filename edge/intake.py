@@ -11,7 +11,7 @@ from edge.dataset.attributes import HEAD_CAP, Description, describe, identify
 from edge.dataset.walk import Malformed
 from edge.dimse.ports import Arrival, Outcome, Reception
 from edge.errors import StoreFailed, StoreFull
-from edge.model import Identity, Urgency
+from edge.model import Digest, Identity, Urgency
 from edge.store.catalogue import Admission, Catalogue
 from edge.store.pack import Member, MemberWriter, OpenPack
 from edge.store.packs import OpenPacks
@@ -75,6 +75,8 @@ class _Arriving:
         """How much of the head to wait for before it is looked at again: twice as much each time, however small the fragments."""
         self._identity: Identity | None = None
         self._description: Description | None = None
+        self._known: list[Digest] = []
+        """The variants of the instance that were catalogued when it began to arrive."""
         self._pack: OpenPack | None = None
         self._sink: MemberWriter | QuarantineWriter | None = None
         self._reason = ""
@@ -141,6 +143,7 @@ class _Arriving:
         self._sink = self._pack.append(identity, self._arrival.transfer_syntax, self._arrival.calling_ae, int(self._received_at))
         self._sink.write(bytes(self._head))
         # The peer is still sending: what is done now need not be done between the last byte and the answer.
+        self._known = self._intake.catalogue.digests(identity)
         self._description = describe(bytes(self._head), self._arrival.transfer_syntax, None)
 
     def _set_aside(self, reason: str) -> None:
@@ -158,11 +161,10 @@ class _Arriving:
         assert isinstance(self._sink, MemberWriter)
         assert self._pack is not None
         assert self._identity is not None
-        known = self._intake.catalogue.digests(self._identity)
         digest = self._sink.digest
-        if digest in known:
+        if digest in self._known:
             return Outcome.DUPLICATE
-        name = f"{self._identity.sop_instance}~{digest[:16]}.dcm" if known else f"{self._identity.sop_instance}.dcm"
+        name = f"{self._identity.sop_instance}~{digest[:16]}.dcm" if self._known else f"{self._identity.sop_instance}.dcm"
         member = self._sink.commit(name)
         self._sink = None
         try:
@@ -173,7 +175,7 @@ class _Arriving:
         if not recorded:  # another association has just stored the same instance
             self._pack.take_back(member)
             return Outcome.DUPLICATE
-        return Outcome.VARIANT if known else Outcome.STORED
+        return Outcome.VARIANT if self._known else Outcome.STORED
 
     def _record(self, pack: OpenPack, identity: Identity, member: Member) -> bool:
         syntax = self._arrival.transfer_syntax

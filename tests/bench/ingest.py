@@ -31,7 +31,9 @@ def rows(runs: int) -> Iterator[Row]:
         }
         times: dict[str, list[float]] = {name: [] for name in ("", *peers)}
         for run in range(runs + 1):
-            for name, endpoint in {"": ours, **peers}.items():
+            receivers = list({"": ours, **peers}.items())
+            turn = run % len(receivers)
+            for name, endpoint in receivers[turn:] + receivers[:turn]:  # nobody always comes behind the same other
                 study.refresh()
                 taken = send(study.directory, endpoint)
                 if run:  # the first run warms caches up
