@@ -7,6 +7,7 @@ import logging
 
 from edge.clock import Clock
 from edge.config import Config, Layout
+from edge.errors import StoreFull
 from edge.recall import RecallDesk
 from edge.store import eviction
 from edge.store.catalogue import Catalogue
@@ -31,8 +32,11 @@ class Keeper:
         if swept := await asyncio.to_thread(self._sweep):
             log.info("%d files of evicted packs were left and are removed", swept)
         while True:
-            for one in await asyncio.to_thread(self._evict_chosen):
-                log.info("evicted pack %s, %d bytes", one.pack, one.bytes)
+            try:
+                for one in await asyncio.to_thread(self._evict_chosen):
+                    log.info("evicted pack %s, %d bytes", one.pack, one.bytes)
+            except StoreFull as fault:  # the catalogue has no room to write it down; tried again with the next look
+                log.error("nothing is evicted: %s", fault)
             await asyncio.sleep(LOOK_SECONDS)
 
     def evict(self, study: str | None, dry_run: bool) -> list[eviction.Evictable]:

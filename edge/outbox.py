@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -27,10 +28,13 @@ from edge.journal import Coded, JournalWriter, Recall, Restate, SiteState, Taken
 from edge.model import Json, PackId
 from edge.store import site
 from edge.store.catalogue import Catalogue
+from edge.store.pack import disk_errors
 from edge.store.packs import OpenPacks
 
 log = logging.getLogger(__name__)
 
+FULL_SECONDS = 30.0
+"""Pause before a write on a full disk is tried again, unless something has made room."""
 ATTEMPTS = 3
 """How often a pack may kill the coder before it waits for a person."""
 SITE_QUIET_SECONDS = 2.0
@@ -70,6 +74,7 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._died: Counter[PackId] = Counter()
+        self._put_off: set[PackId] = set()
         self.part_bytes = config.link.part_bytes
 
     async def close_quiet(self) -> None:
@@ -84,21 +89,36 @@ class Outbox:
         for pack in self._packs.take_due(everything):
             try:
                 await asyncio.to_thread(self._packs.close, pack)
-            except StoreFull as fault:  # the next start closes it; until then it is served from cache/open
-                log.warning("pack %s is not closed: %s", pack.id, fault)
-            self._work.set()
+            except StoreFull as fault:  # until there is room it is served from cache/open
+                self._packs.put_off(pack)
+                if pack.id not in self._put_off:
+                    log.warning("pack %s is not closed yet: %s", pack.id, fault)
+                self._put_off.add(pack.id)
+            else:
+                self._put_off.discard(pack.id)
+                self._work.set()
 
     async def code_closed(self) -> None:
-        """Code closed packs one after the other, urgent ones first, while the outbox has room; for ever."""
-        for (asked,) in self._catalogue.rows("asked_not_held"):
-            self._asks.tell(msgspec.json.decode(asked, type=Coded))
+        """Code closed packs one after the other, urgent ones first, while outbox and disk have room; for ever."""
+        await asyncio.to_thread(self._sweep)
+        untold = True
         while True:
             self._work.clear()
-            rows = self._catalogue.rows("next_to_code")
-            if not rows or int(self._catalogue.figure("outbox_bytes")) >= self._config.cache.outbox_max_bytes:
-                await self._work.wait()
-                continue
-            await self._code(PackId(rows[0][0]))
+            try:
+                if untold:
+                    await asyncio.to_thread(self._tell_again)
+                    untold = False
+                rows = self._catalogue.rows("next_to_code")
+                if not rows or int(self._catalogue.figure("outbox_bytes")) >= self._config.cache.outbox_max_bytes:
+                    await self._work.wait()
+                    continue
+                await self._code(PackId(rows[0][0]))
+            except StoreFull as fault:
+                untold = True
+                log.warning("coding waits: %s", fault)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FULL_SECONDS):
+                        await self._work.wait()
 
     async def copy_site(self, state: site.SiteState) -> None:
         """Ask for a sealed copy of site state whenever it has changed and a person has finished changing it; for ever."""
@@ -107,16 +127,29 @@ class Outbox:
             seen = state.changes
             await asyncio.sleep(SITE_QUIET_SECONDS)
             if seen != told and seen == state.changes:
-                copy = await asyncio.to_thread(state.copy)
-                digest = await asyncio.to_thread(self._write_site, copy)
-                self._asks.tell(SiteState(bytes=len(copy), digest=digest))
-                told = seen
+                try:
+                    await asyncio.to_thread(self._copy_site, state)
+                    told = seen
+                except StoreFull as fault:
+                    log.warning("site state is not copied yet: %s", fault)
                 await asyncio.sleep(SITE_PAUSE_SECONDS)
 
     def settle(self, pack: str) -> None:
         """A pack is held: its outbox files are no longer needed. Idempotent; safe from any thread."""
         shutil.rmtree(self._layout.outbox / pack, ignore_errors=True)
         self._loop.call_soon_threadsafe(self._work.set)
+
+    def _sweep(self) -> None:
+        """At start: what was being coded, and what Outpost had no time to remove when it was held."""
+        for path in self._layout.outbox.iterdir():
+            state = self._catalogue.pack(path.name)
+            if path.name.startswith(".") or (state is not None and state.held):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _tell_again(self) -> None:
+        """Every ask to ship that cloudsync may not have heard."""
+        with disk_errors():
+            self._asks.tell(*(msgspec.json.decode(asked, type=Coded) for (asked,) in self._catalogue.rows("asked_not_held")))
 
     async def _code(self, pack: PackId) -> None:
         try:
@@ -165,10 +198,11 @@ class Outbox:
     def _publish(self, pack: PackId, coded: CodedPack) -> None:
         """The coded directory appears in the outbox whole, the head is kept, the ask is recorded, then told."""
         fresh, target = self._layout.outbox / f".{pack}.new", self._layout.outbox / pack
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
-        flush_directory(self._layout.outbox)
-        heads.keep(self._layout, pack, (target / "000000").read_bytes())
+        with disk_errors():
+            shutil.rmtree(target, ignore_errors=True)
+            fresh.rename(target)
+            flush_directory(self._layout.outbox)
+            heads.keep(self._layout, pack, (target / "000000").read_bytes())
         state = self._catalogue.pack(pack)
         assert state is not None
         assert state.sha256 is not None
@@ -186,17 +220,20 @@ class Outbox:
         # Head, parts, sums.
         objects = len(coded.parts) + 1
         self._catalogue.mark_coded(pack, self._clock.now(), coded.coded_bytes, msgspec.json.encode(ask).decode(), objects)
-        self._asks.tell(ask)
+        with disk_errors():
+            self._asks.tell(ask)
 
-    def _write_site(self, copy: bytes) -> str:
-        directory = self._layout.outbox / "site"
-        directory.mkdir(mode=0o750, exist_ok=True)
+    def _copy_site(self, state: site.SiteState) -> None:
+        copy = state.copy()
         digest = site.digest(copy)
-        write_whole(directory / digest, copy)
-        copies = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in copies[:-SITE_COPIES]:
-            old.unlink()
-        return digest
+        directory = self._layout.outbox / "site"
+        with disk_errors():
+            directory.mkdir(mode=0o750, exist_ok=True)
+            write_whole(directory / digest, copy)
+            copies = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime)
+            for old in copies[:-SITE_COPIES]:
+                old.unlink()
+            self._asks.tell(SiteState(bytes=len(copy), digest=digest))
 
 
 def _member(row: tuple[Any, ...]) -> MemberRow:

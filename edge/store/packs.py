@@ -78,17 +78,23 @@ class OpenPacks:
     def close(self, pack: OpenPack) -> None:
         """Close a pack that `take_due` returned: end the tar, take its SHA-256, commit with a flush, move it out of `open/`.
 
-        Killed in between, the next start closes it again.
+        Killed in between, the next start closes it again. Raises StoreFull, and can be called again then; or StoreFailed.
         """
         if pack.members == 0:
-            pack.path.unlink()
+            with disk_errors():
+                pack.path.unlink(missing_ok=True)
             pack.close()
             self._catalogue.forget_empty(pack.id)
             return
         size, sha256 = end_tar(pack.descriptor, pack.end)
-        pack.close()
         self._catalogue.close_pack(pack.id, self._clock.now(), size, sha256)
         move_out(self._cache, pack.path)
+        pack.close()
+
+    def put_off(self, pack: OpenPack) -> None:
+        """A pack that could not be closed, because the disk is full, is due again."""
+        with self._lock:
+            self._full.append(pack)
 
     @property
     def studies(self) -> list[UID]:

@@ -1,0 +1,191 @@
+"""edge.outbox: what is quiet is closed, coded and asked to be shipped, whatever the disk and the coder do meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from edge.code.coder import code
+from edge.code.jobs import CodedPack, CodeJob
+from edge.code.worker import WorkerDied
+from edge.config import Config, Layout
+from edge.errors import Corrupt, OutpostError, StoreFull
+from edge.journal import Coded, JournalReader, JournalWriter
+from edge.model import UID, Urgency
+from edge.outbox import ATTEMPTS, Asks, Outbox
+from edge.store.pack import OpenPack
+from edge.store.packs import OpenPacks
+from edge.wall import Gate
+from tests.store import boxes
+from tests.store.boxes import SETTINGS, instance
+
+pytestmark = pytest.mark.asyncio
+
+
+class Coder:
+    """Codes in this process; fails with what `faults` holds, one a call."""
+
+    def __init__(self, *faults: OutpostError) -> None:
+        self.faults = list(faults)
+        self.jobs: list[CodeJob] = []
+        self.failed = asyncio.Event()
+
+    async def code(self, job: CodeJob) -> CodedPack:
+        self.jobs.append(job)
+        if self.faults:
+            self.failed.set()
+            raise self.faults.pop(0)
+        return code(job)
+
+
+class Full(OpenPacks):
+    """Cannot close the first pack, because the disk is full."""
+
+    refusals = 1
+
+    def close(self, pack: OpenPack) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreFull
+        super().close(pack)
+
+
+class Box:
+    """A store and its outbox; `shipped` is what was asked of cloudsync."""
+
+    def __init__(self, state: Path) -> None:
+        self.store = boxes.Box(state / "edge")
+        self.layout = Layout(state)
+        for directory in (self.layout.outbox, self.layout.heads):
+            directory.mkdir()
+        self.journal = JournalWriter(self.layout.asks)
+
+    def outbox(self, coder: Coder) -> Outbox:
+        store = self.store
+        asks = Asks(self.journal, lambda: None)
+        return Outbox(Config(cache=SETTINGS), self.layout, store.catalogue, store.packs, coder, asks, store.clock)
+
+    def shipped(self) -> list[str]:
+        return [ask.pack for ask in JournalReader(Gate(self.layout.asks), 0).read() if isinstance(ask, Coded)]
+
+    def close(self) -> None:
+        self.store.stop()
+        self.journal.close()
+
+
+@pytest_asyncio.fixture
+async def box(tmp_path: Path) -> AsyncIterator[Box]:
+    made = Box(tmp_path)
+    yield made
+    made.close()
+
+
+@contextlib.asynccontextmanager
+async def coding(outbox: Outbox) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(outbox.code_closed())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until_shipped(box: Box, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(box.shipped()) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_closed_pack_lies_coded_in_the_outbox_before_it_is_asked_for(box: Box) -> None:
+    pack = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    async with coding(box.outbox(Coder())):
+        await until_shipped(box, 1)
+    assert box.shipped() == [pack.id]
+    assert sorted(path.name for path in (box.layout.outbox / pack.id).iterdir()) == ["000000", "000001"]
+    assert box.layout.head(pack.id).exists()
+
+
+async def test_a_full_disk_is_waited_for_and_what_waited_is_coded(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    pack = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    coder = Coder(StoreFull())
+    outbox = box.outbox(coder)
+    async with coding(outbox) as task:
+        await coder.failed.wait()
+        outbox.settle("another pack, which makes room")
+        await until_shipped(box, 1)
+        assert not task.done()
+    assert box.shipped() == [pack.id]
+    assert "coding waits" in caplog.text
+
+
+async def test_a_pack_that_kills_the_coder_again_and_again_waits_for_a_person_and_stops_no_other(box: Box) -> None:
+    bad = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    good = box.store.receive(instance(1, study="1.2.4"))
+    box.store.close_due(everything=True)
+    coder = Coder(*[WorkerDied()] * ATTEMPTS)
+    async with coding(box.outbox(coder)):
+        await until_shipped(box, 1)
+    assert box.shipped() == [good.id]
+    assert [job.verbatim for job in coder.jobs] == [False, True, True, False]
+    state = box.store.catalogue.pack(bad.id)
+    assert state is not None
+    assert "could not be coded" in str(state.stopped)
+
+
+async def test_a_rotten_pack_waits_for_a_person_at_once(box: Box) -> None:
+    bad = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    coder = Coder(Corrupt("it rotted"))
+    async with coding(box.outbox(coder)):
+        await coder.failed.wait()
+        async with asyncio.timeout(20):
+            while (state := box.store.catalogue.pack(bad.id)) is None or state.stopped is None:
+                await asyncio.sleep(0.01)
+    assert state.stopped == "It could not be coded: it rotted"
+
+
+async def test_a_start_asks_again_for_what_is_not_held_and_removes_what_is(box: Box) -> None:
+    packs = []
+    for study in ("1.2.3", "1.2.4"):
+        packs.append(box.store.receive(instance(1, study=study)))
+        box.store.close_due(everything=True)
+    async with coding(box.outbox(Coder())):
+        await until_shipped(box, 2)
+    held, waiting = packs
+    with box.store.catalogue.change():
+        box.store.catalogue.hold(held.id, 9.0, 100)
+    (box.layout.outbox / f".{held.id}.new").mkdir()
+    async with coding(box.outbox(Coder())):
+        await until_shipped(box, 3)
+    assert box.shipped()[2:] == [waiting.id]
+    assert [path.name for path in box.layout.outbox.iterdir()] == [waiting.id]
+
+
+async def test_a_pack_that_a_full_disk_keeps_open_is_closed_once_there_is_room(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    store = box.store
+    store.packs = Full(store.cache, SETTINGS, store.catalogue, store.clock)
+    pack = store.receive(instance(1))
+    outbox = box.outbox(Coder())
+    await outbox.close_due(everything=True)
+    assert f"pack {pack.id} is not closed yet" in caplog.text
+    assert store.closed() == []
+    await outbox.close_due()
+    assert [path.stem for path in store.closed()] == [pack.id]
+    assert store.packs.studies == []
+
+
+async def test_an_empty_pack_leaves_nothing(box: Box) -> None:
+    pack = box.store.packs.lend(UID("1.2.3"), Urgency.ROUTINE)
+    box.store.packs.give_back(pack)
+    await box.outbox(Coder()).close_due(everything=True)
+    assert box.store.still_open() == []
+    assert box.store.catalogue.rows("open_packs") == []
