@@ -15,6 +15,7 @@ from edge.dimse.faults import NoContext
 from edge.dimse.negotiation import propose
 from edge.dimse.requestor import Requestor
 from edge.model import UID, AETitle, Peer, parse_uid
+from tests.code.packs import read_instance
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -32,12 +33,18 @@ class Shipment:
 
 
 def shipment(path: Path) -> Shipment | None:
-    """A file as a modality would send it: command set from its file meta. None for what is no Part 10 file."""
+    """A file as a modality would send it: command set from its file meta, or from the dataset of an instance without one. None for what
+    is neither.
+    """
     data = path.read_bytes()
     try:
         meta = read_file_meta(data)
     except Malformed:
-        return None
+        bare = read_instance(path)
+        if bare is None:
+            return None
+        identity = bare.identity
+        return Shipment(path.name, identity.sop_class, identity.sop_instance, UID(bare.transfer_syntax), bare.dataset, 0x0000)
     dataset = data[meta.dataset_offset :]
     sop_class = parse_uid(meta.sop_class) or UID(SECONDARY_CAPTURE)
     sop_instance = parse_uid(meta.sop_instance) or UID("1.2.3.4")

@@ -30,7 +30,7 @@ NOT_STORAGE = {"1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.39.1"}
 
 
 def corpus() -> list[Shipment]:
-    """Every Part 10 file in the test data of pydicom, pydicom-data and pynetdicom."""
+    """Every Part 10 file, and every instance without file meta, in the test data of pydicom, pydicom-data and pynetdicom."""
     roots = [Path(package.__file__).parent for package in (pydicom, data_store, pynetdicom)]
     paths = [path for root in roots for path in sorted(root.rglob("*")) if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi"}]
     return [found for path in paths if (found := shipment(path)) is not None]
