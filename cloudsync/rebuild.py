@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -101,8 +102,9 @@ class _Rebuild:
         self._say(f"The archive has {len(names)} catalog segments of site {kit.site_id}.")
         if last_sequence is not None and len(names) < last_sequence:
             raise RolledBack(f"the archive's catalog ends at {len(names)}, the lost box had written {last_sequence}")
-        async for name, sealed in self._fetched(names):
-            chain = await self._follow(chain, name, sealed)
+        async with aclosing(self._fetched(names)) as fetched:
+            async for name, sealed in fetched:
+                chain = await self._follow(chain, name, sealed)
         keys = restore_keys(kit.site_id, kit.recovery, self._epochs)
         await asyncio.to_thread(seal_keys.save, self._layout.keys, keys)
         self._say(f"The keys of {len(self._epochs)} epochs and {self._holdings} holdings are verified.")
@@ -122,18 +124,23 @@ class _Rebuild:
             raise NothingThere
         return listing.names
 
-    async def _fetched(self, names: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
-        """The segments in order; a few are fetched ahead, because each costs a round trip."""
+    async def _fetched(self, names: Sequence[str]) -> AsyncGenerator[tuple[str, bytes], None]:
+        """The segments in order; a few are fetched ahead, because each costs a round trip. Close it to end early."""
         pending: deque[tuple[str, asyncio.Task[bytes]]] = deque()
         rest = iter(names)
-        async with asyncio.TaskGroup() as group:
+        try:
             while True:
                 while len(pending) < _AHEAD and (name := next(rest, None)):
-                    pending.append((name, group.create_task(self._archive.get(name))))
+                    pending.append((name, asyncio.create_task(self._archive.get(name), name=f"follow {name}")))
                 if not pending:
                     return
-                name, task = pending.popleft()
+                name, task = pending[0]
                 yield name, await task
+                pending.popleft()
+        finally:  # no task group: who follows the segments may end in the middle, and says why
+            for _, task in pending:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
 
     async def _follow(self, chain: CatalogChain, name: str, sealed: bytes) -> CatalogChain:
         followed = await asyncio.to_thread(chain.follow, sealed)

@@ -245,6 +245,7 @@ class Shipper:
     async def _stop(self, pack: PackId, fault: Exception) -> None:
         log.error("pack %s is not shipped any further: %s", pack, fault)
         await self._ledger.shipping.stop(pack, str(fault))
+        self._progress.pop(pack, None)
         self._teller.wake()
         self._settled()
 

@@ -96,9 +96,12 @@ SELECT * FROM packs WHERE pack = :pack;
 SELECT NOT EXISTS (SELECT 1 FROM packs WHERE state = 'shipping')
    AND NOT EXISTS (SELECT 1 FROM site_states WHERE state IN ('asked', 'sealed')) AS idle;
 
--- site_state_asked: a copy of the site's decisions lies in the outbox
+-- site_state_asked: a copy of the site's decisions lies in the outbox; the newest one once more is no news
 INSERT INTO site_states (number, state, bytes, digest, told)
-SELECT COALESCE(MAX(number), 0) + 1, 'asked', :bytes, :digest, 1 FROM site_states;
+SELECT COALESCE((SELECT MAX(number) FROM site_states), 0) + 1, 'asked', :bytes, :digest, 1
+WHERE NOT EXISTS (
+    SELECT 1 FROM site_states WHERE number = (SELECT MAX(number) FROM site_states) AND digest = :digest AND state <> 'dropped'
+);
 
 -- site_states_superseded: older copies that were not sealed yet are not needed any more
 UPDATE site_states SET state = 'dropped' WHERE state = 'asked' AND number < (SELECT MAX(number) FROM site_states);

@@ -262,3 +262,14 @@ async def test_the_same_sealed_bytes_are_sent_again_after_a_restart(
     async with running():
         await edge.hears(Held, pack=pack.pack)
     assert {name: (archive_folder / name).read_bytes() for name in before} == before
+
+
+async def test_a_site_state_that_did_not_change_is_one_object_however_often_edge_starts(
+    edge: EdgeSide, running: Running, site: NewSite, archive_folder: Path
+) -> None:
+    for state in (b"first", b"first", b"second", b"first"):
+        edge.site_state(state)
+        async with running():
+            await edge.hears(journal.Ack, upto=edge.asked)
+            await edge.until(lambda: not list(edge.layout.sealed.iterdir()), "nothing on its way")
+    assert len(list((archive_folder / site.site_id / "e").iterdir())) == 3
