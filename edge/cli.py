@@ -5,25 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
 from edge import control, status
-from edge.config import Layout
-from edge.control import Answer, Request
-from edge.errors import OutpostError
 from edge.model import Json
+from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, console, json_lines
 
-STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="The state directory.", show_default=True)]
-JSON = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
-PHI = Annotated[bool, typer.Option("--show-phi", help="Show names and IDs of patients.")]
-DEFAULT_STATE = Path("/var/lib/outpost")
-WIDE = 200
-"""Columns where the output is no terminal: nothing is cut off."""
+__all__ = ["DEFAULT_STATE", "STATE", "app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 studies = typer.Typer(no_args_is_help=False, help="List, show and recall studies.", invoke_without_command=True)
@@ -60,12 +51,10 @@ def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: 
     """List studies, newest first, with how far each is on its way."""
     rows = [row for row in ask(state, control.ListStudies()) if isinstance(row, control.Study)]
     if as_json:
-        _json_lines(rows if show_phi else [_without_phi(row) for row in rows])
+        json_lines(rows if show_phi else [_without_phi(row) for row in rows])
         return
-    from rich.console import Console  # noqa: PLC0415 - rich costs 60 ms at start; only what prints tables pays
-    from rich.table import Column, Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415 - rich costs 60 ms at start; only what prints tables pays
 
-    console = Console() if os.isatty(1) else Console(width=WIDE)
     table = Table(
         Column("Study Instance UID", overflow="fold"),
         "date",
@@ -87,7 +76,7 @@ def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: 
             _state(row),
             row.availability,
         )
-    console.print(table)
+    console().print(table)
 
 
 @studies.command("show")
@@ -99,7 +88,7 @@ def show_study(study: str, state: STATE = DEFAULT_STATE, as_json: JSON = False, 
         raise typer.Exit(1)
     row = rows[0] if show_phi else _without_phi(rows[0])
     if as_json:
-        _json_lines([row])
+        json_lines([row])
         return
     typer.echo(f"study      {row.study}")
     if show_phi:
@@ -124,7 +113,7 @@ def recall(
     for answer in ask(state, control.RecallStudy(study=study, series=series, instance=instance)):
         assert isinstance(answer, control.Recalled)
         if as_json:
-            _json_lines([answer])
+            json_lines([answer])
         else:
             typer.echo(f"\r{answer.here} of {answer.total} instances are here", nl=answer.here == answer.total)
 
@@ -139,7 +128,7 @@ def evict(
     """Take held studies out of the cache. What the archive does not provably have stays."""
     packs = [row for row in ask(state, control.Evict(study=study, dry_run=dry_run)) if isinstance(row, control.Evicted)]
     if as_json:
-        _json_lines(packs)
+        json_lines(packs)
         return
     verb = "would leave" if dry_run else "left"
     typer.echo(f"{len(packs)} packs, {status.size(sum(row.bytes for row in packs))}, {verb} the cache.")
@@ -150,7 +139,7 @@ def list_peers(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """List peers and their rights."""
     rows = [row for row in ask(state, control.ListPeers()) if isinstance(row, control.PeerRow)]
     if as_json:
-        _json_lines(rows)
+        json_lines(rows)
         return
     for row in rows:
         typer.echo(f"{row.ae_title:16}  from {row.address or 'any address':18}  at {row.host or '-'}:{row.port}  {', '.join(row.rights)}")
@@ -186,18 +175,6 @@ def remove_peer(ae_title: str, state: STATE = DEFAULT_STATE) -> None:
     typer.echo(f"{ae_title} is refused from now on.")
 
 
-def ask(state: Path, request: Request) -> Iterator[Answer]:
-    """The answers to a request; an error ends the command with its sentence and exit code."""
-    try:
-        yield from control.ask(Layout(state).control, request)
-    except PermissionError as fault:
-        typer.echo(f"{Layout(state).control}: this user may not ask. Use sudo.", err=True)
-        raise typer.Exit(77) from fault
-    except OutpostError as fault:
-        typer.echo(str(fault), err=True)
-        raise typer.Exit(fault.exit_code) from fault
-
-
 def _print_status(found: control.Status) -> None:
     mark = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.lamp]
     typer.secho(found.sentence, fg=mark if os.isatty(1) else None)
@@ -209,11 +186,6 @@ def _print_status(found: control.Status) -> None:
         typer.echo(f"quarantine {found.quarantined} datasets were set aside")
     for refusal in found.refusals:
         typer.echo(f"refused    {refusal}")
-
-
-def _json_lines(rows: Sequence[Answer]) -> None:
-    for row in rows:
-        typer.echo(control.encode(row))
 
 
 def _without_phi(row: control.Study) -> control.Study:

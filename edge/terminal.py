@@ -1,0 +1,49 @@
+"""What the commands have in common: their options, the way to edge's socket, and tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge import control
+from edge.config import Layout
+from edge.control import Answer, Request
+from edge.errors import OutpostError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="The state directory.", show_default=True)]
+JSON = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+PHI = Annotated[bool, typer.Option("--show-phi", help="Show names and IDs of patients.")]
+DEFAULT_STATE = Path("/var/lib/outpost")
+WIDE = 200
+"""Columns where the output is no terminal: nothing is cut off."""
+
+
+def ask(state: Path, request: Request) -> Iterator[Answer]:
+    """The answers to a request; an error ends the command with its sentence and exit code."""
+    try:
+        yield from control.ask(Layout(state).control, request)
+    except PermissionError as fault:
+        typer.echo(f"{Layout(state).control}: this user may not ask. Use sudo.", err=True)
+        raise typer.Exit(77) from fault
+    except OutpostError as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(fault.exit_code) from fault
+
+
+def json_lines(rows: Sequence[Answer]) -> None:
+    for row in rows:
+        typer.echo(control.encode(row))
+
+
+def console() -> Console:
+    """Where tables are printed."""
+    from rich.console import Console  # noqa: PLC0415 - rich costs 60 ms at start; only what prints tables pays
+
+    return Console() if os.isatty(1) else Console(width=WIDE)
