@@ -124,27 +124,28 @@ class _Arriving:
                 self._intake.packs.give_back(pack)
 
     def _place(self) -> None:
+        head, syntax = bytes(self._head), self._arrival.transfer_syntax
+        # The peer is still sending: what is done now need not be done between the last byte and the answer.
+        description = describe(head, syntax, None)
         try:
-            identity = identify(bytes(self._head), self._arrival.transfer_syntax)
+            identity = description.identity or identify(head, syntax)
         except Malformed as fault:
             self._set_aside(str(fault))
             return
         if identity is None:
-            self._look_at = 2 * len(self._head)
-            if len(self._head) > HEAD_CAP:
+            self._look_at = 2 * len(head)
+            if len(head) > HEAD_CAP:
                 self._set_aside("the dataset does not identify itself within 1 MiB")
             return
         if (identity.sop_class, identity.sop_instance) != (self._arrival.sop_class, self._arrival.sop_instance):
             self._outcome = Outcome.CONTRADICTORY
             self._set_aside("command set and dataset disagree about SOP class or SOP instance")
             return
-        self._identity = identity
         self._pack = self._intake.packs.lend(identity.study, self._intake.urgency(self._arrival))
-        self._sink = self._pack.append(identity, self._arrival.transfer_syntax, self._arrival.calling_ae, int(self._received_at))
-        self._sink.write(bytes(self._head))
-        # The peer is still sending: what is done now need not be done between the last byte and the answer.
+        self._sink = self._pack.append(identity, syntax, self._arrival.calling_ae, int(self._received_at))
+        self._sink.write(head)
+        self._identity, self._description = identity, description
         self._known = self._intake.catalogue.digests(identity)
-        self._description = describe(bytes(self._head), self._arrival.transfer_syntax, None)
 
     def _set_aside(self, reason: str) -> None:
         self._reason = reason

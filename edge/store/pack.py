@@ -22,7 +22,8 @@ from edge.model import UID, Digest, Identity, PackId, Urgency, new_pack_id
 from edge.tarblock import BLOCK
 
 _READ = 1 << 20
-WRITEBACK_BYTES = 128 << 10
+PAGE = 4096
+WRITEBACK_BYTES = 240 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,24 @@ class MemberWriter:
         self._received_at = received_at
         self._begin = pack.end
         self._dataset = pack.end + BLOCK + len(file_meta(identity, transfer_syntax, source_ae, None))
-        self._end = self._started = self._dataset
+        self._end = self._dataset
+        self._started = (self._dataset + PAGE - 1) & -PAGE
+        """From where the disk has not begun to write; the page of the header block is written once, with the flush."""
         self._hash = hashlib.sha256()
 
     def write(self, fragment: memoryview | bytes) -> None:
         """The next bytes of the dataset. Raises StoreFull or StoreFailed."""
-        self._hash.update(fragment)
         if self._end - self._begin - BLOCK + len(fragment) > tarblock.SIZE_MAX:
             raise StoreFull("An instance over 8 GiB does not fit a pack member.")
         with disk_errors():
             _pwrite(self._pack.descriptor, fragment, self._end)
         self._end += len(fragment)
         if self._end - self._started >= WRITEBACK_BYTES:
-            # The disk works while the peer still sends: measured, the flush of a 525 kB instance takes 0.12 ms instead of 0.48.
-            begin_writeback(self._pack.descriptor, self._started, self._end - self._started)
-            self._started = self._end
+            # The disk works while the peer still sends and while we hash: the flush then finds little left to do.
+            whole_pages = self._end & -PAGE
+            begin_writeback(self._pack.descriptor, self._started, whole_pages - self._started)
+            self._started = whole_pages
+        self._hash.update(fragment)
 
     @property
     def digest(self) -> Digest:
