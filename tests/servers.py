@@ -80,8 +80,10 @@ def started(command: list[str], log: Path, **options: object) -> Iterator[subpro
 
 
 @contextmanager
-def edge_alone(state: Path, peers: tuple[str, ...] = ("BENCH",), settings: str = "") -> Iterator[Endpoint]:
-    """Our edge process without cloudsync, on a state directory of its own; these AE titles may talk to it."""
+def edge_alone(
+    state: Path, peers: tuple[str, ...] = ("BENCH",), settings: str = "", destinations: tuple[Endpoint, ...] = ()
+) -> Iterator[Endpoint]:
+    """Our edge process without cloudsync, on a state directory of its own; these AE titles may talk to it, and be sent to."""
     layout = Layout(state)
     for directory in (layout.edge, layout.cloudsync):
         directory.mkdir(parents=True)
@@ -95,12 +97,16 @@ def edge_alone(state: Path, peers: tuple[str, ...] = ("BENCH",), settings: str =
         until(lambda: listens(endpoint.port), "edge listens")
         for peer in peers:
             list(control.ask(layout.control, control.PutPeer(ae_title=peer)))
+        for there in destinations:
+            list(control.ask(layout.control, control.PutPeer(ae_title=there.ae_title, host="127.0.0.1", port=there.port)))
         yield endpoint
 
 
 @contextmanager
-def orthanc(place: Path, **settings: object) -> Iterator[Endpoint]:
-    """Debian's Orthanc with a flush for each instance, Nagle off as it runs best, and its DICOMweb plugin where that is installed."""
+def orthanc(place: Path, nodelay: str = "1", **settings: object) -> Iterator[Endpoint]:
+    """Debian's Orthanc with a flush for each instance, and its DICOMweb plugin where that is installed. `nodelay` is dcmtk's variable
+    TCP_NODELAY: 1, as it runs best, or 0, as it comes.
+    """
     program = need("Orthanc", "orthanc")
     place.mkdir(parents=True)
     endpoint = Endpoint("ORTHANC", free_port(), free_port())
@@ -124,9 +130,21 @@ def orthanc(place: Path, **settings: object) -> Iterator[Endpoint]:
     }
     path = place / "orthanc.json"
     path.write_text(json.dumps(configuration))
-    with started([program, str(path)], place / "orthanc.log", env={**os.environ, "TCP_NODELAY": "1"}) as process:
+    with started([program, str(path)], place / "orthanc.log", env={**os.environ, "TCP_NODELAY": nodelay}) as process:
         until(lambda: listens(endpoint.port) or process.poll() is not None, "Orthanc listens")
         assert process.poll() is None, (place / "orthanc.log").read_text()
+        yield endpoint
+
+
+@contextmanager
+def ignoring_scp(place: Path, nodelay: str = "1") -> Iterator[Endpoint]:
+    """dcmtk's storescp, which takes whatever comes and forgets it; `nodelay` as with Orthanc."""
+    place.mkdir(parents=True)
+    endpoint = Endpoint(f"IGNORE{nodelay}", free_port())
+    command = [need("storescp", "dcmtk"), "--ignore", "-aet", endpoint.ae_title, "-pdu", "131072", "+xa", str(endpoint.port)]
+    with started(command, place / "storescp.log", env={**os.environ, "TCP_NODELAY": nodelay}) as process:
+        until(lambda: listens(endpoint.port) or process.poll() is not None, "storescp listens")
+        assert process.poll() is None, (place / "storescp.log").read_text()
         yield endpoint
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import ingest
+from tests.bench import ingest, retrieve
 from tests.bench.table import show
 
-GROUPS = {"ingest": ingest.rows}
+GROUPS = {"ingest": ingest.rows, "retrieve": retrieve.rows}
 
 
 def main() -> int:

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 from edge.dataset.part10 import file_meta
-from edge.demo.phantom import phantom
+from edge.demo.phantom import ROOT, phantom
 from edge.model import Identity, parse_uid
 
 _MARK = b"77777777"
 """Stands in every UID; each run puts a number of as many digits in its place, so lengths and offsets stay."""
 
 
+_UIDS = 10_000_000
 _HEAD = 4096
 """Bytes of a file within which its UIDs lie."""
 
@@ -32,12 +33,17 @@ class Study:
         self.bytes = sum(path.stat().st_size for path in directory.iterdir())
         self._heads = {path: path.read_bytes()[:_HEAD] for path in sorted(directory.iterdir())}
 
+    @property
+    def uid(self) -> str:
+        """The Study Instance UID of the run."""
+        return f"{ROOT}.{_UIDS + self._run}.1"
+
     def refresh(self) -> None:
         """Give every UID a value that no run before had, and let the disk come to rest: what the sender wrote must not be flushed by
         whoever receives.
         """
         self._run += 1
-        fresh = b"%08d" % (10_000_000 + self._run)
+        fresh = b"%08d" % (_UIDS + self._run)
         for path, head in self._heads.items():
             with path.open("r+b") as file:
                 file.write(head.replace(_MARK, fresh))
