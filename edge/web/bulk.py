@@ -9,6 +9,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from edge.config import Layout
+from edge.dataset.source import PackSource, Source
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, PIXEL_DATA, Malformed
 from edge.store.files import PackFiles
 from edge.store.reader import Stored
@@ -16,7 +17,6 @@ from edge.web.accept import OCTETS, Form
 from edge.web.faults import BadRequest, NotAcceptable, NotFound
 from edge.web.frames import Frame, Frames, cut_bits, locate
 from edge.web.metadata import find_bulk, plain
-from edge.web.source import PackSource, Source
 from edge.web.streaming import Answer, FileRange, Part, Piece
 from edge.web.supply import Supply
 from edge.web.target import address, base_of, forms_of, target_of

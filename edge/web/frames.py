@@ -7,10 +7,10 @@ import itertools
 import struct
 from dataclasses import dataclass
 
+from edge.dataset.source import Source, elements, fragments
 from edge.dataset.walk import EXPLICIT_BE, PIXEL_DATA, UNDEFINED, Element, Malformed
 from edge.errors import Corrupt
 from edge.web.faults import NotFound
-from edge.web.source import Source, elements, fragments
 
 _SAMPLES, _PHOTOMETRIC, _FRAMES = 0x00280002, 0x00280004, 0x00280008
 _ROWS, _COLUMNS, _BITS = 0x00280010, 0x00280011, 0x00280100

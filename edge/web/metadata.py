@@ -16,10 +16,10 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 
+from edge.dataset.source import BytesSource, Source, elements
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, Element, Malformed, inflate
 from edge.model import Json
 from edge.web.faults import NotFound
-from edge.web.source import BytesSource, Source, elements
 from edge.web.values import simple
 
 BULK_MIN_BYTES = 1024

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 from edge.code.explicit import element_header, explicit
 from edge.dataset.part10 import META_CAP, file_meta, read_file_meta
+from edge.dataset.source import PackSource, elements
 from edge.dataset.walk import EXPLICIT_LE, PIXEL_DATA, Element, Malformed
 from edge.model import UID, Digest, Identity
 from edge.store.reader import Stored
 from edge.web.faults import NotAcceptable
-from edge.web.source import PackSource, elements
 from edge.web.streaming import STEP, FileRange, Piece
 
 REWRITTEN_MAX_BYTES = 64 << 20

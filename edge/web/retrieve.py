@@ -9,8 +9,10 @@ from contextlib import aclosing
 import msgspec
 from aiohttp import web
 
+from edge.code.head_source import HeadSource
 from edge.code.manifest import Head, read_head
 from edge.config import Layout
+from edge.dataset.source import PackSource, Source
 from edge.errors import Corrupt
 from edge.model import Json, PackId
 from edge.store.files import Gone, PackFiles
@@ -19,7 +21,6 @@ from edge.web.accept import DICOM, DICOM_JSON, Form, choose, takes
 from edge.web.faults import NotAcceptable, Unavailable
 from edge.web.metadata import metadata
 from edge.web.part10 import as_explicit, as_stored
-from edge.web.source import HeadSource, PackSource, Source
 from edge.web.streaming import Answer, Part
 from edge.web.supply import Supply
 from edge.web.target import address, base_of, forms_of, target_of

@@ -11,10 +11,10 @@ import pytest
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from edge.dataset.source import BytesSource
 from edge.dataset.walk import Malformed
 from edge.errors import OutpostError
 from edge.web.frames import locate
-from edge.web.source import BytesSource
 from tests.web.box import (
     BIG,
     BITS,

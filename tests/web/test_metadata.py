@@ -17,10 +17,10 @@ from pydicom.data import get_testdata_file
 from edge.code import coder
 from edge.code.jobs import CodeJob, MemberRow
 from edge.dataset.part10 import read_file_meta
+from edge.dataset.source import BytesSource
 from edge.dataset.walk import EXPLICIT_LE, Malformed
 from edge.model import PackId
 from edge.web.metadata import metadata
-from edge.web.source import BytesSource
 from tests.web.box import CT, JPEG_2000, MULTIFRAME, REPORT, RLE, Box, Web, dataset_of, sample, stored
 
 BULK = "http://localhost/bulkdata"

@@ -1,4 +1,4 @@
-"""The bytes of one dataset, in the pack file or in the head of its pack, read through a bounded window; and its top-level elements."""
+"""The bytes of one dataset where they lie, read through a bounded window; and its top-level elements."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from edge.code.manifest import Head, Member
 from edge.dataset.walk import EXPLICIT_BE, IMPLICIT_LE, PIXEL_DATA, UNDEFINED, Element, Malformed, Truncated, walk
 
 WINDOW = 1 << 16
@@ -61,29 +60,6 @@ class BytesSource:
 
     def read(self, offset: int, count: int) -> memoryview:
         return self._data[offset : offset + count]
-
-
-class HeadSource:
-    """A dataset as the head of its pack holds it: without its long values."""
-
-    def __init__(self, head: Head, member: Member) -> None:
-        base = member.dataset_offset - member.content_offset
-        self.length = member.dataset_length
-        self.holes: Mapping[int, int] = {gap.offset - base: gap.length for gap in member.omitted}
-        self._data = head.of(member)
-        self._runs: list[tuple[int, int, int]] = []
-        """(first offset, offset behind the last, place in the data) of what is here."""
-        place, begin = base, 0
-        for offset, length in sorted(self.holes.items()):
-            self._runs.append((begin, offset, place))
-            place, begin = place + offset - begin, offset + length
-        self._runs.append((begin, self.length, place))
-
-    def read(self, offset: int, count: int) -> memoryview:
-        for begin, end, place in self._runs:
-            if begin <= offset < end:
-                return self._data[place + offset - begin : place + min(offset + count, end) - begin]
-        return memoryview(b"")
 
 
 def elements(source: Source, transfer_syntax: str) -> Iterator[Element]:
