@@ -51,8 +51,10 @@ class Teller:
     async def flush(self) -> None:
         """Tell everything that is untold now; flushed when it returns."""
         async with self._turn:
-            while await self._round():
-                pass
+            while True:
+                async with self._ledger.telling.turn:
+                    if not await self._round():
+                        return
 
     async def _round(self) -> bool:
         telling = self._ledger.telling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 import msgspec
@@ -13,8 +14,10 @@ from edge.model import Urgency, parse_pack_id
 
 
 class Asked:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, turn: asyncio.Lock) -> None:
+        """`turn` is the one of Telling: nothing is asked for again while it is being told."""
         self._database = database
+        self._turn = turn
 
     async def position(self) -> AsksPosition:
         """How far the asks are committed, and up to where that was acknowledged."""
@@ -28,7 +31,7 @@ class Asked:
 
         `refusals` gives the reason, by seq, of asks that break a rule of the wall: edge is told, nothing else is done.
         """
-        async with self._database.transaction() as transaction:
+        async with self._turn, self._database.transaction() as transaction:
             row = await transaction.one("asks_position")
             assert row is not None
             position, owed = row["position"], False

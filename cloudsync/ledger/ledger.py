@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class Ledger:
     @classmethod
     async def open(cls, path: Path) -> Ledger:
         """Open the file, made on first use. Raises NewerLedger, and Corrupt when it is no ledger or damaged."""
-        opened = await Database.open(path)
-        return cls(opened, Asked(opened), Shipping(opened), Chain(opened), Holdings(opened), Recalls(opened), Telling(opened))
+        opened, turn = await Database.open(path), asyncio.Lock()
+        return cls(opened, Asked(opened, turn), Shipping(opened), Chain(opened), Holdings(opened), Recalls(opened), Telling(opened, turn))
 
     async def close(self) -> None:
         await self.database.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from cloudsync.ledger.database import Database, Value
@@ -11,8 +12,10 @@ from edge.model import Digest, PackId
 
 
 class Telling:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, turn: asyncio.Lock) -> None:
         self._database = database
+        self.turn = turn
+        """To be held from the first question until `told`: what is asked for again in between would count as told."""
 
     async def site_state(self) -> SiteState | None:
         """The site state in the inbox that edge does not know of."""
