@@ -12,6 +12,7 @@ import typer
 
 from edge import control, status
 from edge.model import Json
+from edge.store.fold import first
 from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, console, json_lines
 
 __all__ = ["DEFAULT_STATE", "STATE", "app"]
@@ -68,8 +69,8 @@ def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: 
     for row in rows:
         table.add_row(
             row.study,
-            _first(row.attributes, "00080020"),
-            *([f"{_name(row.patient)} {_first(row.patient, '00100020')}"] if show_phi else []),
+            first(row.attributes, "00080020"),
+            *([f"{_name(row.patient)} {first(row.patient, '00100020')}"] if show_phi else []),
             str(row.series),
             str(row.instances),
             status.size(row.raw_bytes),
@@ -92,7 +93,7 @@ def show_study(study: str, state: STATE = DEFAULT_STATE, as_json: JSON = False, 
         return
     typer.echo(f"study      {row.study}")
     if show_phi:
-        typer.echo(f"patient    {_name(row.patient)} {_first(row.patient, '00100020')}")
+        typer.echo(f"patient    {_name(row.patient)} {first(row.patient, '00100020')}")
     typer.echo(f"received   {row.instances} instances in {row.series} series, {status.ago(row.received_at, time.time())}")
     typer.echo(f"coded      {row.coded} of {row.packs} packs, {status.size(row.raw_bytes)} -> {status.size(row.coded_bytes)}")
     typer.echo(f"archive    {row.confirmed} of {row.objects} objects proven, {row.held} of {row.packs} packs held")
@@ -196,11 +197,6 @@ def _state(row: control.Study) -> str:
     if row.stopped:
         return "waits for a person"
     return f"shipping {row.confirmed}/{row.objects}" if row.state == "shipping" else row.state
-
-
-def _first(attributes: Json, tag: str) -> str:
-    values = attributes.get(tag, {}).get("Value") or [""]
-    return str(values[0])
 
 
 def _name(patient: Json) -> str:

@@ -107,14 +107,14 @@ class Tour:
         return f"{len(self.samples)} instances acknowledged, {size(total)} at {size(int(total / (time.monotonic() - begin)))}/s"
 
     def see(self) -> str:
-        found = self._found(self.clinic)
-        missing = self._expected.keys() - found.keys()
+        found = self.found(self.clinic)
+        missing = self.expected.keys() - found.keys()
         if missing:
-            raise StepFailed(f"C-FIND does not know {len(missing)} of {len(self._expected)} studies.")
-        short = [study for study, instances in self._expected.items() if found[study][0] < len(instances)]
+            raise StepFailed(f"C-FIND does not know {len(missing)} of {len(self.expected)} studies.")
+        short = [study for study, instances in self.expected.items() if found[study][0] < len(instances)]
         if short:
             raise StepFailed(f"C-FIND counts too few instances in {len(short)} studies.")
-        return f"{len(self._expected)} studies, all {found[next(iter(self._expected))][1]}"
+        return f"{len(self.expected)} studies, all {found[next(iter(self.expected))][1]}"
 
     def code(self) -> str:
         self.clinic.wait(lambda: all(row.coded == row.packs for row in self._rows()), "every pack is coded")
@@ -140,7 +140,7 @@ class Tour:
         return f"{sum(row.held for row in rows)} packs as {len(files)} sealed objects, {size(sum(path.stat().st_size for path in files))}"
 
     def evict(self) -> str:
-        for study in self._expected:
+        for study in self.expected:
             self._persist(partial(self._evict_study, study))
         rows = self._rows()
         if any(row.here for row in rows):
@@ -148,32 +148,32 @@ class Tour:
         return f"{sum(row.packs for row in rows)} packs left the cache, none of them the only copy"
 
     def look_nearline(self) -> str:
-        found = self._found(self.clinic)
-        wrong = {availability for study, (_, availability) in found.items() if study in self._expected} - {"NEARLINE"}
+        found = self.found(self.clinic)
+        wrong = {availability for study, (_, availability) in found.items() if study in self.expected} - {"NEARLINE"}
         if wrong:
             raise StepFailed(f"After eviction C-FIND says {', '.join(sorted(wrong))} instead of NEARLINE.")
-        return f"C-FIND still answers for {len(self._expected)} studies, all NEARLINE"
+        return f"C-FIND still answers for {len(self.expected)} studies, all NEARLINE"
 
     def recall(self) -> str:
-        return self._recall(self.clinic, list(self._expected))
+        return self.recall_and_compare(self.clinic, list(self.expected))
 
     def rebuild(self) -> str:
         assert self.kit is not None
         self.clinic.stop()
         self.rebuilt.rebuild(self.kit)
         self.rebuilt.start()
-        self.rebuilt.wait(lambda: self._expected.keys() <= self._found(self.rebuilt).keys(), "the rebuilt site answers for every study")
-        return f"an empty box knows its peers and answers for {len(self._expected)} studies"
+        self.rebuilt.wait(lambda: self.expected.keys() <= self.found(self.rebuilt).keys(), "the rebuilt site answers for every study")
+        return f"an empty box knows its peers and answers for {len(self.expected)} studies"
 
     def recall_there(self) -> str:
         self.workstation.received.clear()
-        largest = max(self._expected, key=lambda study: len(self._expected[study]))
-        return self._recall(self.rebuilt, [largest])
+        largest = max(self.expected, key=lambda study: len(self.expected[study]))
+        return self.recall_and_compare(self.rebuilt, [largest])
 
     # What they are made of
 
     @property
-    def _expected(self) -> dict[UID, dict[UID, set[Digest]]]:
+    def expected(self) -> dict[UID, dict[UID, set[Digest]]]:
         """Study, instance, digests of its variants."""
         studies: dict[UID, dict[UID, set[Digest]]] = {}
         for sample in self.samples:
@@ -183,27 +183,27 @@ class Tour:
     def _rows(self) -> list[control.Study]:
         rows: list[control.Study] = []
         self._persist(lambda: rows.extend(self.clinic.studies()))
-        return [row for row in rows if row.study in self._expected]
+        return [row for row in rows if row.study in self.expected]
 
     def _introduce(self, site: Site) -> None:
         request = control.PutPeer(ae_title=self.workstation.ae_title, host="127.0.0.1", port=self.workstation.port)
         self._persist(lambda: list(site.ask(request)))
 
-    def _found(self, site: Site) -> dict[UID, tuple[int, str]]:
+    def found(self, site: Site) -> dict[UID, tuple[int, str]]:
         """What C-FIND answers: study, number of instances and availability."""
         answers = []
         identifier = {"0020000D": {"vr": "UI"}, "00201208": {"vr": "IS"}}
         self._persist(lambda: answers.extend(self.workstation.find(site.peer, Level.STUDY, identifier)))
         return {UID(_value(one, "0020000D")): (int(_value(one, "00201208") or 0), _value(one, "00080056")) for one in answers}
 
-    def _recall(self, site: Site, studies: Sequence[UID]) -> str:
-        wanted = sum(len(self._expected[study]) for study in studies)
+    def recall_and_compare(self, site: Site, studies: Sequence[UID]) -> str:
+        wanted = sum(len(self.expected[study]) for study in studies)
         begin = time.monotonic()
         with self._bar("C-MOVE", wanted) as advance:
             for study in studies:
                 self._persist(partial(self._move, site, study, advance))
         for study in studies:
-            for instance, digests in self._expected[study].items():
+            for instance, digests in self.expected[study].items():
                 if not self.workstation.received.get(instance, set()) & digests:
                     raise StepFailed(f"Instance {instance} did not come back bit for bit.")
         return f"{wanted} instances in {time.monotonic() - begin:.1f} s, every digest equal"

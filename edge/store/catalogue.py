@@ -220,7 +220,7 @@ class Catalogue:
         text = self._sql["locate"].replace("/*where*/", " AND ".join(conditions))
         with self._reading():
             rows = self._connection.execute(text, parameters).fetchall()
-        return [_located(row) for row in rows]
+        return [located(row) for row in rows]
 
     def pack(self, pack: str) -> PackState | None:
         rows = self._all("pack_state", pack)
@@ -373,7 +373,8 @@ def _patient_identity(patient: Json, study: UID) -> str:
     return f"id {patient_id}\x1f{first(patient, '00100021')}"
 
 
-def _located(row: tuple[Any, ...]) -> Located:
+def located(row: tuple[Any, ...]) -> Located:
+    """A row that begins with the columns of the named query `locate`."""
     return Located(
         sop_class=row[0],
         sop_instance=row[1],

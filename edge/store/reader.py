@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 import aiosqlite
 
+from edge import tarblock
 from edge.clock import Clock
 from edge.errors import Corrupt, Refused, Transient
 from edge.model import UID, Json, Located, Query
-from edge.store.catalogue import SCHEMA_VERSION
+from edge.store.catalogue import SCHEMA_VERSION, located
 from edge.store.search import answer, statement
 from edge.store.sql import statements
 
@@ -143,18 +144,4 @@ class CatalogueReader:
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
-    return Stored(
-        Located(
-            sop_class=row[0],
-            sop_instance=row[1],
-            series=row[2],
-            study=row[3],
-            transfer_syntax=row[4],
-            pack=row[5],
-            dataset_offset=row[6],
-            dataset_length=row[7],
-            digest=row[8],
-            present=bool(row[9]),
-        ),
-        content_offset=row[10] + 512,
-    )
+    return Stored(located(row), content_offset=row[10] + tarblock.BLOCK)

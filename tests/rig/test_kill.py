@@ -109,9 +109,9 @@ def test_nothing_acknowledged_is_lost_whatever_process_is_killed_whenever(
             site.stop()
             tour.rebuilt.rebuild(tour.kit)
             tour.rebuilt.start()
-            tour.rebuilt.wait(lambda: tour._expected.keys() <= tour._found(tour.rebuilt).keys(), "the rebuilt site knows every study")
+            tour.rebuilt.wait(lambda: tour.expected.keys() <= tour.found(tour.rebuilt).keys(), "the rebuilt site knows every study")
             tour.workstation.received.clear()
-            tour._recall(tour.rebuilt, list(tour._expected))
+            tour.recall_and_compare(tour.rebuilt, list(tour.expected))
             left = [row for row in tour.rebuilt.ask(control.ListStudies()) if isinstance(row, control.Study) and row.stopped]
             assert not left
         finally:
