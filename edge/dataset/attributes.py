@@ -17,7 +17,7 @@ from edge.dataset.walk import (
     inflate,
     walk,
 )
-from edge.model import UID, Identity, Json, Level, parse_uid
+from edge.model import Identity, Json, Level, parse_uid
 
 HEAD_CAP = 1 << 20
 """Bytes of a dataset within which it must identify itself, and within which attributes of interest are looked for."""
@@ -97,13 +97,8 @@ class Description:
     """False when the bytes that were given end before the attributes of interest do, and the dataset goes on."""
     reaches: int = 0
     """The dataset is at least so long, if the last element that was looked at does not lie about its length."""
-
-    @property
-    def identity(self) -> Identity | None:
-        """SOP class and the three UIDs, if all of them are there; `identify` says what is wrong otherwise."""
-        sop_class, sop_instance = _only_uid(self.instance, "00080016"), _only_uid(self.instance, "00080018")
-        series, study = _only_uid(self.series, "0020000E"), _only_uid(self.study, "0020000D")
-        return Identity(sop_class, sop_instance, series, study) if sop_class and sop_instance and series and study else None
+    identity: Identity | None = None
+    """SOP class and the three UIDs, if all of them are there; `identify` says what is wrong otherwise."""
 
     def of_length(self, dataset_length: int) -> Description:
         """The same, once the length of the dataset is known: an element that lies about its own is a fault."""
@@ -178,7 +173,9 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
     for tag, value in raw.items():
         vr, level = INTEREST[tag]
         levels[level][f"{tag:08X}"] = json_element(vr, value, charset, big)
-    found = Description(levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault, complete, reaches)
+    found = Description(
+        levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault, complete, reaches, _identity(raw)
+    )
     return found if dataset_length is None else found.of_length(dataset_length)
 
 
@@ -198,9 +195,11 @@ def json_element(vr: str, value: bytes, charset: CharacterSet, big: bool = False
     return {"vr": vr, "Value": [value if value != "" else None for value in values]} if values else {"vr": vr}
 
 
-def _only_uid(attributes: Json, tag: str) -> UID | None:
-    values = attributes.get(tag, {}).get("Value", ())
-    return parse_uid(values[0]) if len(values) == 1 and values[0] else None
+def _identity(raw: dict[int, bytes]) -> Identity | None:
+    """Of the bytes as they are: cleaned text could be the UID of something else."""
+    uids = [parse_uid(raw.get(tag, b"").decode("latin-1")) for tag in (SOP_CLASS, SOP_INSTANCE, SERIES, STUDY)]
+    sop_class, sop_instance, series, study = uids
+    return Identity(sop_class, sop_instance, series, study) if sop_class and sop_instance and series and study else None
 
 
 _CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})

@@ -228,3 +228,10 @@ def test_neither_a_bogus_character_set_nor_invalid_bytes_raise(term: bytes, valu
 def test_any_bytes_make_an_element(vr: str) -> None:
     for value in (b"", b"\0", b"\\", b"\\\\\\", b"=", b"^^=^=", b"\xff" * 7, b"9" * 1023):
         assert json_element(vr, value, CharacterSet())["vr"] == vr
+
+
+@pytest.mark.parametrize("uid", ["1.2\0.3", "1.2\n.3", " 1.2", "1.2\\1.3", "1.2\x1b"])
+def test_a_uid_is_taken_from_the_bytes_as_they_are_and_never_from_cleaned_text(uid: str) -> None:
+    assert describe(dataset(study=uid), EXPLICIT_LE, None).identity is None
+    with pytest.raises(Malformed):
+        identify(dataset(study=uid), EXPLICIT_LE)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from edge.dataset.attributes import HEAD_CAP, describe, identify
 from edge.dataset.walk import Malformed
-from edge.model import Identity
 from tests.vectors.dataset.make import HERE, LARGEST_FILE, Case, case_of, cases, instance_of, large
 
 FILES = tuple(case_of(path) for path in sorted(HERE.glob("*.dataset")))
@@ -23,12 +24,11 @@ def test_each_vector_meets_its_fate(case: Case) -> None:
 
 def fate_of(case: Case) -> str:
     """As intake judges it, once it is there whole."""
-    identity: Identity | None
-    try:
-        identity = identify(case.data[: HEAD_CAP + 1], case.syntax)
-    except Malformed:
-        identity = None
     description = describe(case.data, case.syntax, len(case.data))
+    identity = description.identity
+    if identity is None:
+        with contextlib.suppress(Malformed):
+            identity = identify(case.data[: HEAD_CAP + 1], case.syntax)
     if identity is None:
         return "aside"
     if identity.sop_instance != instance_of(case.why) or identity.sop_class != "1.2.840.10008.5.1.4.1.1.2":
