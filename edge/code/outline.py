@@ -11,6 +11,8 @@ VALUE_MAX_BYTES = 16 << 10
 """Values over this are omitted from the head."""
 SEQUENCE_MAX_BYTES = 1 << 20
 """Sequences over this are: the functional groups of an enhanced multi-frame instance are what a viewer asks metadata for."""
+ELEMENTS_MAX = 65_536
+"""Top-level elements that are told apart, many more than any real instance has: each takes some 200 bytes of memory."""
 
 _TIGHTER = ((VALUE_MAX_BYTES, SEQUENCE_MAX_BYTES), (2 << 10, 32 << 10), (256, 256))
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
@@ -63,7 +65,7 @@ def _elements(content: memoryview, content_length: int, base: int, transfer_synt
         return (), end
     try:
         for found in walk(content[base:], transfer_syntax):
-            if base + found.end > content_length:
+            if base + found.end > content_length or len(elements) == ELEMENTS_MAX:
                 break
             element = found._replace(offset=base + found.offset, value=base + found.value, end=base + found.end)
             elements.append(element)

@@ -18,7 +18,7 @@ from edge.code.coder import RottenPack, code
 from edge.code.decoder import restore
 from edge.code.jobs import CodeJob, DecodeJob
 from edge.code.manifest import Head, Manifest, inflate, read_head, write_head
-from edge.code.outline import outline
+from edge.code.outline import ELEMENTS_MAX, outline
 from edge.errors import Corrupt, Permanent
 from edge.wall import Trespass
 from tests.code.packs import close_pack, generated, phantom
@@ -287,3 +287,13 @@ def test_the_head_of_an_instance_stays_within_its_share() -> None:
         kept = len(content) - sum(gap.length for gap in found.omitted)
         assert kept <= share
         assert (found.pixel_data() is not None) == (share == 10_000_000)
+
+
+def test_of_a_million_tiny_elements_only_so_many_are_told_apart() -> None:
+    tiny = struct.pack("<HH2sHH", 0x0021, 0x1001, b"US", 2, 0)
+    content = memoryview(bytes(500) + tiny * 1_000_000)
+    found = outline(content, len(content), 500, "1.2.840.10008.1.2.1", 100_000)
+    assert len(found.elements) == ELEMENTS_MAX
+    assert not found.whole
+    (gap,) = found.omitted
+    assert (gap.tag, gap.offset + gap.length) == (0, len(content))
