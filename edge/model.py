@@ -6,7 +6,7 @@ import base64
 import enum
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NewType
 
 UID = NewType("UID", str)
@@ -124,6 +124,19 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What a person said is right of a study: answered, and patched into what is sent. What is stored stays as it arrived."""
+
+    study: UID
+    attributes: Json = field(hash=False)
+    """Patient and study attributes that replace those of the instances; may be empty."""
+    corrected_at: float
+    """Seconds since the epoch."""
+    rejected: bool = False
+    """The study is not to be used: it is UNAVAILABLE and is not sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Located:
     """Where one visible instance lies: pack, and the byte range of its dataset in the cached pack file."""
 
@@ -138,3 +151,5 @@ class Located:
     digest: Digest
     present: bool
     """The bytes are in the cache."""
+    correction: Correction | None = None
+    """What the instance is patched with as it is sent."""
