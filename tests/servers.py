@@ -81,13 +81,15 @@ def started(command: list[str], log: Path, **options: object) -> Iterator[subpro
 
 @contextmanager
 def edge_alone(
-    state: Path, peers: tuple[str, ...] = ("BENCH",), settings: str = "", destinations: tuple[Endpoint, ...] = ()
+    state: Path, peers: tuple[str, ...] = ("BENCH",), settings: str = "", destinations: tuple[Endpoint, ...] = (), dicom: str = ""
 ) -> Iterator[Endpoint]:
-    """Our edge process without cloudsync, on a state directory of its own; these AE titles may talk to it, and be sent to."""
+    """Our edge process without cloudsync, on a state directory of its own; these AE titles may talk to it, and be sent to. `settings` and
+    `dicom` are more lines of the sections cache and dicom.
+    """
     layout = Layout(state)
     for directory in (layout.edge, layout.cloudsync):
         directory.mkdir(parents=True)
-    layout.config.write_text(f'[dicom]\nhost = "127.0.0.1"\nport = 0\n[cache]\nreserve_bytes = 0\n{settings}')
+    layout.config.write_text(f'[dicom]\nhost = "127.0.0.1"\nport = 0\n{dicom}[cache]\nreserve_bytes = 0\n{settings}')
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     port = layout.edge / "dicom.port"
     with started([sys.executable, "-m", "edge", "--state", str(state)], state / "edge.log", env=environment) as process:
