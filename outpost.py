@@ -27,6 +27,7 @@ app.registered_groups += edge.cli.app.registered_groups + cloudsync.cli.app.regi
 ORDER = ("edge-web", "edge", "cloudsync")
 """In which the processes are ended; they are started the other way round."""
 MODULES = {"edge-web": "edge.web", "edge": "edge", "cloudsync": "cloudsync"}
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 GRACE_SECONDS = 20.0
 BACKOFF_SECONDS = (0.2, 1.0, 5.0, 15.0, 30.0)
 STEADY_SECONDS = 60.0
@@ -42,6 +43,9 @@ def run(state: edge.cli.STATE = edge.cli.DEFAULT_STATE) -> None:
     try:
         load(layout.config)
         process.lock(layout.state / "run.lock")
+    except PermissionError as fault:
+        typer.echo(f"{layout.state}: this user may not run this site. Use its own user, or sudo.", err=True)
+        raise typer.Exit(77) from fault
     except OutpostError as fault:
         typer.echo(str(fault), err=True)
         raise typer.Exit(fault.exit_code) from fault
@@ -81,8 +85,9 @@ class Supervisor:
         """Until SIGTERM or SIGINT, or until a process ends with a code that a new start does not mend; the exit code."""
         read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
+        process.end_with_supervisor()
         with selectors.DefaultSelector() as selector:
             selector.register(read, selectors.EVENT_READ)
             final = None
@@ -90,7 +95,7 @@ class Supervisor:
                 self._start_due()
                 selector.select(self._patience())
                 signals = _drain(read)
-                final = 0 if signals & {signal.SIGTERM, signal.SIGINT} else self._reap()
+                final = 0 if signals & ENDING else self._reap()
             self._stop(read, selector)
         return final
 
@@ -135,7 +140,7 @@ class Supervisor:
             until = time.monotonic() + GRACE_SECONDS
             while child.process.poll() is None and not forced:
                 selector.select(max(0.0, until - time.monotonic()))
-                forced = bool(_drain(read) & {signal.SIGTERM, signal.SIGINT}) or time.monotonic() >= until
+                forced = bool(_drain(read) & ENDING) or time.monotonic() >= until
             if child.process.poll() is None:
                 child.process.kill()
                 child.process.wait()

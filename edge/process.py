@@ -16,7 +16,7 @@ from edge.clock import utc
 from edge.errors import AlreadyRunning, OutpostError
 
 SUPERVISED = "OUTPOST_SUPERVISOR"
-"""Environment variable: the process id of `outpost run`, where it started this process."""
+"""Environment variable: the process id of `outpost run`, or of the demo, where it started this process."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -26,6 +26,11 @@ def begin(name: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines(name))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    end_with_supervisor()
+
+
+def end_with_supervisor() -> None:
+    """Get SIGTERM when the process that started this one, and said so in the environment, ends in whatever way."""
     supervisor = os.environ.get(SUPERVISED)
     if supervisor:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

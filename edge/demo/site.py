@@ -17,6 +17,7 @@ from edge.config import Layout
 from edge.control import Answer, NotRunning, Request
 from edge.errors import Permanent
 from edge.model import AETitle, Peer
+from edge.process import SUPERVISED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WAIT_SECONDS = 60.0
@@ -96,7 +97,7 @@ class Site:
                 [sys.executable, str(ROOT / "outpost.py"), "run", "--state", str(self.layout.state)],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), SUPERVISED: str(os.getpid())},
                 start_new_session=True,
             )
         self.wait(self.is_up, f"{self.name} is up")

@@ -51,9 +51,15 @@ class Tour:
         self.kit: Kit | None = None
 
     def run(self) -> None:
-        """Every step; raises StepFailed, or an OutpostError, out of the step that failed."""
-        self.archive.mkdir()
-        steps: tuple[tuple[str, Callable[[], str]], ...] = (
+        """Every step; raises StepFailed, or an OutpostError, out of the step that failed. The archive directory is there, and empty."""
+        for name, step in self.steps:
+            with self._step(name) as tell:
+                tell(step())
+
+    @property
+    def steps(self) -> tuple[tuple[str, Callable[[], str]], ...]:
+        """Name and act of each step, in order."""
+        return (
             ("instances made ready", self.make_ready),
             ("site set up", self.set_up),
             ("processes started", self.start),
@@ -67,9 +73,6 @@ class Tour:
             ("rebuilt from archive and kit", self.rebuild),
             ("recalled there", self.recall_there),
         )
-        for name, step in steps:
-            with self._step(name) as tell:
-                tell(step())
 
     def stop(self) -> None:
         self.rebuilt.stop()
@@ -117,7 +120,18 @@ class Tour:
         return f"{len(self.expected)} studies, all {found[next(iter(self.expected))][1]}"
 
     def code(self) -> str:
-        self.clinic.wait(lambda: all(row.coded == row.packs for row in self._rows()), "every pack is coded")
+        with self._bar("packs coded", sum(row.packs for row in self._rows())) as advance:
+            shown = 0
+
+            def coded_all() -> bool:
+                nonlocal shown
+                rows = self._rows()
+                done = sum(row.coded for row in rows)
+                advance(done - shown)
+                shown = done
+                return all(row.coded == row.packs for row in rows)
+
+            self.clinic.wait(coded_all, "every pack is coded")
         rows = self._rows()
         raw, coded = sum(row.raw_bytes for row in rows), sum(row.coded_bytes for row in rows)
         return f"{size(raw)} -> {size(coded)} ({100 * coded / raw:.0f} %)"
@@ -253,30 +267,43 @@ class Tour:
 
 
 def tour(once: bool, data: Path | None, keep: Path | None) -> int:
-    """Run the demo; the exit code. Without `once` it stays up until Ctrl-C."""
+    """Run the demo; the exit code. Without `once` it stays up until Ctrl-C. However it is ended, its processes end and its files go."""
     console = Console()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     if data is not None and not data.is_dir():
         console.print(f"--data: there is no directory {data}.", style="red")
         return 78
-    console.print("[bold]Outpost demo[/]: two throw-away sites, one archive folder, no network but loopback.\n")
     with tempfile.TemporaryDirectory(prefix="outpost-demo-") as scratch:
         place = keep or Path(scratch)
-        place.mkdir(parents=True, exist_ok=True)
-        show = Tour(place, console, data)
         try:
-            with show.workstation:
-                show.run()
-                _summary(show, console)
-                if not once:
-                    _stay(show, console)
-        except OutpostError as fault:
-            console.print(f"\n[red]{fault}[/]", highlight=False)
-            return 1
-        except KeyboardInterrupt:
-            console.print("\nEnded.")
-            return 130
-        finally:
-            show.stop()
+            place.mkdir(parents=True, exist_ok=True)
+            show = Tour(place, console, data)
+            show.archive.mkdir()
+        except OSError as fault:
+            console.print(
+                f"--keep: {fault.filename}: {fault.strerror}. Name a directory that is new or empty, and that you can write.", style="red"
+            )
+            return 78
+        console.print("[bold]Outpost demo[/]: two throw-away sites, one archive folder, no network but loopback.\n")
+        return _show(show, once, console)
+
+
+def _show(show: Tour, once: bool, console: Console) -> int:
+    try:
+        with show.workstation:
+            show.run()
+            _summary(show, console)
+            if not once:
+                _stay(show, console)
+    except OutpostError as fault:
+        console.print(f"\n[red]{fault}[/]", highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nEnded.")
+        return 130 if once or len(show.lines) < len(show.steps) else 0
+    finally:
+        show.stop()
     return 0
 
 
@@ -289,16 +316,21 @@ def _summary(show: Tour, console: Console) -> None:
 
 def _stay(show: Tour, console: Console) -> None:
     show.clinic.start()
-    peer, site = show.clinic.peer, show.clinic
-    table = Table("", "AE title", "address", title="Still up; Ctrl-C ends it", title_justify="left")
-    table.add_row("DICOM", peer.ae_title, f"127.0.0.1:{peer.port}")
-    table.add_row("DICOMweb", "", f"http://127.0.0.1:{site.web_port} (token in {site.layout.web_token})")
-    table.add_row("rebuilt site", "OUTPOST", f"127.0.0.1:{show.rebuilt.peer.port}")
-    table.add_row("archive", "", str(show.archive))
-    table.add_row("known peer", show.workstation.ae_title, f"127.0.0.1:{show.workstation.port}")
-    console.print(table)
-    console.print(f"Try: outpost status --state {site.layout.state}", highlight=False)
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    site, state = show.clinic, show.clinic.layout.state
+    lines = (
+        ("DICOM", f"{site.peer.ae_title} on 127.0.0.1 port {site.peer.port}; it knows {show.workstation.ae_title}"),
+        ("DICOMweb", f"http://127.0.0.1:{site.web_port}/studies"),
+        ("its token", str(site.layout.web_token)),
+        ("rebuilt site", f"OUTPOST on 127.0.0.1 port {show.rebuilt.peer.port}"),
+        ("archive", str(show.archive)),
+        ("try", f"./outpost status --state {state}"),
+        ("or", f"./outpost peers add MYSELF --state {state}"),
+    )
+    console.print("\nStill up; Ctrl-C ends it.", highlight=False)
+    for name, text in lines:
+        console.print(f"  {name:13}{text}", highlight=False, soft_wrap=True)
+    while True:
+        signal.pause()
 
 
 def _value(answer: dict[str, dict[str, list[object]]], tag: str) -> str:
