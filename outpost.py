@@ -16,6 +16,7 @@ import typer
 
 import cloudsync.cli
 import edge.cli
+from cloudsync.archive.opening import check
 from edge import process
 from edge.config import Layout, load
 from edge.errors import OutpostError
@@ -30,10 +31,13 @@ MODULES = {"edge-web": "edge.web", "edge": "edge", "cloudsync": "cloudsync"}
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 GRACE_SECONDS = 20.0
 BACKOFF_SECONDS = (0.2, 1.0, 5.0, 15.0, 30.0)
+REFUSAL_SECONDS = 10.0
 STEADY_SECONDS = 60.0
 """A process that ran for so long is started again at once when it ends."""
 FINAL = frozenset({3, 77, 78})
-"""Exit codes that no new start mends: somebody else runs, a refusal, a wrong setting."""
+"""Exit codes that no new start mends: somebody else runs, a refusal, a wrong setting. Only edge's end everything, and edge-web's before it
+has ever run: scanning goes on without the archive and without DICOMweb.
+"""
 
 
 @app.command()
@@ -41,7 +45,7 @@ def run(state: edge.cli.STATE = edge.cli.DEFAULT_STATE) -> None:
     """Start edge, edge-web and cloudsync on a state directory, and start each again when it ends. SIGTERM ends them in order."""
     layout = Layout(state)
     try:
-        load(layout.config)
+        check(load(layout.config).archive)
         process.lock(layout.state / "run.lock")
     except PermissionError as fault:
         typer.echo(f"{layout.state}: this user may not run this site. Use its own user, or sudo.", err=True)
@@ -70,6 +74,8 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
+    has_run: bool = False
+    """It once ran for longer than a process takes to refuse its settings."""
     start_at: float = 0.0
     """Monotonic; when it is to be started again."""
 
@@ -120,7 +126,8 @@ class Supervisor:
             if child.process is None or (code := child.process.poll()) is None:
                 continue
             child.process = None
-            if code in FINAL:
+            child.has_run = child.has_run or now - child.started_at >= REFUSAL_SECONDS
+            if code in FINAL and (child.name == "edge" or (child.name == "edge-web" and not child.has_run)):
                 typer.echo(f"{child.name} cannot run (exit code {code}); see its last line above.", err=True)
                 return code
             child.failures = 0 if now - child.started_at >= STEADY_SECONDS else child.failures + 1

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from edge import control
+from edge.demo.phantom import phantom
 from edge.demo.site import ROOT
+from edge.model import Level
 from tests.scenarios.conftest import Clinic
 
 
@@ -141,3 +143,18 @@ def test_status_and_studies_answer_in_words_and_in_json(clinic: Clinic) -> None:
     done = outpost("peers", "rm", "NOBODY", "--state", state)
     assert done.returncode == 77
     assert "outpost peers ls" in done.stderr
+
+
+def test_scanning_goes_on_when_cloudsync_refuses_its_keys(clinic: Clinic) -> None:
+    before = processes(clinic.site.supervisor)
+    for path in clinic.site.layout.keys.iterdir():
+        path.rename(path.with_name(f"{path.name}.away"))
+    os.kill(before["cloudsync"], signal.SIGKILL)
+    clinic.site.wait(lambda: "cloudsync ended with" in clinic.site.log.read_text(), "cloudsync refused")
+    clinic.site.wait(lambda: clinic.site.log.read_text().count("cloudsync ended with") >= 2, "it is tried again")
+    sent = list(phantom(2, 64))
+    clinic.workstation.send(clinic.site.peer, sent, lambda _: None)
+    assert len(clinic.workstation.find(clinic.site.peer, Level.STUDY, {"0020000D": {"vr": "UI"}})) == 1
+    for path in clinic.site.layout.keys.iterdir():
+        path.rename(path.with_suffix(""))
+    clinic.wait_held()
