@@ -30,13 +30,16 @@ from edge.keeper import Keeper
 from edge.model import AETitle
 from edge.notify import notify
 from edge.outbox import Asks, Outbox
+from edge.peering import Peering, PeerTable
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.retrieve import CatalogueIndex, Link, PackRetrieve
 from edge.store import site
+from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
 from edge.store.packs import OpenPacks
 from edge.store.reconcile import reconcile
+from edge.trail import Trail
 from edge.wall import Gate
 
 log = logging.getLogger(__name__)
@@ -89,17 +92,20 @@ class _Edge:
         link = Link(catalogue, config.link.offline_after_seconds, self._clock)
         refusals = Refusals()
         fail_stop = self._fail_stop(loop)
+        audit = Trail(layout.audit, self._clock, fail_stop)
+        callers = Callers(catalogue, self._clock)
         desk = RecallDesk(layout, catalogue, decoder, asks, inbox, refusals, fail_stop)
         outbox = Outbox(config, layout, catalogue, packs, coder, asks, self._clock)
         keeper = Keeper(config, layout, catalogue, desk, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
-        controller = Controller(config, layout, catalogue, state, packs, intake, retrieve, keeper, link, refusals, self._clock)
+        peering = Peering(config, state, callers, audit)
+        controller = Controller(config, layout, catalogue, peering, packs, intake, retrieve, keeper, link, refusals, self._clock)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
         desk.clear_inbox()
-        server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, state)
+        server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, PeerTable(state, callers), audit)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -127,6 +133,7 @@ class _Edge:
             server.stop(0)
             loop.remove_reader(bell.fileno())
             bell.close()
+            await asyncio.to_thread(audit.close)
             await coder.close()
             await decoder.close()
             catalogue.close()
@@ -155,7 +162,7 @@ def _answer_bell(bell: Doorbell, rung: asyncio.Event) -> None:
     rung.set()
 
 
-def _listen(config: Config, intake: PackIntake, index: CatalogueIndex, retrieve: PackRetrieve, peers: site.SiteState) -> Server:
+def _listen(config: Config, intake: PackIntake, index: CatalogueIndex, retrieve: PackRetrieve, peers: PeerTable, audit: Trail) -> Server:
     dicom = config.dicom
     listening = Listening(
         host=dicom.host,
@@ -166,7 +173,7 @@ def _listen(config: Config, intake: PackIntake, index: CatalogueIndex, retrieve:
         deadlines=Deadlines(request_seconds=dicom.request_seconds, pdu_seconds=dicom.pdu_seconds, idle_seconds=dicom.idle_seconds),
     )
     try:
-        return Server(listening, intake, index, retrieve, peers)
+        return Server(listening, intake, index, retrieve, peers, audit)
     except OSError as fault:
         cure = "Stop what listens there, or choose another port."
         raise ConfigError("dicom.port", f"port {dicom.port} on {dicom.host} cannot be used ({fault.strerror})", cure) from fault
@@ -188,7 +195,7 @@ def _restore_site(layout: Layout, facts: Gate, inbox: Gate) -> None:
 
 
 def _make_directories(layout: Layout) -> None:
-    for path in (layout.open_packs, layout.heads, layout.quarantine, layout.outbox, layout.asks):
+    for path in (layout.open_packs, layout.heads, layout.quarantine, layout.outbox, layout.asks, layout.audit):
         try:
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as fault:

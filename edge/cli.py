@@ -11,7 +11,9 @@ import msgspec
 import typer
 
 from edge import control, status
+from edge.audit_commands import audit
 from edge.model import Json
+from edge.peer_commands import peers
 from edge.store.fold import first
 from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, console, json_lines
 
@@ -19,9 +21,9 @@ __all__ = ["DEFAULT_STATE", "STATE", "app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 studies = typer.Typer(no_args_is_help=False, help="List, show and recall studies.", invoke_without_command=True)
-peers = typer.Typer(no_args_is_help=True, help="Who may talk to Outpost.")
 app.add_typer(studies, name="studies")
 app.add_typer(peers, name="peers")
+app.add_typer(audit, name="audit")
 
 
 @app.command("status")
@@ -133,47 +135,6 @@ def evict(
         return
     verb = "would leave" if dry_run else "left"
     typer.echo(f"{len(packs)} packs, {status.size(sum(row.bytes for row in packs))}, {verb} the cache.")
-
-
-@peers.command("ls")
-def list_peers(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
-    """List peers and their rights."""
-    rows = [row for row in ask(state, control.ListPeers()) if isinstance(row, control.PeerRow)]
-    if as_json:
-        json_lines(rows)
-        return
-    for row in rows:
-        typer.echo(f"{row.ae_title:16}  from {row.address or 'any address':18}  at {row.host or '-'}:{row.port}  {', '.join(row.rights)}")
-
-
-@peers.command("add")
-def add_peer(
-    ae_title: str,
-    host: Annotated[str, typer.Option(help="Where we call it back (C-MOVE).")] = "",
-    port: Annotated[int, typer.Option(help="Its DICOM port.")] = 104,
-    address: Annotated[str, typer.Option(help="From where it may call: address or CIDR; empty for any.")] = "",
-    rights: Annotated[str, typer.Option(help="Comma-separated: store, find, move, get.")] = "find,get,move,store",
-    accept_quarantined: Annotated[bool, typer.Option(help="Answer success for what goes to quarantine.")] = False,
-    state: STATE = DEFAULT_STATE,
-) -> None:
-    """Allow a device or viewer; changing one takes the same command. In force at once."""
-    request = control.PutPeer(
-        ae_title=ae_title,
-        address=address,
-        host=host,
-        port=port,
-        rights=[right.strip() for right in rights.split(",") if right.strip()],
-        accept_quarantined=accept_quarantined,
-    )
-    list(ask(state, request))
-    typer.echo(f"{ae_title} may talk to Outpost.")
-
-
-@peers.command("rm")
-def remove_peer(ae_title: str, state: STATE = DEFAULT_STATE) -> None:
-    """Refuse a device from its next association on."""
-    list(ask(state, control.RemovePeer(ae_title=ae_title)))
-    typer.echo(f"{ae_title} is refused from now on.")
 
 
 def _print_status(found: control.Status) -> None:

@@ -39,22 +39,51 @@ class ListPeers(_Message, frozen=True, tag="list-peers"):
 
 
 class PutPeer(_Message, frozen=True, tag="put-peer"):
-    """Add or change a peer; in force for its next association. Answered by Done."""
+    """Add or change a peer; in force for its next association. What is None stays as it is, or is the default of a new peer.
+
+    The fields are those of edge.model.Peer. Answered by the PeerRow as it is now.
+    """
 
     ae_title: str
-    address: str = ""
-    host: str = ""
-    port: int = 104
-    rights: list[str] = msgspec.field(default_factory=lambda: ["find", "get", "move", "store"])
-    max_pdu_bytes: int = 131_072
-    idle_seconds: float = 60.0
-    accept_quarantined: bool = False
+    address: str | None = None
+    host: str | None = None
+    port: int | None = None
+    tls: bool | None = None
+    tls_subject: str | None = None
+    rights: list[str] | None = None
+    accept_syntaxes: list[str] | None = None
+    max_pdu_bytes: int | None = None
+    idle_seconds: float | None = None
+    max_associations: int | None = None
+    default_issuer: str | None = None
+    query_charset: str | None = None
+    commitment: str | None = None
+    report_after_seconds: float | None = None
+    urgency: str | None = None
+    send_skip_sop_classes: list[str] | None = None
+    accept_quarantined: bool | None = None
+    retrieve_limit_seconds: float | None = None
 
 
 class RemovePeer(_Message, frozen=True, tag="remove-peer"):
     """Answered by Done."""
 
     ae_title: str
+
+
+class ListCallers(_Message, frozen=True, tag="list-callers"):
+    """Who was turned away because no peer allows it. Answered by a CallerRow for each, last seen first."""
+
+
+class ApprovePeer(_Message, frozen=True, tag="approve-peer"):
+    """Make a peer of a caller that was turned away: from the address where it was seen, with these rights. Answered by the PeerRow.
+
+    `address` says which, where several called under the same AE title.
+    """
+
+    ae_title: str
+    address: str | None = None
+    rights: list[str] | None = None
 
 
 class Evict(_Message, frozen=True, tag="evict"):
@@ -140,14 +169,40 @@ class Study(_Message, frozen=True, tag="study"):
 
 
 class PeerRow(_Message, frozen=True, tag="peer"):
+    """A peer with every field of edge.model.Peer, lists sorted."""
+
     ae_title: str
     address: str
     host: str
     port: int
+    tls: bool
+    tls_subject: str
     rights: list[str]
+    accept_syntaxes: list[str]
     max_pdu_bytes: int
     idle_seconds: float
+    max_associations: int
+    default_issuer: str
+    query_charset: str
+    commitment: str
+    report_after_seconds: float
+    urgency: str
+    send_skip_sop_classes: list[str]
     accept_quarantined: bool
+    retrieve_limit_seconds: float
+
+
+class CallerRow(_Message, frozen=True, tag="caller"):
+    """Somebody who asked for an association under this AE title from this address, and was turned away."""
+
+    ae_title: str
+    address: str
+    called: str
+    """The AE title that it called last."""
+    reason: str
+    first_at: float
+    last_at: float
+    times: int
 
 
 class Evicted(_Message, frozen=True, tag="evicted"):
@@ -180,8 +235,8 @@ class Failed(_Message, frozen=True, tag="failed"):
     sentence: str
 
 
-Request = GetStatus | ListStudies | ListPeers | PutPeer | RemovePeer | Evict | RecallStudy | Admit
-Answer = Status | Study | PeerRow | Evicted | Recalled | Admitted | Done | Failed
+Request = GetStatus | ListStudies | ListPeers | PutPeer | RemovePeer | ListCallers | ApprovePeer | Evict | RecallStudy | Admit
+Answer = Status | Study | PeerRow | CallerRow | Evicted | Recalled | Admitted | Done | Failed
 
 encode = msgspec.json.Encoder().encode
 decode_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

@@ -24,11 +24,11 @@ from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.model import UID, Level, Peer, Query, parse_ae_title, parse_uid
 from edge.notify import notify
+from edge.peering import Peering
 from edge.refusals import Refusals
 from edge.retrieve import Link, PackRetrieve
 from edge.store.catalogue import Catalogue
 from edge.store.packs import OpenPacks
-from edge.store.site import RIGHTS, SiteState
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Controller:
         config: Config,
         layout: Layout,
         catalogue: Catalogue,
-        site: SiteState,
+        peering: Peering,
         packs: OpenPacks,
         intake: PackIntake,
         retrieve: PackRetrieve,
@@ -61,7 +61,7 @@ class Controller:
         self._config = config
         self._layout = layout
         self._catalogue = catalogue
-        self._site = site
+        self._peering = peering
         self._packs = packs
         self._intake = intake
         self._retrieve = retrieve
@@ -106,8 +106,9 @@ class Controller:
         descriptors: list[int] = []
         with line, contextlib.suppress(ConnectionError):
             try:
+                user = _user(line)
                 request = await self._receive(line, descriptors)
-                async with contextlib.aclosing(self._answer(request, descriptors)) as answers:
+                async with contextlib.aclosing(self._answer(request, descriptors, user)) as answers:
                     async for answer in answers:
                         await self._send(line, answer)
                 await self._send(line, control.Done())
@@ -120,9 +121,6 @@ class Controller:
                     os.close(descriptor)
 
     async def _receive(self, line: socket.socket, descriptors: list[int]) -> Request:
-        _, caller, _ = _CREDENTIALS.unpack(line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        if caller not in {0, os.getuid()}:
-            raise Refused("Only root and the edge user may ask this. Use sudo.")
         # A request is one line that fits the socket's buffer: it is here, or follows at once.
         line.settimeout(10)
         data, received, _, _ = await asyncio.to_thread(socket.recv_fds, line, REQUEST_BYTES, 1)
@@ -138,22 +136,16 @@ class Controller:
     async def _send(self, line: socket.socket, answer: Answer) -> None:
         await asyncio.get_running_loop().sock_sendall(line, control.encode(answer) + b"\n")
 
-    async def _answer(self, request: Request, descriptors: list[int]) -> AsyncGenerator[Answer, None]:
+    async def _answer(self, request: Request, descriptors: list[int], user: int) -> AsyncGenerator[Answer, None]:
         match request:
             case control.GetStatus():
                 yield await asyncio.to_thread(self._status)
             case control.ListStudies():
                 for study in await asyncio.to_thread(self._studies, request):
                     yield study
-            case control.ListPeers():
-                for peer in self._site.peers():
-                    yield _row(peer)
-            case control.PutPeer():
-                await asyncio.to_thread(self._site.put_peer, _peer(request))
-            case control.RemovePeer():
-                ae_title = parse_ae_title(request.ae_title)
-                if ae_title is None or not self._site.remove_peer(ae_title):
-                    raise Refused(f"There is no peer {request.ae_title!r}. `outpost peers ls` lists them.")
+            case control.ListPeers() | control.PutPeer() | control.RemovePeer() | control.ListCallers() | control.ApprovePeer():
+                for row in await asyncio.to_thread(self._peering.answer, request, user):
+                    yield row
             case control.Evict():
                 for one in await asyncio.to_thread(self._keeper.evict, request.study, request.dry_run):
                     yield control.Evicted(pack=one.pack, study=one.study, bytes=one.bytes)
@@ -254,34 +246,9 @@ class Controller:
             reception.abort()
 
 
-def _peer(request: control.PutPeer) -> Peer:
-    ae_title = parse_ae_title(request.ae_title)
-    if ae_title is None:
-        raise Refused(f"{request.ae_title!r} is no AE title: use 1 to 16 characters without backslash.")
-    if unknown := set(request.rights) - RIGHTS:
-        raise Refused(f"There is no right {', '.join(sorted(unknown))}. Rights are {', '.join(sorted(RIGHTS))}.")
-    if not 1 <= request.port <= 65_535:
-        raise Refused(f"{request.port} is no port: use 1 to 65535.")
-    return Peer(
-        ae_title=ae_title,
-        address=request.address,
-        host=request.host,
-        port=request.port,
-        rights=frozenset(request.rights),
-        max_pdu_bytes=request.max_pdu_bytes,
-        idle_seconds=request.idle_seconds,
-        accept_quarantined=request.accept_quarantined,
-    )
-
-
-def _row(peer: Peer) -> control.PeerRow:
-    return control.PeerRow(
-        ae_title=peer.ae_title,
-        address=peer.address,
-        host=peer.host,
-        port=peer.port,
-        rights=sorted(peer.rights),
-        max_pdu_bytes=peer.max_pdu_bytes,
-        idle_seconds=peer.idle_seconds,
-        accept_quarantined=peer.accept_quarantined,
-    )
+def _user(line: socket.socket) -> int:
+    """The Unix user who asks. Raises Refused for all but two."""
+    _, user, _ = _CREDENTIALS.unpack(line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if user not in {0, os.getuid()}:
+        raise Refused("Only root and the edge user may ask this. Use sudo.")
+    return int(user)

@@ -49,7 +49,8 @@ class PackIntake:
         return _Arriving(self, arrival)
 
     def urgency(self, arrival: Arrival) -> Urgency:
-        return Urgency.STAT if arrival.called_ae == self.config.site.stat_ae_title else Urgency.ROUTINE
+        """What is sent to the urgent AE title is urgent; the rest is of the class of the peer that sends it."""
+        return Urgency.STAT if arrival.called_ae == self.config.site.stat_ae_title else arrival.peer.urgency
 
     def quarantine(self) -> QuarantineWriter:
         used = int(self.catalogue.figure("quarantined_bytes"))

@@ -92,6 +92,15 @@ class Identity:
     study: UID
 
 
+class Commitment(enum.StrEnum):
+    """What has to be true of an instance before its storage is reported as committed to a peer (PS3.4 annex J)."""
+
+    LOCAL = "local"
+    """It is durable on this one disk."""
+    TWO_COPIES = "two_copies"
+    ARCHIVED = "archived"
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """An application entity that may talk to us, as a person entered it. Deny by default: no row, no association."""
@@ -102,11 +111,32 @@ class Peer:
     host: str = ""
     """Where we call it back (C-MOVE, storage commitment); empty = never."""
     port: int = 104
+    tls: bool = False
+    """We call it with TLS, and never without."""
+    tls_subject: str = ""
+    """The subject that its certificate must have, as RFC 4514 writes it; then it may call with TLS alone. Empty = any, or none."""
     rights: frozenset[str] = frozenset({"store", "find", "move", "get"})
+    accept_syntaxes: frozenset[UID] = frozenset()
+    """The transfer syntaxes in which it may store; empty = every one."""
     max_pdu_bytes: int = 131_072
     idle_seconds: float = 60.0
+    max_associations: int = 0
+    """How many it may have open at the same time; 0 = as many as the site allows from one address."""
+    default_issuer: str = ""
+    """Issuer of Patient ID (0010,0021) of what it sends without one; empty = none."""
+    query_charset: str = ""
+    """Specific Character Set (0008,0005) of its queries that name none, and of the answers; empty = that of each query."""
+    commitment: Commitment = Commitment.LOCAL
+    report_after_seconds: float = 3600.0
+    """How long a commitment waits for the archive before it is reported as it stands."""
+    urgency: Urgency = Urgency.ROUTINE
+    """Of what it sends to the routine AE title."""
+    send_skip_sop_classes: frozenset[UID] = frozenset()
+    """SOP classes that are left out of what it retrieves, or has moved to it."""
     accept_quarantined: bool = False
     """Answer success for an instance that went to quarantine: some modalities re-send a refused one for ever."""
+    retrieve_limit_seconds: float = 0.0
+    """It gets the final response of a retrieve after so long, whatever is still missing; 0 = when all is sent."""
 
 
 @dataclass(frozen=True, slots=True)

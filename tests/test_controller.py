@@ -20,11 +20,14 @@ from edge.errors import Refused
 from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.model import UID, Query
+from edge.peering import Peering
 from edge.refusals import Refusals
 from edge.retrieve import Link
+from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
 from edge.store.packs import OpenPacks
 from edge.store.site import SiteState
+from tests.dimse.fakes import FakeAudit
 from tests.store.rows import Clock, admission, close, hold, put
 
 pytestmark = pytest.mark.asyncio
@@ -82,12 +85,13 @@ class Box:
         self.catalogue = Catalogue(self.layout.catalogue)
         self.site = SiteState(self.layout.site)
         self.retrieve = Retrieve()
+        self.audit = FakeAudit()
         packs = OpenPacks(self.layout.cache, config.cache, self.catalogue, clock)
         self.controller = Controller(
             config,
             self.layout,
             self.catalogue,
-            self.site,
+            Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
             packs,
             PackIntake(config, self.layout, self.catalogue, packs, clock, lambda fault: None),
             self.retrieve,
@@ -127,8 +131,9 @@ async def test_the_status_is_one_sentence_with_its_figures(box: Box) -> None:
 
 
 async def test_a_peer_is_added_listed_and_removed(box: Box) -> None:
-    assert await box.ask(control.PutPeer(ae_title="CT1", address="10.0.0.8", rights=["store"])) == []
+    (put,) = await box.ask(control.PutPeer(ae_title="CT1", address="10.0.0.8", rights=["store"]))
     (row,) = await box.ask(control.ListPeers())
+    assert row == put
     assert (row.ae_title, row.address, row.rights) == ("CT1", "10.0.0.8", ["store"])
     assert await box.ask(control.RemovePeer(ae_title="CT1")) == []
     with pytest.raises(Refused, match="no peer 'CT1'"):

@@ -22,6 +22,11 @@ _SEVERAL_BYTES = (*_JAPANESE, "euc_kr", "iso_ir_58")
 UTF_8 = "ISO_IR 192"
 
 
+def is_known(terms: str) -> bool:
+    """Whether each of these, parted by backslashes, is a defined term of Specific Character Set."""
+    return all(term in _TABLES for term in terms.split("\\"))
+
+
 @dataclass(frozen=True, slots=True)
 class CharacterSet:
     """The terms of Specific Character Set (0008,0005); none means the default repertoire, ISO 646. Unknown terms count as that."""

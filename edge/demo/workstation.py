@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
+from edge.audit import Event
 from edge.demo.instances import Sample
 from edge.dimse import scu
 from edge.dimse.association import Association
@@ -37,7 +38,7 @@ class Workstation:
         self._requestor = Requestor()
         listening = Listening("127.0.0.1", 0, frozenset({self.ae_title}))
         taker = _Taker(self)
-        self._server = Server(listening, taker, _Nothing(), _Nothing(), taker)
+        self._server = Server(listening, taker, _Nothing(), _Nothing(), taker, _Nothing())
 
     @property
     def port(self) -> int:
@@ -100,21 +101,30 @@ class _Taker:
     def begin(self, arrival: Arrival) -> _Hashing:
         return _Hashing(self._workstation, arrival.sop_instance)
 
-    def admit(self, calling_ae: AETitle, address: str) -> Peer:
-        return Peer(calling_ae, rights=frozenset({"store"}))
+    def peer(self, ae_title: AETitle) -> Peer:
+        return Peer(ae_title, rights=frozenset({"store"}))
+
+    def turned_away(self, calling_ae: AETitle, called_ae: str, address: str, reason: str) -> None:
+        pass
 
     def destination(self, ae_title: AETitle) -> None:
         return None
 
 
 class _Nothing:
-    """A workstation has nothing to find and nothing to retrieve."""
+    """A workstation has nothing to find, nothing to retrieve, and no audit trail."""
 
     def find(self, query: Query) -> Iterator[Json]:
         return iter(())
 
     def begin(self, query: Query) -> Retrieval:
         raise Refused("A workstation has nothing to retrieve.")
+
+    def record(self, event: Event) -> None:
+        pass
+
+    def demand(self) -> None:
+        pass
 
 
 class _Hashing:

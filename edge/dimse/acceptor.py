@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from edge.audit import AssociationRefused, Audit, ContextRefused
+from edge.dimse.admission import Denial, Knock, Seats, judge
 from edge.dimse.associate import AssociateRequest, read_request, write_answer
 from edge.dimse.association import Association
+from edge.dimse.classes import purpose
 from edge.dimse.faults import InvalidPdu
-from edge.dimse.negotiation import UNKNOWN_CALLING_AE, Rejection, accept, refusal
+from edge.dimse.negotiation import NO_RIGHT, UNKNOWN_CALLING_AE, Acceptance, Rejection, accept, refusal
 from edge.dimse.pdu import reject_pdu
 from edge.dimse.ports import Peers
 from edge.dimse.states import Event
@@ -27,35 +30,82 @@ class Caller:
     address: str
 
 
-def admit(association: Association, address: str, titles: frozenset[AETitle], peers: Peers) -> Caller | None:
-    """Take the request and answer it; None when it was rejected, and the association is over.
+@dataclass(frozen=True, slots=True)
+class Acceptor:
+    """Judges requests for associations with one of our AE titles. Used by many threads at once."""
 
-    The request must be whole within the request deadline. Nothing is allocated for the peer before it is accepted.
-    """
-    association.machine.on(Event.TRANSPORT_INDICATED)
-    _, body = association.arrival(association.deadlines.request_seconds)
-    try:
-        request = read_request(body)
-    except InvalidPdu as fault:
-        association.break_off(fault)
-    rejection = refusal(request, titles)
-    calling = parse_ae_title(request.calling_ae)
-    peer = peers.admit(calling, address) if calling is not None and rejection is None else None
-    if rejection is None and (peer is None or calling is None):
-        rejection = UNKNOWN_CALLING_AE
-    if rejection is not None or peer is None or calling is None:
-        _reject(association, rejection or UNKNOWN_CALLING_AE, request, address)
+    titles: frozenset[AETitle]
+    peers: Peers
+    audit: Audit
+    _seats: Seats = field(default_factory=Seats)
+
+    def admit(self, association: Association, knock: Knock, within_seconds: float) -> Caller | None:
+        """Take the request and answer it; None when it was rejected, and the association is over. A Caller has to be dismissed.
+
+        Nothing is allocated for the peer before it is accepted.
+        """
+        association.machine.on(Event.TRANSPORT_INDICATED)
+        _, body = association.arrival(within_seconds)
+        try:
+            request = read_request(body)
+        except InvalidPdu as fault:
+            association.break_off(fault)
+        rejection = refusal(request, self.titles)
+        if rejection is not None:
+            self._reject(association, request, knock, rejection, rejection.sentence)
+            return None
+        calling = parse_ae_title(request.calling_ae)
+        if calling is None:
+            self._reject(association, request, knock, UNKNOWN_CALLING_AE, "the calling AE title is none")
+            return None
+        peer = self.peers.peer(calling)
+        denial = judge(peer, knock)
+        if denial is None and peer is not None:
+            if self._seats.take(peer):
+                return self._accept(association, request, Caller(peer, calling, AETitle(request.called_ae), knock.address))
+            denial = Denial.TOO_MANY
+        denial = denial or Denial.UNKNOWN
+        if denial is not Denial.TOO_MANY:
+            self.peers.turned_away(calling, request.called_ae, knock.address, denial.value)
+        self._reject(association, request, knock, denial.rejection, denial.value)
         return None
-    acceptance = accept(request, peer)
-    called = AETitle(request.called_ae)
-    association.say(Event.ACCEPT, write_answer(acceptance.answer))
-    ours = acceptance.answer.user.max_data_bytes
-    association.establish(acceptance.contexts, (calling, called), ours, request.user.max_data_bytes)
-    association.idle_seconds = peer.idle_seconds
-    return Caller(peer, calling, called, address)
+
+    def dismiss(self, caller: Caller) -> None:
+        """The association of an admitted caller is over."""
+        self._seats.leave(caller.peer)
+
+    def _accept(self, association: Association, request: AssociateRequest, caller: Caller) -> Caller:
+        try:
+            acceptance = accept(request, caller.peer)
+            association.say(Event.ACCEPT, write_answer(acceptance.answer))
+            ours = acceptance.answer.user.max_data_bytes
+            association.establish(acceptance.contexts, (caller.calling_ae, caller.called_ae), ours, request.user.max_data_bytes)
+            association.idle_seconds = caller.peer.idle_seconds
+        except BaseException:
+            self.dismiss(caller)
+            raise
+        if missing := _missing_rights(request, acceptance):
+            reason = f"no right: {', '.join(missing)}"
+            self.audit.record(ContextRefused(address=caller.address, reason=reason, calling=[request.calling_ae], called=request.called_ae))
+        return caller
+
+    def _reject(self, association: Association, request: AssociateRequest, knock: Knock, rejection: Rejection, reason: str) -> None:
+        _log.warning("rejected %r calling %r from %s: %s", request.calling_ae, request.called_ae, knock.address, reason)
+        self.audit.record(
+            AssociationRefused(
+                address=knock.address,
+                reason=reason,
+                calling=[request.calling_ae],
+                called=request.called_ae,
+                subject=knock.subject or "",
+            )
+        )
+        association.machine.on(Event.REJECT)
+        association.hang_up(reject_pdu(rejection.result, rejection.source, rejection.reason))
 
 
-def _reject(association: Association, rejection: Rejection, request: AssociateRequest, address: str) -> None:
-    _log.warning("rejected %r calling %r from %s: %s", request.calling_ae, request.called_ae, address, rejection)
-    association.machine.on(Event.REJECT)
-    association.hang_up(reject_pdu(rejection.result, rejection.source, rejection.reason))
+def _missing_rights(request: AssociateRequest, acceptance: Acceptance) -> list[str]:
+    """The rights that the peer would have needed for what was refused to it."""
+    refused = {answer.context_id for answer in acceptance.answer.contexts if answer.result == NO_RIGHT}
+    purposes = (purpose(proposal.abstract_syntax) for proposal in request.contexts if proposal.context_id in refused)
+    return sorted({what.value for what in purposes if what is not None})

@@ -21,7 +21,9 @@ MAX_CONTEXTS = 128
 _SMALLEST_OURS, _LARGEST_OURS = 4096, 1 << 20
 _SMALLEST_THEIRS = 64
 
-_ACCEPTED, _USER_REJECTION, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAXES = 0, 1, 3, 4
+NO_RIGHT = 1
+_ACCEPTED, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAXES = 0, 3, 4
+"""Results of a presentation context (PS3.8 table 9-18); NO_RIGHT is user-rejection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Rejection:
     source: int
     reason: int
 
+    @property
+    def sentence(self) -> str:
+        """What it says, in words."""
+        return _SENTENCES[self]
+
 
 NO_REASON = Rejection(1, 1, 1)
 UNKNOWN_VERSION = Rejection(1, 2, 2)
@@ -51,6 +58,15 @@ UNKNOWN_CALLING_AE = Rejection(1, 1, 3)
 UNKNOWN_CALLED_AE = Rejection(1, 1, 7)
 BUSY = Rejection(2, 3, 1)
 TOO_MANY_FROM_YOU = Rejection(2, 3, 2)
+_SENTENCES = {
+    NO_REASON: "its maximum length leaves no room for a message",
+    UNKNOWN_VERSION: "its protocol version is not ours",
+    UNKNOWN_APPLICATION_CONTEXT: "its application context is not DICOM",
+    UNKNOWN_CALLING_AE: "its AE title is not known",
+    UNKNOWN_CALLED_AE: "it called an AE title that is not ours",
+    BUSY: "as many associations are open as may be",
+    TOO_MANY_FROM_YOU: "as many associations are open from this address as may be",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +110,12 @@ def accept(request: AssociateRequest, peer: Peer) -> Acceptance:
         offered = proposal.transfer_syntaxes
         if what is not Purpose.STORAGE:
             offered = tuple(syntax for syntax in offered if syntax in LITTLE_ENDIAN)
+        elif allowed.scu and peer.accept_syntaxes:
+            offered = tuple(syntax for syntax in offered if syntax in peer.accept_syntaxes)
         if what is None:
             result = _ABSTRACT_SYNTAX
         elif not (allowed.scu or allowed.scp):
-            result = _USER_REJECTION
+            result = NO_RIGHT
         elif not offered:
             result = _TRANSFER_SYNTAXES
         else:

@@ -127,8 +127,12 @@ class Retrieve(Protocol):
 class Peers(Protocol):
     """The peer table. Deny by default. Used by many threads at once; a change counts from the next association on."""
 
-    def admit(self, calling_ae: AETitle, address: str) -> Peer | None:
-        """The peer that may call under this title from this address, or None."""
+    def peer(self, ae_title: AETitle) -> Peer | None:
+        """The peer of this AE title, or None; whether the caller is that peer is judged by admission.py."""
+        ...
+
+    def turned_away(self, calling_ae: AETitle, called_ae: str, address: str, reason: str) -> None:
+        """Somebody called whom no peer allows; a person may want to know."""
         ...
 
     def destination(self, ae_title: AETitle) -> Peer | None:

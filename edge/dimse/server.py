@@ -12,8 +12,10 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
+from edge.audit import AssociationRefused, Audit
 from edge.clock import Clock, SystemClock
-from edge.dimse.acceptor import admit
+from edge.dimse.acceptor import Acceptor
+from edge.dimse.admission import Knock
 from edge.dimse.association import Association
 from edge.dimse.faults import AssociationEnded
 from edge.dimse.negotiation import BUSY, TOO_MANY_FROM_YOU, Rejection
@@ -48,12 +50,20 @@ class Server:
     """Listens from `start` until `stop`. `port` is the real one where 0 was asked for."""
 
     def __init__(
-        self, listening: Listening, intake: Intake, index: Index, retrieve: Retrieve, peers: Peers, clock: Clock | None = None
+        self,
+        listening: Listening,
+        intake: Intake,
+        index: Index,
+        retrieve: Retrieve,
+        peers: Peers,
+        audit: Audit,
+        clock: Clock | None = None,
     ) -> None:
         self._listening = listening
         self._clock = clock or SystemClock()
         requestor = Requestor(listening.deadlines, self._clock)
-        self._peers = peers
+        self._audit = audit
+        self._acceptor = Acceptor(listening.ae_titles, peers, audit)
         self._provider = Provider(intake, index, retrieve, peers, requestor, listening.match_limit)
         family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
         self._listener = socket.create_server((listening.host, listening.port), family=family, backlog=_BACKLOG)
@@ -136,7 +146,8 @@ class Server:
             connection.close()
             return
         if rejection is not None:
-            _log.warning("rejected a connection from %s: %s", address, rejection)
+            _log.warning("rejected a connection from %s: %s", address, rejection.sentence)
+            self._audit.record(AssociationRefused(address=address, reason=rejection.sentence, calling=[]))
             connection.setblocking(False)
             with contextlib.suppress(OSError):
                 connection.send(reject_pdu(rejection.result, rejection.source, rejection.reason))
@@ -163,8 +174,9 @@ class Server:
         return None
 
     def _serve(self, association: Association, address: str) -> None:
+        caller = None
         try:
-            caller = admit(association, address, self._listening.ae_titles, self._peers)
+            caller = self._acceptor.admit(association, Knock(address), self._listening.deadlines.request_seconds)
             if caller is not None:
                 self._provider.serve(association, caller)
         except AssociationEnded as fault:
@@ -173,5 +185,7 @@ class Server:
             _log.error("association with %s was aborted: %s", association.calling_ae or address, fault)
         finally:
             association.close()
+            if caller is not None:
+                self._acceptor.dismiss(caller)
             with self._lock:
                 del self._open[threading.current_thread()]

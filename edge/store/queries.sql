@@ -232,3 +232,22 @@ SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset,
 FROM instance JOIN series USING (series) JOIN study USING (study) JOIN patient USING (patient)
 WHERE /*where*/
 ORDER BY study.date DESC, study.study DESC, series.number, series.series, instance.number, instance.instance;
+
+-- note_caller --
+-- Somebody was turned away.
+INSERT INTO caller (ae_title, address, called, reason, first_at, last_at, times) VALUES (:ae_title, :address, :called, :reason, :now, :now, 1)
+ON CONFLICT (ae_title, address) DO UPDATE SET called = excluded.called, reason = excluded.reason, last_at = excluded.last_at,
+    times = times + 1;
+
+-- forget_surplus_callers --
+-- Keep the last seen: so many of one address, and so many in all.
+DELETE FROM caller WHERE caller IN (SELECT caller FROM caller WHERE address = :address ORDER BY last_at DESC, caller DESC LIMIT -1 OFFSET :most_of_one)
+    OR caller IN (SELECT caller FROM caller ORDER BY last_at DESC, caller DESC LIMIT -1 OFFSET :most);
+
+-- forget_caller --
+-- It was let in.
+DELETE FROM caller WHERE ae_title = ?;
+
+-- callers --
+-- Who was turned away, last seen first.
+SELECT ae_title, address, called, reason, first_at, last_at, times FROM caller ORDER BY last_at DESC, caller DESC;

@@ -116,6 +116,19 @@ CREATE TABLE quarantine (
     received_at REAL NOT NULL
 ) STRICT;
 
+-- Who was turned away because no peer allows it; capped in number. Not derived, and no loss when it is gone.
+CREATE TABLE caller (
+    caller   INTEGER PRIMARY KEY,
+    ae_title TEXT NOT NULL,
+    address  TEXT NOT NULL,
+    called   TEXT NOT NULL,
+    reason   TEXT NOT NULL,
+    first_at REAL NOT NULL,
+    last_at  REAL NOT NULL,
+    times    INTEGER NOT NULL,
+    UNIQUE (ae_title, address)
+) STRICT;
+
 -- What cloudsync last said of the link; one row.
 CREATE TABLE link (
     one      INTEGER PRIMARY KEY CHECK (one = 1),

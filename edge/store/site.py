@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
 from edge.durable import flush_directory, write_whole
 from edge.errors import Corrupt
-from edge.model import AETitle, Digest, Peer
+from edge.model import AETitle, Commitment, Digest, Peer, Urgency
 from edge.store.sql import connect, statements
 
 SCHEMA_VERSION = 1
@@ -40,19 +41,7 @@ class SiteState:
     def put_peer(self, peer: Peer) -> None:
         """Add a peer, or change the one with this AE title; in force for the next association."""
         with self._lock:
-            self._connection.execute(
-                self._sql["put_peer"],
-                (
-                    peer.ae_title,
-                    peer.address,
-                    peer.host,
-                    peer.port,
-                    json.dumps(sorted(peer.rights)),
-                    peer.max_pdu_bytes,
-                    peer.idle_seconds,
-                    int(peer.accept_quarantined),
-                ),
-            )
+            self._connection.execute(self._sql["put_peer"], _columns(peer))
 
     def remove_peer(self, ae_title: AETitle) -> bool:
         """False when there is no such peer."""
@@ -63,17 +52,16 @@ class SiteState:
         with self._lock:
             return [_peer(row) for row in self._connection.execute(self._sql["peers"])]
 
-    def admit(self, calling_ae: AETitle, address: str) -> Peer | None:
-        """The peer that calls from `address`, or None: deny by default."""
-        peer = self.destination(calling_ae)
-        if peer is None or not peer.address:
-            return peer
-        return peer if ipaddress.ip_address(address) in ipaddress.ip_network(peer.address, strict=False) else None
-
-    def destination(self, ae_title: AETitle) -> Peer | None:
+    def peer(self, ae_title: AETitle) -> Peer | None:
+        """The peer of this AE title, whoever it is that uses it."""
         with self._lock:
             row = self._connection.execute(self._sql["peer"], (ae_title,)).fetchone()
         return _peer(row) if row else None
+
+    def destination(self, ae_title: AETitle) -> Peer | None:
+        """The peer that may be called back under this title (it has a host), or None."""
+        peer = self.peer(ae_title)
+        return peer if peer is not None and peer.host else None
 
     @property
     def changes(self) -> int:
@@ -110,14 +98,33 @@ def restore(path: Path, copy: bytes) -> None:
     flush_directory(path.parent)
 
 
-def _peer(row: tuple[str, str, str, int, str, int, float, int]) -> Peer:
+def _columns(peer: Peer) -> dict[str, object]:
+    columns = {field.name: getattr(peer, field.name) for field in fields(peer)}
+    return {name: json.dumps(sorted(value)) if isinstance(value, frozenset) else value for name, value in columns.items()}
+
+
+def _peer(row: tuple[Any, ...]) -> Peer:
+    """From the columns in the order of the table, which is that of Peer."""
+    (ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds) = row[:10]
+    (max_associations, issuer, charset, commitment, report_after, urgency, skipped, accept_quarantined, retrieve_limit) = row[10:]
     return Peer(
-        ae_title=AETitle(row[0]),
-        address=row[1],
-        host=row[2],
-        port=row[3],
-        rights=frozenset(json.loads(row[4])),
-        max_pdu_bytes=row[5],
-        idle_seconds=row[6],
-        accept_quarantined=bool(row[7]),
+        ae_title=ae_title,
+        address=address,
+        host=host,
+        port=port,
+        tls=bool(tls),
+        tls_subject=tls_subject,
+        rights=frozenset(json.loads(rights)),
+        accept_syntaxes=frozenset(json.loads(accept_syntaxes)),
+        max_pdu_bytes=max_pdu_bytes,
+        idle_seconds=idle_seconds,
+        max_associations=max_associations,
+        default_issuer=issuer,
+        query_charset=charset,
+        commitment=Commitment(commitment),
+        report_after_seconds=report_after,
+        urgency=Urgency(urgency),
+        send_skip_sop_classes=frozenset(json.loads(skipped)),
+        accept_quarantined=bool(accept_quarantined),
+        retrieve_limit_seconds=retrieve_limit,
     )

@@ -1,8 +1,11 @@
 -- put_peer --
 -- Add a peer, or change it.
-INSERT INTO peer VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ae_title) DO UPDATE SET address = excluded.address, host = excluded.host,
-    port = excluded.port, rights = excluded.rights, max_pdu_bytes = excluded.max_pdu_bytes, idle_seconds = excluded.idle_seconds,
-    accept_quarantined = excluded.accept_quarantined;
+REPLACE INTO peer (ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
+    default_issuer, query_charset, commitment, report_after_seconds, urgency, send_skip_sop_classes, accept_quarantined,
+    retrieve_limit_seconds)
+VALUES (:ae_title, :address, :host, :port, :tls, :tls_subject, :rights, :accept_syntaxes, :max_pdu_bytes,
+    :idle_seconds, :max_associations, :default_issuer, :query_charset, :commitment, :report_after_seconds,
+    :urgency, :send_skip_sop_classes, :accept_quarantined, :retrieve_limit_seconds);
 
 -- remove_peer --
 -- A peer may no longer talk to us.
@@ -10,8 +13,14 @@ DELETE FROM peer WHERE ae_title = ?;
 
 -- peer --
 -- One peer by its AE title.
-SELECT ae_title, address, host, port, rights, max_pdu_bytes, idle_seconds, accept_quarantined FROM peer WHERE ae_title = ?;
+SELECT ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
+    default_issuer, query_charset, commitment, report_after_seconds, urgency, send_skip_sop_classes, accept_quarantined,
+    retrieve_limit_seconds
+FROM peer WHERE ae_title = ?;
 
 -- peers --
 -- All peers.
-SELECT ae_title, address, host, port, rights, max_pdu_bytes, idle_seconds, accept_quarantined FROM peer ORDER BY ae_title;
+SELECT ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
+    default_issuer, query_charset, commitment, report_after_seconds, urgency, send_skip_sop_classes, accept_quarantined,
+    retrieve_limit_seconds
+FROM peer ORDER BY ae_title;

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pydicom
 
+from edge.audit import AuditFull, Event
 from edge.dimse.pdu import Deadlines
 from edge.dimse.ports import Arrival, Lost, Outcome, Ready
 from edge.dimse.server import Listening, Server
@@ -197,12 +198,32 @@ class FakeRetrieval:
 class FakePeers:
     peers: dict[str, Peer] = field(default_factory=dict)
 
-    def admit(self, calling_ae: AETitle, address: str) -> Peer | None:
-        return self.peers.get(calling_ae)
+    away: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def peer(self, ae_title: AETitle) -> Peer | None:
+        return self.peers.get(ae_title)
+
+    def turned_away(self, calling_ae: AETitle, called_ae: str, address: str, reason: str) -> None:
+        self.away.append((calling_ae, called_ae, address, reason))
 
     def destination(self, ae_title: AETitle) -> Peer | None:
         peer = self.peers.get(ae_title)
         return peer if peer is not None and peer.host else None
+
+
+@dataclass
+class FakeAudit:
+    """Keeps events in memory; `full` refuses those who want to see something."""
+
+    events: list[Event] = field(default_factory=list)
+    full: bool = False
+
+    def record(self, event: Event) -> None:
+        self.events.append(event)
+
+    def demand(self) -> None:
+        if self.full:
+            raise AuditFull
 
 
 @dataclass
@@ -214,6 +235,7 @@ class Box:
     index: FakeIndex
     retrieve: FakeRetrieve
     peers: FakePeers
+    audit: FakeAudit
 
     @property
     def port(self) -> int:
@@ -232,9 +254,10 @@ def box(
     peers = FakePeers({"TEST": Peer(AETitle("TEST"), rights=EVERYTHING, idle_seconds=deadlines.idle_seconds)})
     listening = Listening(HERE, 0, frozenset({AETitle("OUTPOST"), AETitle("OUTPOST_STAT")}), total, each, match_limit, deadlines)
     intake, index, retrieve = FakeIntake(), FakeIndex(held), FakeRetrieve(held)
-    server = Server(listening, intake, index, retrieve, peers)
+    audit = FakeAudit()
+    server = Server(listening, intake, index, retrieve, peers, audit)
     server.start()
     try:
-        yield Box(server, intake, index, retrieve, peers)
+        yield Box(server, intake, index, retrieve, peers, audit)
     finally:
         server.stop(grace_seconds=1.0)

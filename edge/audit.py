@@ -1,0 +1,105 @@
+"""What the audit trail tells: who was refused, who asked, who got what, who changed the peer table; and the port to tell it by.
+
+Of a patient an event holds UIDs, never a name, an ID, a date or the value of a query.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from edge.errors import Transient
+
+
+class AuditFull(Transient):
+    """The audit trail cannot be written, because the disk is full, so nobody may search or retrieve. Free space; it goes on by itself."""
+
+
+class _Kind(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Refusal(_Kind, frozen=True, kw_only=True):
+    """What a stranger can cause as often as it likes: the same reason for the same address is counted together."""
+
+    address: str
+    reason: str
+    calling: list[str]
+    """The calling AE titles, as far as they could be read."""
+    called: str = ""
+
+
+class AssociationRefused(Refusal, frozen=True, tag="association-refused"):
+    """An association, or the connection for one, was refused. `subject` is that of the certificate, where there was one."""
+
+    subject: str = ""
+
+
+class ContextRefused(Refusal, frozen=True, tag="context-refused"):
+    """An association was accepted without what the peer has no right to, which the reason names."""
+
+
+class StoreRefused(Refusal, frozen=True, kw_only=True, tag="store-refused"):
+    """Instances were answered with a failure status."""
+
+    status: int
+    instances: list[str]
+
+
+class Queried(_Kind, frozen=True, tag="query"):
+    """A C-FIND, and how it was answered. `keys` are the tags that were matched; the values are not told."""
+
+    calling: str
+    called: str
+    address: str
+    level: str
+    keys: list[str]
+    matches: int
+    status: int
+
+
+class Retrieved(_Kind, frozen=True, tag="retrieve"):
+    """A C-MOVE or C-GET: once when it begins, without a status, and once when it ends."""
+
+    service: str
+    calling: str
+    called: str
+    address: str
+    destination: str
+    level: str
+    uids: list[str]
+    """What was asked for by Study, Series and SOP Instance UID; the Patient ID of a patient is not told."""
+    instances: int
+    completed: int = 0
+    failed: int = 0
+    status: int | None = None
+
+
+class PeerChanged(_Kind, frozen=True, tag="peer-changed"):
+    """A person changed the peer table. `user` is the Unix user, `change` added, changed, approved or removed."""
+
+    user: int
+    peer: str
+    change: str
+    fields: list[str]
+
+
+class NotRecorded(_Kind, frozen=True, tag="not-recorded"):
+    """So many events could not be kept while the trail could not be written; how many is the number of times of the line."""
+
+
+AnyRefusal = AssociationRefused | ContextRefused | StoreRefused
+Event = AnyRefusal | Queried | Retrieved | PeerChanged | NotRecorded
+
+
+class Audit(Protocol):
+    """Where what happened is told. Used by many threads at once; never waits for the disk."""
+
+    def record(self, event: Event) -> None:
+        """Keep an event. It is on the disk soon after; a crash may take the events of its last moment, and nothing before them."""
+        ...
+
+    def demand(self) -> None:
+        """Before anybody gets to see something: raises AuditFull while events cannot be kept."""
+        ...
