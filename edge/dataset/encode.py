@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.dataset.charset import CharacterSet
-from edge.dataset.walk import EXPLICIT_BE, IMPLICIT_LE
-from edge.errors import Corrupt
+from edge.dataset.walk import EXPLICIT_BE, IMPLICIT_LE, Malformed
 from edge.model import Json
 
 UNDEFINED = 0xFFFFFFFF
@@ -35,14 +34,14 @@ class Encoding:
         return cls(transfer_syntax == IMPLICIT_LE, transfer_syntax == EXPLICIT_BE)
 
     def header(self, tag: int, vr: str, length: int) -> bytes:
-        """The header of an element; of an item or delimiter too. Raises Corrupt where the length does not fit the VR."""
+        """The header of an element; of an item or delimiter too. Raises Malformed where the length does not fit the VR."""
         order = ">" if self.big else "<"
         if self.implicit or tag >> 16 == 0xFFFE:
             return struct.pack(order + "HHL", tag >> 16, tag & 0xFFFF, length)
         if vr in LONG_VRS:
             return struct.pack(order + "HH2sHL", tag >> 16, tag & 0xFFFF, vr.encode(), 0, length)
         if length > _SHORT_MAX:
-            raise Corrupt(f"a value of {length} bytes does not fit a {vr}")
+            raise Malformed(f"a value of {length} bytes does not fit a {vr}")
         return struct.pack(order + "HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), length)
 
     def element(self, tag: int, vr: str, value: bytes) -> bytes:

@@ -16,7 +16,7 @@ from edge.dataset.charset import UTF_8, CharacterSet
 from edge.dataset.encode import SEQUENCE_END, UNDEFINED, Encoding, text_value
 from edge.dataset.recode import SPECIFIC_CHARACTER_SET, charset_of, in_utf_8
 from edge.dataset.source import BytesSource, Source, elements
-from edge.dataset.walk import DEFLATED_LE, EXPLICIT_LE, PIXEL_DATA, Element, inflate
+from edge.dataset.walk import DEFLATED_LE, EXPLICIT_LE, PIXEL_DATA, Element, Malformed, inflate
 from edge.errors import Corrupt
 from edge.model import Correction, Json
 
@@ -30,6 +30,10 @@ RECODED_MAX_BYTES = 16 << 20
 
 _MODIFIED, _MODIFIED_AT, _MODIFIER, _SOURCE_OF_PREVIOUS, _REASON = 0x04000550, 0x04000562, 0x04000563, 0x04000564, 0x04000565
 _DELIMITER_BYTES = 8
+
+
+class Uncorrectable(Corrupt):
+    """A stored instance cannot be read as far as its correction takes, so it is not sent. Export it, or take the correction back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +54,12 @@ Pieces = tuple[Piece, ...]
 def patch(source: Source, transfer_syntax: str, correction: Correction) -> Pieces:
     """The corrected dataset, in the same transfer syntax.
 
-    Raises Corrupt where the stored one cannot be read as far as that takes: it is not sent uncorrected then.
+    Raises Uncorrectable where the stored one cannot be read as far as that takes.
     """
-    if transfer_syntax != DEFLATED_LE:
-        return _Patch(source, transfer_syntax, correction).pieces()
-    plain = inflate(source.read(0, source.length), INFLATED_MAX_BYTES + 1)
-    if len(plain) > INFLATED_MAX_BYTES:
-        raise Corrupt("A deflated dataset is too long to be corrected.")
-    packer = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
-    pieces = _Patch(BytesSource(plain), EXPLICIT_LE, correction).pieces()
-    parts = (packer.compress(piece if isinstance(piece, bytes) else plain[piece.offset :][: piece.length]) for piece in pieces)
-    packed = b"".join(parts) + packer.flush()
-    return (packed + b"\0" * (len(packed) % 2),)
+    try:
+        return _patch(source, transfer_syntax, correction)
+    except Malformed as fault:
+        raise Uncorrectable(f"A stored instance cannot be corrected: {fault}.") from fault
 
 
 def cut(pieces: Sequence[Piece], offset: int, length: int) -> Iterator[Piece]:
@@ -108,6 +106,19 @@ class PatchedSource:
                         yield end - piece.length + offset - piece.offset, length
 
 
+def _patch(source: Source, transfer_syntax: str, correction: Correction) -> Pieces:
+    if transfer_syntax != DEFLATED_LE:
+        return _Patch(source, transfer_syntax, correction).pieces()
+    plain = inflate(source.read(0, source.length), INFLATED_MAX_BYTES + 1)
+    if len(plain) > INFLATED_MAX_BYTES:
+        raise Uncorrectable("A deflated dataset is too long to be corrected.")
+    packer = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -zlib.MAX_WBITS)
+    pieces = _Patch(BytesSource(plain), EXPLICIT_LE, correction).pieces()
+    parts = (packer.compress(piece if isinstance(piece, bytes) else plain[piece.offset :][: piece.length]) for piece in pieces)
+    packed = b"".join(parts) + packer.flush()
+    return (packed + b"\0" * (len(packed) % 2),)
+
+
 @dataclass(slots=True)
 class _Patch:
     source: Source
@@ -134,7 +145,7 @@ class _Patch:
             values = _encoded(right, CharacterSet((UTF_8,)))
             self._look(0xFFFFFFFF)
         if values is None:
-            raise Corrupt("a correction that is no text")
+            raise Uncorrectable("a correction that is no text")
         new = {tag: self.write.element(tag, str(right[tag]["vr"]), value) for tag, value in values.items()}
         if recode:
             new[SPECIFIC_CHARACTER_SET] = self.write.element(SPECIFIC_CHARACTER_SET, "CS", UTF_8.encode())
@@ -181,7 +192,7 @@ class _Patch:
         if element.vr in {"OB", "OW", "OF", "OD", "OL", "OV"} or element.value in self.source.holes:
             return
         if element.end - element.offset > RECODED_MAX_BYTES:
-            raise Corrupt("An element is too long to be brought into another character set.")
+            raise Uncorrectable("An element is too long to be brought into another character set.")
         stored = self._read(element.offset, element.end)
         if not stored.isascii() or b"\x1b" in stored:
             yield element.offset, element.end, in_utf_8(stored, self.transfer_syntax, charset)
@@ -193,7 +204,7 @@ class _Patch:
             at = self._place(ORIGINAL_ATTRIBUTES)
             return [(at, at, self.write.element(ORIGINAL_ATTRIBUTES, "SQ", self.write.item(self._item(self.write, right, recoded_from))))]
         if found.vr not in {"", "SQ", "UN"}:
-            raise Corrupt("Its Original Attributes Sequence is no sequence.")
+            raise Uncorrectable("Its Original Attributes Sequence is no sequence.")
         stored = self._read(found.offset, found.end)
         if recoded_from is not None:
             stored = in_utf_8(stored, self.transfer_syntax, recoded_from)
@@ -239,7 +250,7 @@ class _Patch:
     def _read(self, begin: int, end: int) -> bytes:
         data = bytes(self.source.read(begin, end - begin))
         if len(data) < end - begin:
-            raise Corrupt("A stored dataset is shorter than the catalogue says, or its head lacks what is to be corrected.")
+            raise Uncorrectable("A stored dataset is shorter than the catalogue says, or its head lacks what is to be corrected.")
         return data
 
     def _spliced(self, changes: Sequence[tuple[int, int, bytes]]) -> Iterator[Piece]:

@@ -13,6 +13,7 @@ from edge.dimse.hierarchy import retrieve_query
 from edge.dimse.identifier import MAX_IDENTIFIER_BYTES, BadIdentifier
 from edge.dimse.negotiation import Context
 from edge.dimse.outgoing import Source, Stored
+from edge.dimse.patching import patched
 from edge.dimse.ports import Ready, Retrieval, Retrieve
 from edge.dimse.transcoding import transcode
 from edge.errors import OutpostError
@@ -115,11 +116,12 @@ def store_request(message_id: int, ready: Ready, priority: int | None, originato
 
 
 def source_for(ready: Ready, context: Context) -> Source:
-    """The dataset as the context wants it. Raises Corrupt."""
+    """The dataset as the context wants it, corrected where a person did. Raises Corrupt."""
+    located = ready.located
     stored = Stored(ready.descriptor, ready.offset, ready.length)
-    if context.transfer_syntax == ready.located.transfer_syntax:
-        return stored
-    return transcode(stored, ready.located.transfer_syntax)
+    as_is = context.transfer_syntax == located.transfer_syntax
+    dataset = stored if as_is else transcode(stored, located.transfer_syntax)
+    return patched(dataset, context.transfer_syntax, located.correction) if located.correction else dataset
 
 
 def _counts(tally: Tally) -> dict[str, int | str | None]:

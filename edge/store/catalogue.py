@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,15 @@ from typing import Any
 from edge import tarblock
 from edge.dataset.attributes import Description
 from edge.errors import Corrupt, Refused, StoreFailed
-from edge.model import UID, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
-from edge.store.fold import first, folded_name
+from edge.model import UID, Correction, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
+from edge.store.fold import first
 from edge.store.pack import Member
 from edge.store.search import answer, conditions_of, statement
 from edge.store.sql import connect, fault_of, statements
+from edge.store.studies import Studies, correction_of
 
 SCHEMA_VERSION = 1
 KNOWN_SERIES = 10_000
-_DUMMY_IDS = frozenset({"", "0", "00", "000", "1", "123", "TEST", "UNKNOWN", "UNKNOW", "ANON", "ANONYMOUS", "NONE", "N/A", "NA", "NULL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class Catalogue:
         self._sql = statements("queries.sql")
         self._lock = threading.RLock()
         self._known: set[tuple[UID, UID]] = set()
+        self._studies = Studies(self._connection, self._sql)
 
     def close(self) -> None:
         """Fold the log into the database file and close it."""
@@ -150,6 +151,14 @@ class Catalogue:
         with self._transaction():
             self._run("touch_pack", used_at, pack)
 
+    # Decisions
+
+    def remember(self, corrections: Iterable[Correction]) -> None:
+        """Apply what people decided, now and to whatever is catalogued later."""
+        with self._transaction(flushed=True):
+            for one in corrections:
+                self._studies.correct(one)
+
     # Facts
 
     @contextmanager
@@ -177,7 +186,7 @@ class Catalogue:
         identity = parse_uid(first(study, "0020000D"))
         if identity is None or not all(parse_uid(first(one, "0020000E")) for one in series):
             raise Corrupt(f"what was told of pack {pack} has no study or series instance UID")
-        self._describe_study(study, study, identity, held_at)
+        self._studies.describe(study, study, identity, held_at)
         for one in series:
             self._run("insert_series", first(one, "0020000E"), first(one, "00080060"), _number(one, "00200011"), json.dumps(one), identity)
         self._run("insert_archived_pack", pack, held_at, held_at, sha256, instances, held_at, held_at, identity)
@@ -256,36 +265,10 @@ class Catalogue:
 
     def _describe(self, admission: Admission) -> None:
         identity, description = admission.identity, admission.description
-        self._describe_study(description.patient, description.study, identity.study, admission.received_at)
+        self._studies.describe(description.patient, description.study, identity.study, admission.received_at)
         series = description.series
         self._run(
             "insert_series", identity.series, first(series, "00080060"), _number(series, "00200011"), json.dumps(series), identity.study
-        )
-
-    def _describe_study(self, patient: Json, study: Json, uid: UID, received_at: float) -> None:
-        identity = _patient_identity(patient, uid)
-        own = {tag: value for tag, value in patient.items() if tag.startswith("0010") and tag not in _STUDY_OWN}
-        self._run(
-            "insert_patient",
-            identity,
-            first(patient, "00100020"),
-            folded_name(patient, "00100010"),
-            first(patient, "00100030"),
-            first(patient, "00100040"),
-            json.dumps(own),
-            uid,
-        )
-        rest = {tag: value for tag, value in study.items() if tag not in own}
-        self._run(
-            "insert_study",
-            uid,
-            first(study, "00080020"),
-            first(study, "00080030"),
-            first(study, "00080050"),
-            first(study, "00200010"),
-            received_at,
-            json.dumps(rest),
-            identity,
         )
 
     def _insert(self, admission: Admission) -> bool:
@@ -361,18 +344,6 @@ class Catalogue:
                 raise fault_of(fault, "The catalogue") from fault
 
 
-_STUDY_OWN = frozenset({"00101010", "00101020", "00101030"})
-"""Patient Study module attributes of group 0010: they belong to the study."""
-
-
-def _patient_identity(patient: Json, study: UID) -> str:
-    """A patient is (Patient ID, issuer); empty and dummy IDs never join studies (docs/formats.md, "Identity")."""
-    patient_id = first(patient, "00100020")
-    if patient_id.upper() in _DUMMY_IDS:
-        return f"study {study}"
-    return f"id {patient_id}\x1f{first(patient, '00100021')}"
-
-
 def located(row: tuple[Any, ...]) -> Located:
     """A row that begins with the columns of the named query `locate`."""
     return Located(
@@ -386,6 +357,7 @@ def located(row: tuple[Any, ...]) -> Located:
         dataset_length=row[7],
         digest=row[8],
         present=bool(row[9]),
+        correction=correction_of(row[3], row[10], row[11]) if row[10] else None,
     )
 
 

@@ -1,12 +1,43 @@
 -- insert_patient --
--- A patient as first seen; the first stays. A study that is known has its patient already.
-INSERT INTO patient (identity, patient_id, name, birth_date, sex, attributes)
-SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM study WHERE uid = ?) ON CONFLICT DO NOTHING;
+-- A patient as first seen; the first stays.
+INSERT INTO patient (identity, patient_id, issuer, name, birth_date, sex, attributes) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING patient;
+
+-- patients_of_key --
+-- The people who have one ID and issuer, the first one first.
+SELECT patient, identity, name, birth_date, sex, attributes FROM patient
+WHERE identity = :key OR (identity >= :key || char(31) AND identity < :key || char(32)) ORDER BY patient;
+
+-- change_patient --
+-- The only study of a patient says now who it is.
+UPDATE patient SET identity = ?, patient_id = ?, issuer = ?, name = ?, birth_date = ?, sex = ?, attributes = ? WHERE patient = ?;
+
+-- forget_patient --
+-- A patient whose last study is another's now.
+DELETE FROM patient WHERE patient = ? AND NOT EXISTS (SELECT 1 FROM study WHERE study.patient = patient.patient);
 
 -- insert_study --
--- A study as first seen, under the patient with this identity.
-INSERT INTO study (patient, uid, date, time, accession, study_id, received_at, attributes)
-SELECT patient, ?, ?, ?, ?, ?, ?, ? FROM patient WHERE identity = ? ON CONFLICT DO NOTHING;
+-- A study as first seen.
+INSERT INTO study (patient, date, time, accession, study_id, attributes, uid, received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- study_row --
+-- A study with its patient, as both are answered, and how many studies that patient has.
+SELECT study.study, study.uid, study.patient, study.arrived, study.attributes AS study_attributes, patient.attributes AS patient_attributes,
+    (SELECT count(*) FROM study AS other WHERE other.patient = study.patient) AS studies
+FROM study JOIN patient USING (patient) WHERE study.uid = ?;
+
+-- settle_study --
+-- What is answered for a study from now on, and what its instances are patched with.
+UPDATE study SET patient = ?, date = ?, time = ?, accession = ?, study_id = ?, attributes = ?, arrived = ?, correction = ?, corrected_at = ?,
+    rejected = ? WHERE study = ?;
+
+-- patients_of_id --
+-- The people who have a Patient ID, whoever issued it, with their number of studies.
+SELECT patient.patient_id, patient.issuer, patient.attributes, (SELECT count(*) FROM study WHERE study.patient = patient.patient)
+FROM patient WHERE patient_id = ? ORDER BY patient;
+
+-- people_apart --
+-- Patient IDs that more than one person has: another birth date, or another sex and name.
+SELECT patient_id, issuer, count(*) FROM patient WHERE substr(identity, 1, 3) = 'id ' GROUP BY patient_id, issuer HAVING count(*) > 1;
 
 -- insert_series --
 -- A series as first seen.
@@ -85,8 +116,9 @@ FROM instance JOIN series USING (series) JOIN study USING (study)
 WHERE pack = ? ORDER BY series.number, series.uid, instance.number, instance.header_offset;
 
 -- study_of_pack --
--- Patient and study attributes of the study whose pack this is.
-SELECT patient.attributes, study.attributes FROM pack JOIN study USING (study) JOIN patient USING (patient) WHERE pack = ?;
+-- Patient and study attributes of the study whose pack this is, as they arrived.
+SELECT coalesce(study.arrived ->> '$.patient', patient.attributes), coalesce(study.arrived ->> '$.study', study.attributes)
+FROM pack JOIN study USING (study) JOIN patient USING (patient) WHERE pack = ?;
 
 -- series_of_pack --
 -- Series attributes of the series that have instances in this pack, with their counts there.
@@ -228,9 +260,9 @@ SELECT pack FROM pack WHERE here = 'some';
 
 -- locate --
 -- The visible instances that a query matches, and where their datasets lie.
-SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset, dataset_length, digest, here
+SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset, dataset_length, digest, here, correction, corrected_at
 FROM instance JOIN series USING (series) JOIN study USING (study) JOIN patient USING (patient)
-WHERE /*where*/
+WHERE study.rejected = 0 AND /*where*/
 ORDER BY study.date DESC, study.study DESC, series.number, series.series, instance.number, instance.instance;
 
 -- note_caller --

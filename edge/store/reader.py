@@ -144,4 +144,4 @@ class CatalogueReader:
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
-    return Stored(located(row), content_offset=row[10] + tarblock.BLOCK)
+    return Stored(located(row), content_offset=row[12] + tarblock.BLOCK)

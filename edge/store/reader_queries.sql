@@ -4,16 +4,16 @@ PRAGMA user_version;
 
 -- instances --
 -- The visible instances of a study, or of one series of it, and where they lie; in series and instance order.
-SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset, dataset_length, digest, here, header_offset
+SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset, dataset_length, digest, here, correction, corrected_at, header_offset
 FROM study JOIN series USING (study) JOIN instance USING (series)
-WHERE study.uid = :study AND visible = 1 AND (:series IS NULL OR series.uid = :series)
+WHERE study.rejected = 0 AND study.uid = :study AND visible = 1 AND (:series IS NULL OR series.uid = :series)
 ORDER BY series.number, series.series, instance.number, instance.instance;
 
 -- instance --
 -- One visible instance and where it lies.
-SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset, dataset_length, digest, here, header_offset
+SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset, dataset_length, digest, here, correction, corrected_at, header_offset
 FROM study JOIN series USING (study) JOIN instance USING (series)
-WHERE study.uid = :study AND series.uid = :series AND instance.uid = :instance AND visible = 1;
+WHERE study.rejected = 0 AND study.uid = :study AND series.uid = :series AND instance.uid = :instance AND visible = 1;
 
 -- headless --
 -- How many packs of a study only the archive has, head included: their instances are not catalogued.

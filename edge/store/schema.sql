@@ -3,8 +3,9 @@
 
 CREATE TABLE patient (
     patient     INTEGER PRIMARY KEY,
-    identity    TEXT NOT NULL UNIQUE,                       -- Patient ID and issuer; a study's own for empty and dummy IDs, which never join studies
+    identity    TEXT NOT NULL UNIQUE,                       -- Patient ID and issuer, for people of one ID who are kept apart also a study; a study's own for empty and dummy IDs
     patient_id  TEXT NOT NULL,
+    issuer      TEXT NOT NULL,
     name        TEXT NOT NULL,                              -- folded for matching: no case, no accents, groups joined by =
     birth_date  TEXT NOT NULL,
     sex         TEXT NOT NULL,
@@ -22,7 +23,13 @@ CREATE TABLE study (
     accession   TEXT NOT NULL,
     study_id    TEXT NOT NULL,
     received_at REAL NOT NULL,                              -- of its newest instance, seconds since the epoch
-    attributes  TEXT NOT NULL CHECK (json_valid(attributes))
+    attributes  TEXT NOT NULL CHECK (json_valid(attributes)),
+    arrived     TEXT CHECK (arrived IS NULL OR json_valid(arrived)), -- its patient's and its own attributes as they arrived, while a correction stands
+    correction  TEXT CHECK (correction IS NULL OR json_valid(correction)), -- what its instances are patched with as they are sent
+    corrected_at REAL,
+    rejected    INTEGER NOT NULL DEFAULT 0 CHECK (rejected IN (0, 1)), -- not to be used: UNAVAILABLE, and not sent
+    CHECK ((arrived IS NULL) = (correction IS NULL)),
+    CHECK (correction IS NULL OR corrected_at IS NOT NULL)
 ) STRICT;
 CREATE INDEX study_by_patient ON study (patient);
 CREATE INDEX study_by_date ON study (date, time);

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge.dataset.attributes import INTEREST
-from edge.model import Json, Level, Query, availability
+from edge.model import Availability, Json, Level, Query, availability
 from edge.store.fold import GROUPS, fold_groups
 
 LEVELS = (Level.PATIENT, Level.STUDY, Level.SERIES, Level.IMAGE)
@@ -43,32 +43,37 @@ _ORDER = {
     Level.IMAGE: "study.date DESC, study.time DESC, study.study DESC, series.number, series.series, instance.number, instance.instance",
 }
 _STUDIES = "(SELECT study FROM study AS s WHERE s.patient = patient.patient)"
+_USED = "(SELECT study FROM study AS s WHERE s.patient = patient.patient AND s.rejected = 0)"
+_LOST = "NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = {0}.pack)"
+_FURTHEST = f"coalesce(max(1 + {_LOST.format('i')}), 0)"
+_HEADLESS = "has_head = 0 AND here != 'whole'"
 _FIGURES = {
-    # patient: studies, series, instances, how much of it is not here
+    # patient: studies, series, instances, how far away the furthest of them is: 0 here, 1 in the archive, 2 rejected or lost
     Level.PATIENT: (
         f"(SELECT count(*) FROM {_STUDIES})",
         f"(SELECT count(*) FROM series WHERE study IN {_STUDIES})",
         f"(SELECT count(*) FROM instance JOIN series USING (series) WHERE study IN {_STUDIES} AND visible = 1)"
         f" + (SELECT coalesce(sum(instances), 0) FROM pack WHERE study IN {_STUDIES} AND has_head = 0 AND here != 'whole')",
-        f"(SELECT count(*) FROM instance JOIN series USING (series) WHERE study IN {_STUDIES} AND visible = 1 AND here = 0)"
-        f" + (SELECT count(*) FROM pack WHERE study IN {_STUDIES} AND has_head = 0 AND here != 'whole')",
+        f"max((SELECT {_FURTHEST} FROM instance AS i JOIN series USING (series) WHERE study IN {_USED} AND visible = 1 AND here = 0),"
+        f" EXISTS (SELECT 1 FROM pack WHERE study IN {_USED} AND {_HEADLESS}))",
     ),
-    # study: modalities, series, instances, how much of it is not here. Packs that are known without their heads count by their own number.
+    # study: modalities, series, instances, how far away. Packs that are known without their heads count by their own number.
     Level.STUDY: (
         "(SELECT json_group_array(DISTINCT modality) FROM series AS s WHERE s.study = study.study AND modality != '')",
         "(SELECT count(*) FROM series AS s WHERE s.study = study.study)",
         "(SELECT count(*) FROM instance AS i JOIN series AS s USING (series) WHERE s.study = study.study AND i.visible = 1)"
         " + (SELECT coalesce(sum(instances), 0) FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole')",
-        "(SELECT count(*) FROM instance AS i JOIN series AS s USING (series) WHERE s.study = study.study AND i.visible = 1 AND i.here = 0)"
-        " + (SELECT count(*) FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole')",
+        f"iif(study.rejected, 2, max((SELECT {_FURTHEST} FROM instance AS i JOIN series AS s USING (series)"
+        " WHERE s.study = study.study AND i.visible = 1 AND i.here = 0),"
+        f" EXISTS (SELECT 1 FROM pack WHERE pack.study = study.study AND {_HEADLESS})))",
     ),
-    # series: instances, instances that are not here; a series that is known without its heads has no instance rows
+    # series: instances, how far away; a series that is known without its heads has no instance rows
     Level.SERIES: (
         "(SELECT count(*) FROM instance AS i WHERE i.series = series.series AND i.visible = 1)",
-        "(SELECT count(*) FROM instance AS i WHERE i.series = series.series AND i.visible = 1 AND i.here = 0)",
+        f"iif(study.rejected, 2, (SELECT {_FURTHEST} FROM instance AS i WHERE i.series = series.series AND i.visible = 1 AND i.here = 0))",
     ),
-    # instance: transfer syntax, 1 when its bytes are not here
-    Level.IMAGE: ("instance.syntax", "1 - instance.here"),
+    # instance: transfer syntax, how far away
+    Level.IMAGE: ("instance.syntax", f"iif(study.rejected, 2, iif(instance.here, 0, 1 + {_LOST.format('instance')}))"),
 }
 _RANGES = frozenset({"DA", "TM", "DT"})
 _WILD = re.compile(r"[*?]")
@@ -130,11 +135,12 @@ def answer(level: Level, row: Sequence[Any], link_up: bool) -> Json:
     elif level is Level.SERIES:
         instances, away = figures
         found.update(_counts({"00201209": instances}) if instances else {})
-        away = away or instances == 0
+        away = away or int(instances == 0)
     else:
         syntax, away = figures
         found["00083002"] = {"vr": "UI", "Value": [syntax]}
-    found["00080056"] = {"vr": "CS", "Value": [str(availability(not away, link_up))]}
+    reached = Availability.UNAVAILABLE if away == 2 else availability(not away, link_up)
+    found["00080056"] = {"vr": "CS", "Value": [str(reached)]}
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -12,6 +13,7 @@ from aiohttp import web
 from edge.code.head_source import HeadSource
 from edge.code.manifest import Head, read_head
 from edge.config import Layout
+from edge.dataset.patch import PatchedSource, Uncorrectable, patch
 from edge.dataset.source import PackSource, Source
 from edge.errors import Corrupt
 from edge.model import Json, PackId
@@ -24,6 +26,8 @@ from edge.web.part10 import as_explicit, as_stored
 from edge.web.streaming import Answer, Part
 from edge.web.supply import Supply
 from edge.web.target import address, base_of, forms_of, target_of
+
+log = logging.getLogger(__name__)
 
 _BATCH = 16
 """Instances whose metadata is made in one go in a thread."""
@@ -96,10 +100,11 @@ def _agree(forms: list[Form], known: Sequence[Stored], single: bool) -> _Chosen:
 
 async def _part(files: PackFiles, stored: Stored, syntax: str, base: str) -> Part:
     descriptor = files.open(stored.located.pack)
-    if syntax == stored.located.transfer_syntax:
+    located = stored.located
+    if syntax == located.transfer_syntax and located.correction is None:
         pieces = as_stored(descriptor, stored)
     else:
-        pieces = await asyncio.to_thread(as_explicit, descriptor, stored)
+        pieces = await asyncio.to_thread(as_stored if syntax == located.transfer_syntax else as_explicit, descriptor, stored)
     return Part(f"{DICOM}; transfer-syntax={syntax}", pieces, address(base, stored.located))
 
 
@@ -127,13 +132,26 @@ class _Heads:
 
 
 def _describe(files: PackFiles, heads: _Heads, batch: Sequence[Stored], base: str) -> list[Json]:
-    return [
-        metadata(_source(files, heads, stored), stored.located.transfer_syntax, f"{address(base, stored.located)}/bulkdata")
-        for stored in batch
-    ]
+    made = []
+    for stored in batch:
+        try:
+            source = _source(files, heads, stored)
+        except Uncorrectable as fault:  # nothing is answered uncorrected
+            log.warning("metadata: %s", fault)
+            continue
+        made.append(metadata(source, stored.located.transfer_syntax, f"{address(base, stored.located)}/bulkdata"))
+    return made
 
 
 def _source(files: PackFiles, heads: _Heads, stored: Stored) -> Source:
+    located = stored.located
+    source = _as_stored(files, heads, stored)
+    if located.correction is None:
+        return source
+    return PatchedSource(source, patch(source, located.transfer_syntax, located.correction))
+
+
+def _as_stored(files: PackFiles, heads: _Heads, stored: Stored) -> Source:
     located = stored.located
     if located.present:
         try:

@@ -211,7 +211,7 @@ def test_an_instance_whose_bytes_are_gone_is_said_to_be_lost(box: Box, caplog: p
     found = box.start()
     assert found.lost == 1
     assert f"pack {pack.id} does not hold what the catalogue says" in caplog.text
-    assert sorted(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["NEARLINE", "ONLINE"]
+    assert sorted(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["ONLINE", "UNAVAILABLE"]
 
 
 def test_what_lies_behind_a_rotten_instance_is_kept_and_the_rotten_one_can_be_sent_again(box: Box) -> None:
@@ -223,7 +223,7 @@ def test_what_lies_behind_a_rotten_instance_is_kept_and_the_rotten_one_can_be_se
     os.pwrite(pack.descriptor, b"rot", rotten - 600)
     found = box.start()
     assert (found.lost, found.cut_bytes) == (1, 0)
-    assert sorted(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["NEARLINE", "ONLINE", "ONLINE"]
+    assert sorted(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["ONLINE", "ONLINE", "UNAVAILABLE"]
     box.receive(instance(1))
     assert list(map(str, values(ask(box.catalogue, Level.IMAGE), "00080056"))) == ["ONLINE"] * 3
     assert list(box.proven().values()) == [True] * 3
