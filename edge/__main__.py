@@ -104,7 +104,7 @@ class _Edge:
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
-        desk.clear_inbox()
+        desk.begin()
         server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, PeerTable(state, callers), audit)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:

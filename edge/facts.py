@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from edge.errors import Corrupt, OutpostError, StoreFull
@@ -24,8 +24,8 @@ class Desk(Protocol):
         """A part lies in the inbox. Idempotent."""
         ...
 
-    def failed(self, pack: str, parts: Sequence[int], reason: str) -> None:
-        """These parts cannot be brought now. Idempotent."""
+    def failed(self, pack: str, reason: str, final: bool) -> None:
+        """Parts of a pack did not come: for good when `final`, else it is tried again."""
         ...
 
     def heard(self, pack: str) -> None:
@@ -119,7 +119,7 @@ class Facts:
             case Here():
                 self._desk.arrived(entry.pack, entry.number, entry.digest, entry.bytes)
             case RecallFailed():
-                self._desk.failed(entry.pack, entry.parts, entry.reason)
+                self._desk.failed(entry.pack, entry.reason, entry.final)
             case Stopped():
                 log.error("pack %s is not shipped: %s", entry.pack, entry.reason)
                 self._refusals.report(f"pack {entry.pack}: {entry.reason}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from edge import heads
@@ -28,6 +29,9 @@ from edge.wall import Gate
 
 log = logging.getLogger(__name__)
 
+HEADS_AHEAD = 4
+HINDERED_SECONDS = 30.0
+"""How long who waits for a recall is kept waiting while the archive does not answer."""
 HEAD = 0
 """The head is part number 0 of a pack."""
 
@@ -41,6 +45,8 @@ class _Wanted:
     everything: bool = False
     asked: set[int] = field(default_factory=set)
     arrived: set[int] = field(default_factory=set)
+    hindered_at: float | None = None
+    """Monotonic: since when nothing came although it was tried."""
     failure: str | None = None
     working: bool = False
 
@@ -70,12 +76,16 @@ class RecallDesk:
         self._heads: dict[PackId, Head] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._headless: deque[PackId] = deque()
+        self._fetching: set[PackId] = set()
         self.changed = threading.Condition()
         """Notified whenever an instance came, a head came, or a recall failed."""
 
-    def clear_inbox(self) -> None:
-        """At start nobody waits: what lies in the inbox from before is given back."""
+    def begin(self) -> None:
+        """At start nobody waits: what lies in the inbox from before is given back; missing heads are fetched, a few at a time."""
         self._asks.tell(*(Taken(pack=pack) for (pack,) in self._catalogue.rows("packs_here_in_part")))
+        self._headless.extend(PackId(pack) for (pack,) in self._catalogue.rows("headless", study=None))
+        self._fetch_heads()
 
     def want(self, pack: PackId, offsets: Iterable[int] | None) -> None:
         """Have instances of a pack recalled, named by their dataset offsets; None for all. Returns at once."""
@@ -97,8 +107,8 @@ class RecallDesk:
     def arrived(self, pack: str, number: int, digest: str, size: int) -> None:
         self._loop.call_soon_threadsafe(self._arrived, PackId(pack), number, digest, size)
 
-    def failed(self, pack: str, parts: Sequence[int], reason: str) -> None:
-        self._loop.call_soon_threadsafe(self._failed, PackId(pack), reason)
+    def failed(self, pack: str, reason: str, final: bool) -> None:
+        self._loop.call_soon_threadsafe(self._failed, PackId(pack), reason, final)
 
     def heard(self, pack: str) -> None:
         self._loop.call_soon_threadsafe(self._heard, PackId(pack))
@@ -107,6 +117,7 @@ class RecallDesk:
 
     def _want(self, pack: PackId, offsets: set[int] | None) -> None:
         wanted = self._wanted.setdefault(pack, _Wanted())
+        wanted.hindered_at = None
         if offsets is None:
             wanted.everything = True
         else:
@@ -114,10 +125,17 @@ class RecallDesk:
         self._go_on(pack, wanted)
 
     def _heard(self, pack: PackId) -> None:
-        """The head of a pack that was heard of is wanted without being asked for: its instances are catalogued from it."""
-        state = self._catalogue.pack(pack)
-        if state is not None and not state.has_head:
-            self._want(pack, set())
+        """The head of a pack that was heard of is wanted without being asked for, a few at a time: the link has better to do."""
+        self._headless.append(pack)
+        self._fetch_heads()
+
+    def _fetch_heads(self) -> None:
+        while self._headless and len(self._fetching) < HEADS_AHEAD:
+            pack = self._headless.popleft()
+            state = self._catalogue.pack(pack)
+            if state is not None and not state.has_head and pack not in self._wanted:
+                self._fetching.add(pack)
+                self._want(pack, set())
 
     def _arrived(self, pack: PackId, number: int, digest: str, size: int) -> None:
         wanted = self._wanted.get(pack)
@@ -125,14 +143,27 @@ class RecallDesk:
             self._asks.tell(Taken(pack=pack))
             return
         wanted.arrived.add(number)
+        wanted.hindered_at = None
         self._go_on(pack, wanted)
 
-    def _failed(self, pack: PackId, reason: str) -> None:
+    def _failed(self, pack: PackId, reason: str, final: bool) -> None:
+        """What is tried again is waited for, up to a limit: a flapping link does not turn a retrieve into a failed one."""
         wanted = self._wanted.get(pack)
-        if wanted is not None:
-            wanted.failure = reason
-            wanted.asked.clear()
+        if wanted is None:
+            return
+        if wanted.hindered_at is None:
+            wanted.hindered_at = self._loop.time()
+        if final or self._loop.time() - wanted.hindered_at >= HINDERED_SECONDS:
+            self._give_up(pack, wanted, reason)
             self._notify()
+
+    def _give_up(self, pack: PackId, wanted: _Wanted, reason: str) -> None:
+        """Tell who waits why it cannot be had now; the next who asks begins anew."""
+        wanted.failure = reason
+        wanted.asked.clear()
+        wanted.arrived.clear()
+        self._fetching.discard(pack)
+        self._heads.pop(pack, None)
 
     def _go_on(self, pack: PackId, wanted: _Wanted) -> None:
         """Ask for what is missing, and work on what is here."""
@@ -155,10 +186,7 @@ class RecallDesk:
                 pass
         except OutpostError as fault:
             log.error("recall of pack %s failed: %s", pack, fault)
-            wanted.failure = str(fault)
-            wanted.asked.clear()
-            wanted.arrived.clear()
-            self._heads.pop(pack, None)
+            self._give_up(pack, wanted, str(fault))
             self._refusals.report(f"recall of pack {pack}: {fault}")
             if isinstance(fault, StoreFailed):
                 self._fail_stop(fault)
@@ -167,7 +195,9 @@ class RecallDesk:
         if self._satisfied(pack, wanted):
             self._wanted.pop(pack, None)
             self._heads.pop(pack, None)
+            self._fetching.discard(pack)
             self._asks.tell(Taken(pack=pack))
+            self._fetch_heads()
         self._notify()
 
     async def _step(self, pack: PackId, wanted: _Wanted) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ class Desk:
     def arrived(self, pack: str, number: int, digest: str, size: int) -> None:
         self.told.append(("arrived", pack))
 
-    def failed(self, pack: str, parts: Sequence[int], reason: str) -> None:
+    def failed(self, pack: str, reason: str, final: bool) -> None:
         self.told.append(("failed", pack))
 
     def heard(self, pack: str) -> None:

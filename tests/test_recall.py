@@ -166,3 +166,33 @@ async def test_a_failed_disk_is_told_to_who_waits_and_stops_outpost(box: Box) ->
         await box.answer()
     assert "The disk under the cache reported" in await box.failure()
     assert len(box.stops) == 1
+
+
+async def test_a_link_that_flaps_is_waited_out_and_one_that_stays_away_is_told(box: Box) -> None:
+    box.desk.want(box.pack, None)
+    assert isinstance((await box.asked())[0], Recall)
+    box.desk.failed(box.pack, "the link is down", final=False)
+    await asyncio.sleep(0)
+    assert box.desk.failure(box.pack) is None
+    box.desk.failed(box.pack, "the archive has no such part", final=True)
+    async with asyncio.timeout(20):
+        while box.desk.failure(box.pack) is None:
+            await box.turn()
+    assert box.desk.failure(box.pack) == "the archive has no such part"
+    box.desk.want(box.pack, None)
+    assert box.desk.failure(box.pack) is None
+    async with asyncio.timeout(60):
+        while not await box.answer():
+            await box.turn()
+    assert box.here == "whole"
+
+
+async def test_a_head_that_is_missing_at_start_is_fetched_unasked(box: Box) -> None:
+    box.desk.begin()
+    async with asyncio.timeout(60):
+        while not await box.answer():
+            await box.turn()
+    state = box.catalogue.pack(box.pack)
+    assert state is not None
+    assert state.has_head
+    assert state.here == "no"
