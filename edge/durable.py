@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from pathlib import Path
+
+from edge.errors import StoreFailed, StoreFull
 
 _SYNC_FILE_RANGE_WRITE = 2
 _sync_file_range = ctypes.CDLL(None, use_errno=True).sync_file_range
@@ -52,3 +55,18 @@ def begin_writeback(descriptor: int, offset: int, length: int) -> None:
     Advice, and no promise of durability: a refusal is ignored, an error of the disk is reported by the flush (sync_file_range(2)).
     """
     _sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)
+
+
+class disk_errors:
+    """Maps the disk's own errors, once: no space is StoreFull and passes; anything else is StoreFailed, and Outpost stops."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if isinstance(fault, OSError):
+            if fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                raise StoreFull from fault
+            raise StoreFailed(
+                f"The disk under the state directory reported: {fault.strerror}. Check it; Outpost re-reads what it admitted."
+            ) from fault

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from edge.durable import flush_directory, write_all
+from edge.durable import disk_errors, flush_directory, write_all
 from edge.errors import Corrupt, Permanent
 from edge.wall import Gate
 
@@ -186,8 +186,8 @@ class JournalWriter:
     def append(self, *entries: Entry) -> int:
         """Write the entries in this order, with one flush for what fits a segment; returns the seq of the last. Durable when it returns.
 
-        Raises Permanent for a line over 1 MiB, and nothing is written. Raises OSError when the disk refuses: what was flushed before that
-        stays written, which is harmless, because entries may be repeated.
+        Raises Permanent for a line over 1 MiB, and nothing is written. Raises StoreFull or StoreFailed when the disk refuses: what was
+        flushed before that stays written, which is harmless, because entries may be repeated.
         """
         with self._lock:
             lines: list[bytes] = []
@@ -218,19 +218,21 @@ class JournalWriter:
 
     def _write(self, lines: list[bytes]) -> None:
         data = b"".join(lines)
-        try:
-            write_all(self._descriptor, data)
-            os.fsync(self._descriptor)
-        except OSError:
-            os.ftruncate(self._descriptor, self._bytes)
-            raise
+        with disk_errors():
+            try:
+                write_all(self._descriptor, data)
+                os.fsync(self._descriptor)
+            except OSError:
+                os.ftruncate(self._descriptor, self._bytes)
+                raise
         self._bytes += len(data)
         self._next += len(lines)
 
     def _roll(self) -> None:
         path = self._directory / _name(self._next)
-        fresh = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        flush_directory(self._directory)
+        with disk_errors():
+            fresh = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            flush_directory(self._directory)
         os.close(self._descriptor)
         self._path, self._descriptor, self._bytes = path, fresh, 0
 

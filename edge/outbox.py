@@ -22,13 +22,12 @@ from edge.clock import Clock
 from edge.code.jobs import CodedPack, CodeJob, MemberRow
 from edge.code.worker import Coder, JobTimeout, WorkerDied
 from edge.config import Config, Layout
-from edge.durable import flush_directory, write_whole
+from edge.durable import disk_errors, flush_directory, write_whole
 from edge.errors import Corrupt, OutpostError, Permanent, StoreFailed, StoreFull
 from edge.journal import Coded, JournalWriter, Recall, Restate, SiteState, Taken
 from edge.model import Json, PackId
 from edge.store import site
 from edge.store.catalogue import Catalogue
-from edge.store.pack import disk_errors
 from edge.store.packs import OpenPacks
 
 log = logging.getLogger(__name__)

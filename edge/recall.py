@@ -17,14 +17,13 @@ from edge.code.jobs import DecodeJob, FinishJob
 from edge.code.manifest import HEAD_MAX_BYTES, Head, covering
 from edge.code.worker import Coder
 from edge.config import Layout
-from edge.durable import flush_directory
-from edge.errors import Corrupt, OutpostError, StoreFailed, Transient
+from edge.durable import disk_errors, flush_directory
+from edge.errors import Corrupt, OutpostError, StoreFailed, StoreFull, Transient
 from edge.journal import Recall, Taken
 from edge.model import PackId
 from edge.outbox import Asks
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
-from edge.store.pack import disk_errors
 from edge.wall import Gate
 
 log = logging.getLogger(__name__)
@@ -140,7 +139,7 @@ class RecallDesk:
     def _arrived(self, pack: PackId, number: int, digest: str, size: int) -> None:
         wanted = self._wanted.get(pack)
         if wanted is None:
-            self._asks.tell(Taken(pack=pack))
+            self._ask(Taken(pack=pack))
             return
         wanted.arrived.add(number)
         wanted.hindered_at = None
@@ -172,12 +171,26 @@ class RecallDesk:
         missing = set(needed) - wanted.asked
         if missing:
             wanted.asked |= missing
-            self._asks.tell(Recall(pack=pack, parts=sorted(missing)))
+            if fault := self._ask(Recall(pack=pack, parts=sorted(missing))):
+                self._give_up(pack, wanted, str(fault))
+                self._notify()
         if not wanted.working:
             wanted.working = True
             task = self._loop.create_task(self._work(pack, wanted), name=f"recall {pack}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _ask(self, ask: Recall | Taken) -> StoreFull | StoreFailed | None:
+        """Tell cloudsync; why that could not be written, if so. A failed disk stops Outpost."""
+        try:
+            self._asks.tell(ask)
+        except StoreFull as fault:
+            log.error("pack %s: what is wanted of it cannot be asked for: %s", ask.pack, fault)
+            return fault
+        except StoreFailed as fault:
+            self._fail_stop(fault)
+            return fault
+        return None
 
     async def _work(self, pack: PackId, wanted: _Wanted) -> None:
         """Restore whatever the parts that are here cover, until nothing more can be done or all is here."""
@@ -196,7 +209,7 @@ class RecallDesk:
             self._wanted.pop(pack, None)
             self._heads.pop(pack, None)
             self._fetching.discard(pack)
-            self._asks.tell(Taken(pack=pack))
+            self._ask(Taken(pack=pack))
             self._fetch_heads()
         self._notify()
 

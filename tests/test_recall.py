@@ -164,7 +164,7 @@ async def test_a_failed_disk_is_told_to_who_waits_and_stops_outpost(box: Box) ->
     box.desk.want(box.pack, None)
     for _ in range(2):
         await box.answer()
-    assert "The disk under the cache reported" in await box.failure()
+    assert "The disk under the state directory reported" in await box.failure()
     assert len(box.stops) == 1
 
 

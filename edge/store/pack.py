@@ -6,7 +6,6 @@ was told about it, and a scan cuts it off.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from pathlib import Path
 from edge import tarblock
 from edge.dataset.part10 import META_CAP, FileMeta, file_meta, read_file_meta
 from edge.dataset.walk import Malformed
-from edge.durable import begin_writeback, flush_directory
-from edge.errors import StoreFailed, StoreFull
+from edge.durable import begin_writeback, disk_errors, flush_directory
+from edge.errors import StoreFull
 from edge.model import UID, Digest, Identity, PackId, Urgency, new_pack_id
 from edge.tarblock import BLOCK
 
@@ -177,21 +176,6 @@ def digest_of(descriptor: int, offset: int, length: int) -> Digest:
         total.update(data)
         offset, length = offset + len(data), length - len(data)
     return Digest(total.hexdigest())
-
-
-class disk_errors:
-    """Maps the disk's own errors, once: no space is StoreFull and passes; anything else is StoreFailed, and Outpost stops."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
-        if isinstance(fault, OSError):
-            if fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-                raise StoreFull from fault
-            raise StoreFailed(
-                f"The disk under the cache reported: {fault.strerror}. Check it; Outpost re-reads what it admitted."
-            ) from fault
 
 
 def _pwrite(descriptor: int, data: memoryview | bytes, offset: int) -> None:

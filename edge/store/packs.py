@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edge.clock import Clock
 from edge.config import Cache
-from edge.durable import flush_directory, write_all
+from edge.durable import disk_errors, flush_directory, write_all
 from edge.model import UID, Digest, Urgency
 from edge.store.catalogue import Catalogue
-from edge.store.pack import OpenPack, digest_of, disk_errors
+from edge.store.pack import OpenPack, digest_of
 from edge.tarblock import ZERO_TAIL
 
 

@@ -7,10 +7,9 @@ import os
 import secrets
 from pathlib import Path
 
-from edge.durable import flush_directory, write_all
+from edge.durable import disk_errors, flush_directory, write_all
 from edge.errors import StoreFull
 from edge.model import Digest
-from edge.store.pack import disk_errors
 
 
 class QuarantineFull(StoreFull):

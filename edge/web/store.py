@@ -16,10 +16,9 @@ from edge.control import Admit, Admitted
 from edge.dataset.attributes import HEAD_CAP, identify
 from edge.dataset.part10 import META_CAP, FileMeta, read_file_meta
 from edge.dataset.walk import Malformed
-from edge.durable import write_all
+from edge.durable import disk_errors, write_all
 from edge.errors import OutpostError, Refused, StoreFull, Transient
 from edge.model import Identity, parse_uid
-from edge.store.pack import disk_errors
 from edge.web.accept import DICOM, DICOM_JSON, takes
 from edge.web.asking import ask
 from edge.web.faults import BadRequest, NotAcceptable, TooLarge, Unavailable, UnsupportedMedia

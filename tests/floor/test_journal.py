@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from edge import journal
-from edge.errors import Corrupt, Permanent
+from edge.errors import Corrupt, Permanent, StoreFailed
 from edge.journal import SEGMENT_BYTES, Ack, JournalReader, JournalWriter, Recall, Stopped
 from edge.wall import Gate, Trespass
 
@@ -250,7 +250,7 @@ def test_a_write_that_the_disk_refuses_leaves_no_trace(directory: Path) -> None:
             super()._write(lines)
 
     writer = Full(directory)
-    with pytest.raises(OSError, match="Bad file descriptor"):
+    with pytest.raises(StoreFailed, match="Bad file descriptor"):
         writer.append(Ack(upto=1))
     assert writer.append(Ack(upto=2)) == 1
     writer.close()

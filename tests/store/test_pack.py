@@ -15,9 +15,10 @@ import pytest
 
 from edge.dataset.part10 import read_file_meta
 from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE
+from edge.durable import disk_errors
 from edge.errors import StoreFailed, StoreFull
 from edge.model import UID, Identity, Urgency
-from edge.store.pack import OpenPack, digest_of, disk_errors, scan
+from edge.store.pack import OpenPack, digest_of, scan
 from edge.store.packs import end_tar
 from tests.dataset.datasets import CT, dataset, element
 
