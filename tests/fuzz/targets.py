@@ -1,0 +1,198 @@
+"""What is fuzzed: each target takes any bytes, and raises only where the code under test broke its promise."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import zstandard
+
+from edge import tarblock
+from edge.clock import SystemClock
+from edge.code.manifest import read_head
+from edge.dataset.attributes import describe, identify
+from edge.dataset.part10 import read_file_meta
+from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, Malformed
+from edge.dimse.associate import read_answer, read_request, write_answer
+from edge.dimse.association import Association
+from edge.dimse.classes import PATIENT_ROOT, STUDY_ROOT
+from edge.dimse.command import RESPONSE, BadCommand, answer, decode, encode, store_answer
+from edge.dimse.faults import AssociationEnded, InvalidPdu
+from edge.dimse.hierarchy import find_query, retrieve_query
+from edge.dimse.identifier import BadIdentifier, character_set
+from edge.dimse.identifier import decode as decode_identifier
+from edge.dimse.identifier import encode as encode_identifier
+from edge.dimse.negotiation import Context, accept, agreed, refusal
+from edge.dimse.outgoing import Stored
+from edge.dimse.pdu import Deadlines, Wire
+from edge.dimse.states import Event
+from edge.dimse.transcoding import transcode
+from edge.errors import Corrupt
+from edge.model import UID, AETitle, Peer
+
+SYNTAXES = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE)
+NOW = Deadlines(request_seconds=0.0, pdu_seconds=1.0, idle_seconds=0.0, close_seconds=0.0)
+CLASSES = ("1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.2.1.1")
+CONTEXTS = {number: Context(number, UID(sop_class), UID(EXPLICIT_LE)) for number, sop_class in zip((1, 3, 5), CLASSES, strict=True)}
+PEER = Peer(AETitle("TEST"), rights=frozenset({"store", "find", "move", "get"}))
+HEAD_HEADER = struct.Struct("<H")
+
+
+class Bytes(socket.socket):
+    """A connection whose other side has said it all already, in pieces of a few bytes, and takes every answer."""
+
+    def __init__(self, data: bytes) -> None:
+        self._ready = os.eventfd(1)
+        self._rest = memoryview(data)
+
+    def setsockopt(self, *_: Any) -> None: ...
+    def settimeout(self, *_: Any) -> None: ...
+    def shutdown(self, *_: Any) -> None: ...
+
+    def fileno(self) -> int:
+        return self._ready
+
+    def recv_into(self, room: memoryview) -> int:  # type: ignore[override]
+        count = min(len(room), len(self._rest), 1 + len(self._rest) % 61)
+        room[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def send(self, data: bytes, *_: Any) -> int:  # type: ignore[override]
+        return len(data)
+
+    def sendmsg(self, pieces: tuple[bytes, ...]) -> int:  # type: ignore[override]
+        return sum(map(len, pieces))
+
+    def close(self) -> None:
+        if self._ready >= 0:
+            os.close(self._ready)
+            self._ready = -1
+
+
+def pdus(data: bytes) -> None:
+    """The PDU reader, presentation data values and command sets of an association: it ends, and in no other way than it may."""
+    wire = Wire(Bytes(data), NOW, SystemClock())
+    association = Association(wire, SystemClock())
+    for event in (Event.TRANSPORT_INDICATED, Event.ASSOCIATE_RQ, Event.ACCEPT):
+        association.machine.on(event)
+    association.establish(CONTEXTS, (AETitle("TEST"), AETitle("OUTPOST")), 4096, 4096)
+    try:
+        with contextlib.suppress(AssociationEnded):
+            while (message := association.next_message()) is not None:
+                if message.command.operation & 1:
+                    association.collect(1000)
+                elif not message.command.operation & RESPONSE:
+                    association.send(message.context, answer(message.command, 0))
+    finally:
+        association.close()
+
+
+def first_pdu(data: bytes) -> None:
+    """The PDU reader before there is an association."""
+    association = Association(Wire(Bytes(data), NOW, SystemClock()), SystemClock())
+    association.machine.on(Event.TRANSPORT_INDICATED)
+    try:
+        with contextlib.suppress(AssociationEnded):
+            association.arrival(1.0)
+    finally:
+        association.close()
+
+
+def requests(data: bytes) -> None:
+    """A-ASSOCIATE-RQ and -AC: read or InvalidPdu; what is read can be answered, and the answer reads as it was written."""
+    body = memoryview(data.ljust(68, b"\0"))
+    with contextlib.suppress(InvalidPdu):
+        request = read_request(body)
+        if refusal(request, frozenset({AETitle("OUTPOST")})) is None:
+            acceptance = accept(request, PEER)
+            written = write_answer(acceptance.answer)
+            read = read_answer(memoryview(written)[6:])
+            assert {one.context_id: one.result for one in read.contexts} == {
+                one.context_id: one.result for one in acceptance.answer.contexts
+            }
+            agreed(request, read)
+    with contextlib.suppress(InvalidPdu):
+        read_answer(body)
+
+
+def commands(data: bytes) -> None:
+    """Command sets: read or BadCommand; what is read can be written, reads the same, and can be answered."""
+    try:
+        command = decode(data)
+    except BadCommand:
+        return
+    assert decode(encode(command)) == command
+    if not command.operation & RESPONSE and command.message_id is not None:
+        assert decode(encode(answer(command, 0xA700, error_comment="no \N{BULLET} room"))).status == 0xA700
+        store_answer(1, command, 0)
+
+
+def identifiers(data: bytes) -> None:
+    """Identifiers of queries: read or BadIdentifier; what is read can be written, and asked or BadIdentifier."""
+    for syntax in (EXPLICIT_LE, IMPLICIT_LE):
+        with contextlib.suppress(BadIdentifier):
+            identifier = decode_identifier(data, UID(syntax))
+            encode_identifier(identifier, UID(syntax), character_set(identifier))
+            for root in (PATIENT_ROOT, STUDY_ROOT):
+                with contextlib.suppress(BadIdentifier):
+                    find_query(identifier, root, 10)
+                with contextlib.suppress(BadIdentifier):
+                    retrieve_query(identifier, root)
+
+
+def headers(data: bytes) -> None:
+    """The header walk: identity or Malformed, a description always; the two agree; what is described is JSON without control characters."""
+    for syntax in SYNTAXES:
+        identity = None
+        with contextlib.suppress(Malformed):
+            identity = identify(data, syntax)
+        for length in (len(data), None):
+            description = describe(data, syntax, length)
+            assert identity is None or description.identity in (identity, None)
+            for level in (description.patient, description.study, description.series, description.instance):
+                text = json.dumps(level, ensure_ascii=False)
+                assert not any(ord(character) < 32 or ord(character) == 127 for character in text)
+
+
+def files(data: bytes) -> None:
+    """Part 10 files of others: read or Malformed; the dataset begins inside the file."""
+    with contextlib.suppress(Malformed):
+        assert 132 < read_file_meta(data).dataset_offset <= len(data)
+
+
+def transcoding(data: bytes) -> None:
+    """A stored dataset in the other uncompressed transfer syntax: written, or Corrupt."""
+    descriptor = os.memfd_create("dataset")
+    try:
+        os.write(descriptor, data)
+        for syntax in (EXPLICIT_LE, IMPLICIT_LE):
+            with contextlib.suppress(Corrupt):
+                spliced = transcode(Stored(descriptor, 0, len(data)), UID(syntax))
+                spliced.read_into([memoryview(bytearray(spliced.length))], 0)
+    finally:
+        os.close(descriptor)
+
+
+def heads(data: bytes) -> None:
+    """The head of a pack as somebody who can seal may make it: read or Corrupt.
+
+    Two bytes say how long heads.bin is; the manifest follows.
+    """
+    length = HEAD_HEADER.unpack_from(data.ljust(2, b"\0"))[0]
+    pieces = []
+    for name, content in (("manifest.json", data[2:]), ("heads.bin", bytes(length))):
+        pieces += [tarblock.header(name, "", len(content), 0), content, bytes(tarblock.padding(len(content)))]
+    with contextlib.suppress(Corrupt):
+        read_head(zstandard.compress(b"".join([*pieces, tarblock.ZERO_TAIL]), 1))
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__.replace("_", "-"): target
+    for target in (first_pdu, pdus, requests, commands, identifiers, headers, files, transcoding, heads)
+}
