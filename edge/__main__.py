@@ -19,6 +19,7 @@ from edge.code.worker import Coder
 from edge.config import Config, Layout, load
 from edge.controller import Controller
 from edge.dimse.pdu import Deadlines
+from edge.dimse.requestor import Requestor
 from edge.dimse.server import Listening, Server
 from edge.doorbell import Doorbell, ring
 from edge.durable import write_whole
@@ -30,6 +31,7 @@ from edge.keeper import Keeper
 from edge.model import AETitle
 from edge.notify import notify
 from edge.outbox import Asks, Outbox
+from edge.outreach import Outreach
 from edge.peering import Peering, PeerTable
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
@@ -100,7 +102,8 @@ class _Edge:
         intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
         peering = Peering(config, state, callers, audit)
-        controller = Controller(config, layout, catalogue, peering, packs, intake, retrieve, keeper, link, refusals, self._clock)
+        outreach = Outreach(config, state, retrieve, intake, Requestor(_deadlines(config), self._clock))
+        controller = Controller(config, layout, catalogue, peering, packs, intake, retrieve, keeper, link, outreach, refusals, self._clock)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
@@ -170,13 +173,18 @@ def _listen(config: Config, intake: PackIntake, index: CatalogueIndex, retrieve:
         ae_titles=frozenset({AETitle(config.site.ae_title), AETitle(config.site.stat_ae_title)}),
         max_associations=dicom.max_associations,
         max_associations_per_address=dicom.max_associations_per_address,
-        deadlines=Deadlines(request_seconds=dicom.request_seconds, pdu_seconds=dicom.pdu_seconds, idle_seconds=dicom.idle_seconds),
+        deadlines=_deadlines(config),
     )
     try:
         return Server(listening, intake, index, retrieve, peers, audit)
     except OSError as fault:
         cure = "Stop what listens there, or choose another port."
         raise ConfigError("dicom.port", f"port {dicom.port} on {dicom.host} cannot be used ({fault.strerror})", cure) from fault
+
+
+def _deadlines(config: Config) -> Deadlines:
+    dicom = config.dicom
+    return Deadlines(request_seconds=dicom.request_seconds, pdu_seconds=dicom.pdu_seconds, idle_seconds=dicom.idle_seconds)
 
 
 def _restore_site(layout: Layout, facts: Gate, inbox: Gate) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from edge import control, status
+from edge import control, errand_commands, status
 from edge.audit_commands import audit
 from edge.model import Json
 from edge.peer_commands import peers
@@ -24,6 +24,10 @@ studies = typer.Typer(no_args_is_help=False, help="List, show and recall studies
 app.add_typer(studies, name="studies")
 app.add_typer(peers, name="peers")
 app.add_typer(audit, name="audit")
+peers.command("echo")(errand_commands.echo)
+studies.command("send")(errand_commands.send)
+app.command("query")(errand_commands.query)
+app.command("retrieve")(errand_commands.retrieve)
 
 
 @app.command("status")

@@ -13,14 +13,12 @@ from typing import Any
 
 import msgspec
 
+from edge import errands
+from edge.errands import Message as _Message
 from edge.errors import AlreadyRunning, Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient
 
 LINE_BYTES = 64 << 20
 """Longest answer line; requests are at most 64 KiB."""
-
-
-class _Message(msgspec.Struct, frozen=True, tag_field="is", forbid_unknown_fields=True, kw_only=True):
-    pass
 
 
 class GetStatus(_Message, frozen=True, tag="get-status"):
@@ -235,8 +233,10 @@ class Failed(_Message, frozen=True, tag="failed"):
     sentence: str
 
 
-Request = GetStatus | ListStudies | ListPeers | PutPeer | RemovePeer | ListCallers | ApprovePeer | Evict | RecallStudy | Admit
-Answer = Status | Study | PeerRow | CallerRow | Evicted | Recalled | Admitted | Done | Failed
+Request = (
+    GetStatus | ListStudies | ListPeers | PutPeer | RemovePeer | ListCallers | ApprovePeer | Evict | RecallStudy | Admit | errands.Request
+)
+Answer = Status | Study | PeerRow | CallerRow | Evicted | Recalled | Admitted | Done | Failed | errands.Answer
 
 encode = msgspec.json.Encoder().encode
 decode_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

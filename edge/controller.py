@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from edge import control, status
+from edge import control, errands, status
 from edge.clock import Clock
 from edge.config import Config, Layout
 from edge.control import Answer, Request
@@ -24,6 +24,7 @@ from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.model import UID, Level, Peer, Query, parse_ae_title, parse_uid
 from edge.notify import notify
+from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.refusals import Refusals
 from edge.retrieve import Link, PackRetrieve
@@ -55,6 +56,7 @@ class Controller:
         retrieve: PackRetrieve,
         keeper: Keeper,
         link: Link,
+        outreach: Outreach,
         refusals: Refusals,
         clock: Clock,
     ) -> None:
@@ -67,6 +69,7 @@ class Controller:
         self._retrieve = retrieve
         self._keeper = keeper
         self._link = link
+        self._outreach = outreach
         self._clock = clock
         self._refusals = refusals
         self._tasks: set[asyncio.Task[None]] = set()
@@ -157,6 +160,10 @@ class Controller:
                 if not descriptors:
                     raise Refused("No descriptor came with the request.")
                 yield await asyncio.to_thread(self._admit, request, descriptors[0])
+            case errands.EchoPeer() | errands.SendStudy() | errands.QueryPeer() | errands.RetrieveStudy():
+                async with contextlib.aclosing(self._outreach.answers(request)) as answers:
+                    async for answer in answers:
+                        yield answer
 
     def _status(self) -> control.Status:
         ((studies, waiting, waiting_bytes, oldest, instances, last_held, stopped),) = self._catalogue.rows("counts")

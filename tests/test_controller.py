@@ -16,10 +16,12 @@ import pytest_asyncio
 from edge import control
 from edge.config import Cache, Config, Layout
 from edge.controller import Controller
+from edge.dimse.requestor import Requestor
 from edge.errors import Refused
 from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.model import UID, Query
+from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.refusals import Refusals
 from edge.retrieve import Link
@@ -87,16 +89,18 @@ class Box:
         self.retrieve = Retrieve()
         self.audit = FakeAudit()
         packs = OpenPacks(self.layout.cache, config.cache, self.catalogue, clock)
+        intake = PackIntake(config, self.layout, self.catalogue, packs, clock, lambda fault: None)
         self.controller = Controller(
             config,
             self.layout,
             self.catalogue,
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
             packs,
-            PackIntake(config, self.layout, self.catalogue, packs, clock, lambda fault: None),
+            intake,
             self.retrieve,
             Keeper(config, self.layout, self.catalogue, Desk(), clock),
             Link(self.catalogue, 900.0, clock),
+            Outreach(config, self.site, self.retrieve, intake, Requestor()),
             Refusals(),
             clock,
         )

@@ -82,6 +82,13 @@ def purpose(abstract_syntax: UID) -> Purpose | None:
     return None if issubclass(uid_to_service_class(abstract_syntax), NonPatientObjectStorageServiceClass) else Purpose.STORAGE
 
 
+@functools.cache
+def every_storage_class() -> tuple[UID, ...]:
+    """The storage classes of PS3.6 that are not retired, those with the shortest UIDs, which are the oldest and commonest, first."""
+    known = (UID(uid) for uid, entry in UID_dictionary.items() if entry[3] != "Retired")
+    return tuple(sorted((uid for uid in known if purpose(uid) is Purpose.STORAGE), key=lambda uid: (len(uid), uid)))
+
+
 _LOSSLESS = {
     DEFLATED_LE,
     "1.2.840.10008.1.2.1.98",

@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import threading
+from collections.abc import Callable
 
 from edge.clock import Clock
 from edge.dimse import status
@@ -16,7 +17,7 @@ from edge.dimse.ports import Lost, Ready, Retrieval
 from edge.dimse.requestor import Requestor
 from edge.dimse.suboperations import Tally, source_for, store_request
 from edge.errors import Corrupt, OutpostError
-from edge.model import UID, AETitle, Peer
+from edge.model import UID, AETitle, Located, Peer
 
 _log = logging.getLogger(__name__)
 _STEP_SECONDS = 0.5
@@ -36,9 +37,13 @@ class Delivery:
         destination: Peer,
         requestor: Requestor,
         calling_ae: AETitle,
-        originator: tuple[AETitle, int],
+        originator: tuple[AETitle, int] | None,
         priority: int | None,
+        told: Callable[[Located, int], None] | None = None,
     ) -> None:
+        """`originator` is who asked for a C-MOVE, and its Message ID; `told` hears the status of each sub-operation that was tried, in the
+        thread of the delivery.
+        """
         self.done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._retrieval = retrieval
         self._destination = destination
@@ -47,6 +52,7 @@ class Delivery:
         self._calling_ae = calling_ae
         self._originator = originator
         self._priority = priority
+        self._told = told
         self._tally = Tally(retrieval.total)
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
@@ -108,14 +114,14 @@ class Delivery:
                     self._hang_up()
                 continue
             if isinstance(item, Lost):
-                self._count(item.located.sop_instance, status.PROCESSING_FAILURE)
+                self._count(item.located, status.PROCESSING_FAILURE)
                 continue
             try:
-                self._count(item.located.sop_instance, self._store(item))
+                self._count(item.located, self._store(item))
                 broken = 0
             except (Unreachable, AssociationRejected, NoContext, AssociationEnded) as fault:
                 self._drop()
-                self._count(item.located.sop_instance, status.PROCESSING_FAILURE)
+                self._count(item.located, status.PROCESSING_FAILURE)
                 broken += 1
                 if broken == _MAX_BROKEN or not isinstance(fault, AssociationEnded):
                     self._name_ready()
@@ -174,11 +180,13 @@ class Delivery:
         if association is not None:
             association.close()
 
-    def _count(self, sop_instance: str, code: int) -> None:
+    def _count(self, located: Located, code: int) -> None:
         with self._lock:
-            self._tally.count(sop_instance, code)
+            self._tally.count(located.sop_instance, code)
+        if self._told is not None:
+            self._told(located, code)
 
     def _name_ready(self) -> None:
         """Nothing more can be sent: name what is ready as failed; what is still to be recalled is only counted."""
         while self._retrieval.remaining and not self._cancelled.is_set() and (item := self._retrieval.next(0)) is not None:
-            self._count(item.located.sop_instance, status.PROCESSING_FAILURE)
+            self._count(item.located, status.PROCESSING_FAILURE)

@@ -1,0 +1,242 @@
+"""What a person has Outpost do at other application entities: echo, send, query, retrieve. Each errand in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import closing, suppress
+
+from pydicom.datadict import tag_for_keyword
+
+from edge import errands
+from edge.config import Config
+from edge.dimse import identifier, scu
+from edge.dimse.acceptor import Caller
+from edge.dimse.associate import Roles
+from edge.dimse.association import Association
+from edge.dimse.classes import LITTLE_ENDIAN, PATIENT_ROOT, STUDY_ROOT, VERIFICATION, every_storage_class
+from edge.dimse.delivery import Delivery
+from edge.dimse.faults import NoContext
+from edge.dimse.hierarchy import LEVEL
+from edge.dimse.negotiation import MAX_CONTEXTS, propose
+from edge.dimse.ports import Intake, Peers, Retrieve
+from edge.dimse.requestor import Requestor
+from edge.dimse.status import SUCCESS
+from edge.errors import OutpostError, Refused
+from edge.model import UID, AETitle, Json, Level, Peer, Query, parse_ae_title, parse_uid
+
+_TOLD_SECONDS = 1.0
+_CLASSES_IN_STUDY, _CLASS, _SERIES = "00080062", "00080016", "0020000E"
+_TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
+_RETURNED = {
+    Level.PATIENT: ("00100010", "00100020", "00100030", "00100040"),
+    Level.STUDY: ("0020000D", "00080020", "00080030", "00080050", "00081030", "00080061", "00100010", "00100020", "00201208"),
+    Level.SERIES: ("0020000E", "00080060", "0008103E", "00200011", "00201209"),
+    Level.IMAGE: ("00080018", "00080016", "00200013"),
+}
+"""What a query returns at each level beside its own keys."""
+
+
+class Outreach:
+    """Does errands. Used by many threads at once."""
+
+    def __init__(self, config: Config, peers: Peers, retrieve: Retrieve, intake: Intake, requestor: Requestor) -> None:
+        self._ae_title = AETitle(config.site.ae_title)
+        self._peers = peers
+        self._retrieve = retrieve
+        self._intake = intake
+        self._requestor = requestor
+
+    async def answers(self, errand: errands.Request) -> AsyncGenerator[errands.Answer, None]:
+        """As `run`, for the loop. Whoever no longer listens ends the errand at its next answer."""
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[errands.Answer | OutpostError | None] = asyncio.Queue()
+        gone = threading.Event()
+
+        def tell(answer: errands.Answer | OutpostError | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed: Outpost has ended
+                loop.call_soon_threadsafe(arrived.put_nowait, answer)
+
+        def work() -> None:
+            outcome: OutpostError | None = OutpostError()
+            try:
+                with closing(self.run(errand)) as running:
+                    for answer in running:
+                        tell(answer)
+                        if gone.is_set():
+                            break
+                outcome = None
+            except OutpostError as fault:
+                outcome = fault
+            finally:
+                tell(outcome)
+
+        # Not of a pool, whose threads are waited for at the end: a peer may take minutes to answer.
+        threading.Thread(target=work, name=f"errand-{errand.ae_title}", daemon=True).start()
+        try:
+            while (answer := await arrived.get()) is not None:
+                if isinstance(answer, OutpostError):
+                    raise answer
+                yield answer
+        finally:
+            gone.set()
+
+    def run(self, errand: errands.Request) -> Generator[errands.Answer, None, None]:
+        """Do it, and say how it goes. Raises Refused for what a person has to change, Transient for what may work later.
+
+        An errand that is closed early is broken off.
+        """
+        peer = self._peer(errand.ae_title)
+        match errand:
+            case errands.EchoPeer():
+                yield self._echo(peer)
+            case errands.SendStudy():
+                yield from self._send(peer, errand)
+            case errands.QueryPeer():
+                yield from self._query(peer, errand)
+            case errands.RetrieveStudy():
+                yield from self._fetch(peer, errand)
+
+    def _peer(self, ae_title: str) -> Peer:
+        title = parse_ae_title(ae_title)
+        peer = self._peers.destination(title) if title is not None else None
+        if peer is None:
+            raise Refused(f"There is no peer {ae_title!r} with a host. `outpost peers ls` lists them, `outpost peers add` enters it.")
+        return peer
+
+    def _echo(self, peer: Peer) -> errands.Echoed:
+        began = self._requestor.clock.monotonic()
+        with self._requestor.association(peer, self._ae_title, propose([(VERIFICATION, LITTLE_ENDIAN)])) as association:
+            code = scu.echo(association)
+        if code != SUCCESS:
+            raise scu.RequestFailed(code, "")
+        return errands.Echoed(milliseconds=(self._requestor.clock.monotonic() - began) * 1000)
+
+    def _send(self, peer: Peer, errand: errands.SendStudy) -> Iterator[errands.Sent]:
+        matching = {"0020000D": _uid(errand.study)}
+        if errand.series is not None:
+            matching["0020000E"] = _uid(errand.series)
+        level = Level.STUDY if errand.series is None else Level.SERIES
+        with closing(self._retrieve.begin(Query(level, dict(matching)))) as retrieval:
+            if not retrieval.total:
+                raise Refused("There is no such study or series here.")
+            delivery = Delivery(retrieval, peer, self._requestor, self._ae_title, None, None)
+            try:
+                while not delivery.is_done(_TOLD_SECONDS):
+                    yield _sent(delivery)
+                yield _sent(delivery)
+            finally:
+                delivery.interrupt()
+                delivery.close()
+
+    def _query(self, peer: Peer, errand: errands.QueryPeer) -> Iterator[errands.Match]:
+        level = Level(errand.level.upper())
+        root = PATIENT_ROOT if level is Level.PATIENT else STUDY_ROOT
+        wanted: Json = {tag: {"vr": identifier.vr_of(tag)} for tag in _RETURNED[level]}
+        wanted |= dict(_key(key, text) for key, text in errand.keys.items())
+        wanted[LEVEL] = {"vr": "CS", "Value": [level.value]}
+        with self._requestor.association(peer, self._ae_title, propose([(root.find, LITTLE_ENDIAN)])) as association:
+            for match in scu.find(association, root, wanted):
+                yield errands.Match(attributes=match)
+
+    def _fetch(self, peer: Peer, errand: errands.RetrieveStudy) -> Iterator[errands.Retrieved]:
+        study = _uid(errand.study)
+        if errand.way != "move":
+            try:
+                yield from self._get(peer, study)
+                return
+            except NoContext:
+                if errand.way == "get":
+                    raise
+        yield from self._move(peer, study)
+
+    def _get(self, peer: Peer, study: UID) -> Iterator[errands.Retrieved]:
+        classes = self._classes(peer, study)
+        contexts = propose([(STUDY_ROOT.get, LITTLE_ENDIAN), *_storage_contexts(classes)])
+        roles = {sop_class: Roles(scu=False, scp=True) for sop_class in classes}
+        caller = Caller(peer, peer.ae_title, self._ae_title, peer.host)
+        with self._requestor.association(peer, self._ae_title, contexts, roles) as association:
+            yield from _told("get", scu.get(association, STUDY_ROOT, _level(Level.STUDY, study), self._intake, caller))
+
+    def _move(self, peer: Peer, study: UID) -> Iterator[errands.Retrieved]:
+        with self._requestor.association(peer, self._ae_title, propose([(STUDY_ROOT.move, LITTLE_ENDIAN)])) as association:
+            yield from _told("move", scu.move(association, STUDY_ROOT, self._ae_title, _level(Level.STUDY, study)))
+
+    def _classes(self, peer: Peer, study: UID) -> list[UID]:
+        """The storage classes to propose for what the study holds: those that the peer names, or the usual ones."""
+        with self._requestor.association(peer, self._ae_title, propose([(STUDY_ROOT.find, LITTLE_ENDIAN)])) as association:
+            named = _values(association, Level.STUDY, _CLASSES_IN_STUDY, study=study)
+            if not named:
+                for series in _values(association, Level.SERIES, _SERIES, study=study):
+                    named += _values(association, Level.IMAGE, _CLASS, study=study, series=series)
+        return list(dict.fromkeys(named or every_storage_class()))[: MAX_CONTEXTS - 1]
+
+
+def _values(association: Association, level: Level, tag: str, *, study: UID, series: UID | None = None) -> list[UID]:
+    """What the peer answers for an attribute of UIDs."""
+    asked = _level(level, study) | {tag: {"vr": "UI"}}
+    if series is not None:
+        asked[_SERIES] = {"vr": "UI", "Value": [series]}
+    texts = [text for match in scu.find(association, STUDY_ROOT, asked) for text in match.get(tag, {}).get("Value") or []]
+    return [uid for text in texts if (uid := parse_uid(str(text or ""))) is not None]
+
+
+def _storage_contexts(classes: list[UID]) -> list[tuple[UID, tuple[UID, ...]]]:
+    """For C-GET: a context of its own for each transfer syntax, so that each instance can come as it is stored; or, where that is more
+    than fits in an association, one for each class.
+    """
+    if len(classes) * (1 + len(_COMPRESSED)) < MAX_CONTEXTS:
+        choices = (LITTLE_ENDIAN, *((syntax,) for syntax in _COMPRESSED))
+        return [(sop_class, syntaxes) for sop_class in classes for syntaxes in choices]
+    return [(sop_class, (*LITTLE_ENDIAN, *_COMPRESSED)) for sop_class in classes]
+
+
+_COMPRESSED = tuple(
+    UID(f"1.2.840.10008.1.2.{suffix}")
+    for suffix in ("4.70", "4.57", "4.80", "4.90", "4.92", "4.201", "4.202", "5", "4.50", "4.51", "4.81", "4.91", "4.203", "4.100", "4.102")
+)
+"""Compressed transfer syntaxes in which we take what is got, lossless ones first: it is kept as it comes."""
+
+
+def _told(way: str, responses: Iterator[scu.Progress]) -> Iterator[errands.Retrieved]:
+    for one in responses:
+        yield errands.Retrieved(way=way, completed=one.completed, warning=one.warning, failed=one.failed, remaining=one.remaining)
+    if one.status != SUCCESS:
+        raise scu.RequestFailed(one.status, f"{one.completed} instances came, {one.failed} failed")
+
+
+def _sent(delivery: Delivery) -> errands.Sent:
+    tally = delivery.tally()
+    return errands.Sent(total=tally.total, completed=tally.completed, warning=tally.warning, failed=tally.failed, fault=delivery.fault)
+
+
+def _key(key: str, text: str) -> tuple[str, Json]:
+    """A matching key as a person writes it. Raises Refused."""
+    tag = tag_for_keyword(key)
+    found = _TAG.fullmatch(key)
+    name = f"{tag:08X}" if tag is not None else "".join(found.groups()).upper() if found else ""
+    if not name:
+        raise Refused(f"{key!r} is no key: use a keyword such as PatientID, or a tag such as 0010,0020.")
+    vr = identifier.vr_of(name)
+    if vr in {"SQ", "UN", "OB", "OW"}:
+        raise Refused(f"{key} cannot be a matching key.")
+    if not text:
+        return name, {"vr": vr}
+    if vr not in {"US", "SS", "UL", "SL"}:
+        return name, {"vr": vr, "Value": [text]}
+    if not text.isdecimal():
+        raise Refused(f"{key} is a number.")
+    return name, {"vr": vr, "Value": [int(text)]}
+
+
+def _level(level: Level, study: UID) -> Json:
+    return {LEVEL: {"vr": "CS", "Value": [level.value]}, "0020000D": {"vr": "UI", "Value": [study]}}
+
+
+def _uid(text: str) -> UID:
+    uid = parse_uid(text)
+    if uid is None:
+        raise Refused(f"{text!r} is no UID.")
+    return uid
