@@ -102,13 +102,14 @@ class _Edge:
         intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
         peering = Peering(config, state, callers, audit)
-        outreach = Outreach(config, state, retrieve, intake, Requestor(_deadlines(config), self._clock))
+        table = PeerTable(state, callers)
+        outreach = Outreach(config, table, retrieve, intake, Requestor(_deadlines(config), self._clock))
         controller = Controller(config, layout, catalogue, peering, packs, intake, retrieve, keeper, link, outreach, refusals, self._clock)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
         desk.begin()
-        server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, PeerTable(state, callers), audit)
+        server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, table, audit)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:
             async with asyncio.TaskGroup() as tasks:
