@@ -60,8 +60,9 @@ class Queried(_Kind, frozen=True, tag="query"):
 
 
 class Retrieved(_Kind, frozen=True, tag="retrieve"):
-    """A C-MOVE or C-GET: once when it begins, without a status, and once when it ends."""
+    """A C-MOVE or C-GET: `begun` before the first instance leaves, then `ended` with its status, or `broken` with the association."""
 
+    state: str
     service: str
     calling: str
     called: str

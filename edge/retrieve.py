@@ -68,12 +68,12 @@ class PackRetrieve:
         self._link = link
         self._clock = clock
 
-    def begin(self, query: Query) -> PackRetrieval:
+    def begin(self, query: Query, skipped: frozenset[UID] = frozenset()) -> PackRetrieval:
         """Raises Offline when instances are only in the archive and it cannot be reached, HeadLate when it does not say which they are."""
         link_up = self._link.up()
         if link_up:
             self._learn_heads(query)
-        located = self._catalogue.locate(query)
+        located = [one for one in self._catalogue.locate(query) if one.sop_class not in skipped]
         if not link_up and any(not one.present for one in located):
             raise Offline
         now = self._clock.now()

@@ -8,7 +8,6 @@ chain.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
@@ -23,23 +22,28 @@ import msgspec
 
 from edge.audit import AnyRefusal, AuditFull, Event, NotRecorded, Refusal, StoreRefused
 from edge.clock import Clock, utc
-from edge.durable import flush_directory, write_all
-from edge.errors import Corrupt, StoreFailed
+from edge.durable import disk_errors, flush_directory, write_all
+from edge.errors import Corrupt, StoreFailed, StoreFull
 
 log = logging.getLogger(__name__)
 
-FILE_BYTES = 16 << 20
-"""A file that has grown to this is followed by the next."""
-QUEUED = 4096
-GATHER_SECONDS = 60.0
-"""A refusal that happens again within this is counted, and written once more, with the number, when the time is over."""
 GATHERED = 256
 NAMES = 8
 """AE titles and instances that are named of refusals that were counted together."""
-RETRY_SECONDS = 1.0
 NOTHING_BEFORE = "0" * 64
 _NAME = re.compile(r"[0-9]{12}\.jsonl")
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    file_bytes: int = 16 << 20
+    """A file that has grown to this is followed by the next."""
+    queued: int = 4096
+    """Events that are held while the disk is slow or full; more are counted."""
+    gather_seconds: float = 60.0
+    """A refusal that happens again within this is counted, and written once more, with the number, when the time is over."""
+    retry_seconds: float = 1.0
+    """How often a full disk is tried again."""
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,11 +75,13 @@ class Trail:
     other fault of the disk calls `fail_stop`. A line that a power cut tore is cut off at start.
     """
 
-    def __init__(self, directory: Path, clock: Clock, fail_stop: Callable[[StoreFailed], None]) -> None:
+    def __init__(self, directory: Path, clock: Clock, fail_stop: Callable[[StoreFailed], None], limits: Limits | None = None) -> None:
         self._directory = directory
         self._clock = clock
         self._fail_stop = fail_stop
-        self._queue: queue.Queue[tuple[float, Event] | None] = queue.Queue(QUEUED)
+        limits = limits or Limits()
+        self._limits = limits
+        self._queue: queue.Queue[tuple[float, Event] | None] = queue.Queue(limits.queued)
         self._gathered: dict[tuple[type[Refusal], str, str], _Gathered] = {}
         self._stuck = threading.Event()
         self._ending = threading.Event()
@@ -151,7 +157,7 @@ class Trail:
             oldest = self._gathered.pop(next(iter(self._gathered)))
             if oldest.times:
                 yield at, oldest.times, oldest.event
-        self._gathered[key] = _Gathered(event, self._clock.monotonic() + GATHER_SECONDS)
+        self._gathered[key] = _Gathered(event, self._clock.monotonic() + self._limits.gather_seconds)
         yield at, 1, event
 
     def _due(self, everything: bool = False) -> list[tuple[float, int, Event]]:
@@ -162,7 +168,7 @@ class Trail:
             one = self._gathered.pop(key)
             if one.times:
                 found.append((self._clock.now(), one.times, one.event))
-                self._gathered[key] = _Gathered(one.event, now + GATHER_SECONDS)
+                self._gathered[key] = _Gathered(one.event, now + self._limits.gather_seconds)
         return found
 
     def _write(self, batch: list[tuple[float, int, Event]]) -> bool:
@@ -176,22 +182,23 @@ class Trail:
         data = b"".join(lines)
         while True:
             try:
-                if self._size >= FILE_BYTES:
-                    self._next_file()
-                write_all(self._descriptor, data)
-                os.fdatasync(self._descriptor)
+                with disk_errors():
+                    if self._size >= self._limits.file_bytes:
+                        self._next_file()
+                    write_all(self._descriptor, data)
+                    os.fdatasync(self._descriptor)
                 break
-            except OSError as fault:
-                if fault.errno not in _FULL:
-                    self._stuck.set()
-                    self._fail_stop(StoreFailed(f"The audit trail cannot be written ({fault.strerror}). Check the disk."))
-                    return False
+            except StoreFailed as fault:
+                self._stuck.set()
+                self._fail_stop(fault)
+                return False
+            except StoreFull:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._descriptor, self._size)
                 if not self._stuck.is_set():
                     log.error("%s", AuditFull())
                 self._stuck.set()
-                if self._ending.wait(RETRY_SECONDS):
+                if self._ending.wait(self._limits.retry_seconds):
                     return False
         self._stuck.clear()
         self._size += len(data)

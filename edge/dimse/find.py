@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
+from dataclasses import dataclass
 
+from edge.audit import Audit, Queried
+from edge.dataset.charset import CharacterSet
 from edge.dimse import command as commands
 from edge.dimse import identifier as identifiers
 from edge.dimse import status
+from edge.dimse.acceptor import Caller
 from edge.dimse.association import Association, Message
 from edge.dimse.classes import QUERY_ROOTS, Root
 from edge.dimse.faults import AssociationEnded
@@ -20,29 +24,58 @@ from edge.model import AETitle, Json, Query
 _WITH_DATASET = 0x0001
 
 
-def respond(association: Association, message: Message, index: Index, match_limit: int) -> None:
-    """Answer each match as Pending, then the final status. C-CANCEL is honoured between two matches."""
+def respond(association: Association, message: Message, caller: Caller, index: Index, match_limit: int, audit: Audit) -> None:
+    """Answer each match as Pending, then the final status. C-CANCEL is honoured between two matches. Nobody asks unrecorded."""
     _, root = QUERY_ROOTS[message.context.abstract_syntax]
+    own = CharacterSet(tuple(caller.peer.query_charset.split("\\"))) if caller.peer.query_charset else None
     data = association.collect(MAX_IDENTIFIER_BYTES)
     try:
         if data is None:
             raise BadIdentifier(f"The identifier has more than {MAX_IDENTIFIER_BYTES} bytes.")
-        wanted = identifiers.decode(data, message.context.transfer_syntax)
+        wanted = identifiers.decode(data, message.context.transfer_syntax, own)
         query = find_query(wanted, root, match_limit + 1)
     except BadIdentifier as fault:
         _finish(association, message, status.DATASET_MISMATCH, str(fault))
+        audit.record(_record(caller, "", [], 0, status.DATASET_MISMATCH))
         return
+    told = _Told()
+    code = status.CANCELLED
     try:
-        code, comment = _answer_all(association, message, wanted, query, root, index)
+        audit.demand()
+        code, comment = _answer_all(association, message, wanted, query, root, index, own, told)
     except AssociationEnded:
         raise
     except OutpostError as fault:
         code, comment = status.of_error(status.Service.FIND, fault), str(fault)
+    finally:
+        audit.record(_record(caller, query.level, sorted(query.matching), told.matches, code))
     _finish(association, message, code, comment)
 
 
-def _answer_all(association: Association, message: Message, wanted: Json, query: Query, root: Root, index: Index) -> tuple[int, str | None]:
-    charset = identifiers.character_set(wanted)
+@dataclass(slots=True)
+class _Told:
+    """How many matches the peer has been told."""
+
+    matches: int = 0
+
+
+def _record(caller: Caller, level: str, keys: list[str], matches: int, code: int) -> Queried:
+    return Queried(
+        calling=caller.calling_ae, called=caller.called_ae, address=caller.address, level=level, keys=keys, matches=matches, status=code
+    )
+
+
+def _answer_all(
+    association: Association,
+    message: Message,
+    wanted: Json,
+    query: Query,
+    root: Root,
+    index: Index,
+    own: CharacterSet | None,
+    told: _Told,
+) -> tuple[int, str | None]:
+    charset = own or identifiers.character_set(wanted)
     syntax = message.context.transfer_syntax
     pending = commands.answer(message.command, status.PENDING, dataset_type=_WITH_DATASET)
     limit = (query.limit or 0) - 1
@@ -54,6 +87,7 @@ def _answer_all(association: Association, message: Message, wanted: Json, query:
                 return status.OUT_OF_RESOURCES, f"More than {limit} matches: narrow the query"
             found = answer_for(match, wanted, query, root, association.called_ae)
             association.send(message.context, pending, identifiers.encode(found, syntax, charset))
+            told.matches += 1
     return status.SUCCESS, None
 
 

@@ -3,53 +3,60 @@
 from __future__ import annotations
 
 import logging
+import math
 
+from edge.audit import Audit
 from edge.clock import Clock
 from edge.dimse import status
+from edge.dimse.acceptor import Caller
 from edge.dimse.association import Association, Message
 from edge.dimse.command import C_CANCEL_RQ, C_STORE_RQ, RESPONSE
 from edge.dimse.faults import AssociationEnded
 from edge.dimse.negotiation import context_for
 from edge.dimse.ports import Lost, Ready, Retrieval, Retrieve
-from edge.dimse.suboperations import PENDING_SECONDS, Tally, begin, source_for, store_request, tell_final, tell_pending
+from edge.dimse.suboperations import LATE, PENDING_SECONDS, Account, Tally, begin, source_for, store_request, tell_final, tell_pending
 from edge.errors import Corrupt, OutpostError
 
 _log = logging.getLogger(__name__)
 _STEP_SECONDS = 0.5
 
 
-def respond(association: Association, message: Message, retrieve: Retrieve, clock: Clock) -> None:
+def respond(association: Association, message: Message, caller: Caller, retrieve: Retrieve, clock: Clock, audit: Audit) -> None:
     """Store what matches at the peer, as far as it took the role of SCP, until it is done or cancelled."""
-    retrieval = begin(association, message, retrieve)
-    if retrieval is None:
-        return
-    try:
-        get = _Get(association, message, retrieval, clock)
+    with Account(audit, caller, "C-GET", caller.calling_ae) as account:
+        until = clock.monotonic() + (caller.peer.retrieve_limit_seconds or math.inf)
+        retrieval = begin(association, message, retrieve, caller.peer.send_skip_sop_classes, account)
+        if retrieval is None:
+            return
         try:
-            get.run()
-        except AssociationEnded:
-            raise
-        except OutpostError as fault:
-            get.give_up(fault)
-    finally:
-        retrieval.close()
+            get = _Get(association, message, retrieval, account, clock)
+            try:
+                get.run(until)
+            except AssociationEnded:
+                raise
+            except OutpostError as fault:
+                get.give_up(fault)
+        finally:
+            retrieval.close()
 
 
 class _Get:
-    def __init__(self, association: Association, message: Message, retrieval: Retrieval, clock: Clock) -> None:
+    def __init__(self, association: Association, message: Message, retrieval: Retrieval, account: Account, clock: Clock) -> None:
         self._association = association
         self._message = message
         self._retrieval = retrieval
+        self._account = account
         self._clock = clock
         self._tally = Tally(retrieval.total)
         self._contexts = [context for context in association.contexts.values() if context.roles.scp]
 
-    def run(self) -> None:
+    def run(self, until: float) -> None:
+        """Send what is there until the clock reaches `until`."""
         number = self._message.command.number
         told = self._clock.monotonic()
-        cancelled = False
-        while self._retrieval.remaining and not cancelled:
-            item = self._retrieval.next(_STEP_SECONDS)
+        cancelled = late = False
+        while self._retrieval.remaining and not (cancelled or late):
+            item = self._retrieval.next(max(0.0, min(_STEP_SECONDS, until - self._clock.monotonic())))
             if isinstance(item, Ready):
                 cancelled = self._store(item)
             elif isinstance(item, Lost):
@@ -58,12 +65,18 @@ class _Get:
             if not cancelled and self._clock.monotonic() - told >= PENDING_SECONDS:
                 tell_pending(self._association, self._message, self._tally)
                 told = self._clock.monotonic()
-        tell_final(self._association, self._message, self._tally, status.CANCELLED if cancelled else self._tally.outcome())
+            late = self._clock.monotonic() >= until
+        if cancelled:
+            tell_final(self._association, self._message, self._tally, status.CANCELLED, self._account)
+            return
+        comment = LATE if self._retrieval.remaining else None
+        self._tally.fail_rest()
+        tell_final(self._association, self._message, self._tally, self._tally.outcome(), self._account, comment)
 
     def give_up(self, fault: OutpostError) -> None:
         """The retrieval cannot go on."""
         self._tally.fail_rest()
-        tell_final(self._association, self._message, self._tally, self._tally.outcome(), str(fault))
+        tell_final(self._association, self._message, self._tally, self._tally.outcome(), self._account, str(fault))
 
     def _store(self, ready: Ready) -> bool:
         """One sub-operation; True when a C-CANCEL came before its answer."""

@@ -41,10 +41,10 @@ class BadIdentifier(Refused):
     """The identifier of a query or retrieve request cannot be read, or breaks the information model. The message says where."""
 
 
-def decode(data: bytes, transfer_syntax: UID) -> Json:
-    """Read an identifier in explicit or implicit VR little endian. Raises BadIdentifier."""
+def decode(data: bytes, transfer_syntax: UID, charset: CharacterSet | None = None) -> Json:
+    """Read an identifier in explicit or implicit VR little endian; `charset` counts until it names one itself. Raises BadIdentifier."""
     try:
-        dataset, _ = _read_dataset(data, 0, len(data), transfer_syntax == EXPLICIT_LE, CharacterSet(), 0)
+        dataset, _ = _read_dataset(data, 0, len(data), transfer_syntax == EXPLICIT_LE, charset or CharacterSet(), 0)
     except struct.error:
         raise BadIdentifier("The identifier ends inside an element.") from None
     return dataset

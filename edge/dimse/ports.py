@@ -119,8 +119,11 @@ class Retrieval(Protocol):
 class Retrieve(Protocol):
     """Where instances come from. Used by many threads at once."""
 
-    def begin(self, query: Query) -> Retrieval:
-        """Raises Refused or Transient with a sentence when it cannot be (the archive is offline, for example)."""
+    def begin(self, query: Query, skipped: frozenset[UID] = frozenset()) -> Retrieval:
+        """What matches, but for the SOP classes that are skipped.
+
+        Raises Refused or Transient with a sentence when it cannot be (the archive is offline, for example).
+        """
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.audit import Audit, StoreRefused
 from edge.dimse import command, find, get, move, status, storage, verification
 from edge.dimse.acceptor import Caller
 from edge.dimse.association import Association, Message
@@ -11,6 +12,7 @@ from edge.dimse.classes import Purpose, purpose
 from edge.dimse.command import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RQ, C_GET_RQ, C_MOVE_RQ, C_STORE_RQ, RESPONSE
 from edge.dimse.ports import Index, Intake, Peers, Retrieve
 from edge.dimse.requestor import Requestor
+from edge.model import parse_uid
 
 _OPERATIONS = {
     (Purpose.VERIFICATION, C_ECHO_RQ),
@@ -31,6 +33,7 @@ class Provider:
     peers: Peers
     requestor: Requestor
     match_limit: int
+    audit: Audit
 
     def serve(self, association: Association, caller: Caller) -> None:
         """Answer until the peer releases. Raises AssociationEnded when it ends otherwise."""
@@ -48,12 +51,27 @@ class Provider:
             association.drain()
             association.send(message.context, command.answer(message.command, status.UNRECOGNIZED_OPERATION))
         elif operation == C_STORE_RQ:
-            storage.respond(association, message, caller, self.intake)
+            code = storage.respond(association, message, caller, self.intake)
+            if code and not status.is_warning(code):
+                self._record_refusal(message, caller, code)
         elif operation == C_ECHO_RQ:
             verification.respond(association, message)
         elif operation == C_FIND_RQ:
-            find.respond(association, message, self.index, self.match_limit)
+            find.respond(association, message, caller, self.index, self.match_limit, self.audit)
         elif operation == C_MOVE_RQ:
-            move.respond(association, message, self.retrieve, self.peers, self.requestor)
+            move.respond(association, message, caller, self.retrieve, self.peers, self.requestor, self.audit)
         else:
-            get.respond(association, message, self.retrieve, self.requestor.clock)
+            get.respond(association, message, caller, self.retrieve, self.requestor.clock, self.audit)
+
+    def _record_refusal(self, message: Message, caller: Caller, code: int) -> None:
+        instance = parse_uid(message.command.affected_sop_instance or "")
+        self.audit.record(
+            StoreRefused(
+                address=caller.address,
+                reason=status.meaning(code),
+                calling=[caller.calling_ae],
+                called=caller.called_ae,
+                status=code,
+                instances=[instance] if instance else [],
+            )
+        )

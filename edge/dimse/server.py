@@ -64,7 +64,7 @@ class Server:
         requestor = Requestor(listening.deadlines, self._clock)
         self._audit = audit
         self._acceptor = Acceptor(listening.ae_titles, peers, audit)
-        self._provider = Provider(intake, index, retrieve, peers, requestor, listening.match_limit)
+        self._provider = Provider(intake, index, retrieve, peers, requestor, listening.match_limit, audit)
         family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
         self._listener = socket.create_server((listening.host, listening.port), family=family, backlog=_BACKLOG)
         self._listener.setblocking(False)

@@ -34,6 +34,16 @@ class Service(enum.Enum):
     RETRIEVE = "retrieve"
 
 
+_MEANINGS = {
+    PROCESSING_FAILURE: "it could not be stored",
+    INVALID_SOP_INSTANCE: "its SOP Instance UID is no UID",
+    SOP_CLASS_NOT_SUPPORTED: "its SOP class is not that of the presentation context",
+    NOT_AUTHORIZED: "it is not allowed",
+    OUT_OF_RESOURCES: "there is no room for it",
+    DATASET_MISMATCH: "it contradicts itself",
+    CANNOT_UNDERSTAND: "it could not be identified",
+}
+
 _OUTCOMES = {
     Outcome.STORED: SUCCESS,
     Outcome.DUPLICATE: SUCCESS,
@@ -72,6 +82,11 @@ def of_error(service: Service, error: OutpostError) -> int:
         if (service, kind) in _ERRORS:
             return _ERRORS[service, kind]
     raise LookupError(f"{service} has no row for OutpostError")
+
+
+def meaning(code: int) -> str:
+    """A failure status of storage in words, for people and the audit trail."""
+    return _MEANINGS.get(code, f"status {code:04X}")
 
 
 def is_pending(status: int) -> bool:

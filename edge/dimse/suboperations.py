@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
+from edge.audit import Audit, Retrieved
 from edge.dataset.charset import CharacterSet
 from edge.dimse import identifier, status
+from edge.dimse.acceptor import Caller
 from edge.dimse.association import Association, Message
 from edge.dimse.classes import QUERY_ROOTS
 from edge.dimse.command import C_STORE_RQ, NO_DATASET, Command, answer
-from edge.dimse.hierarchy import retrieve_query
+from edge.dimse.hierarchy import UID_KEYS, retrieve_query
 from edge.dimse.identifier import MAX_IDENTIFIER_BYTES, BadIdentifier
 from edge.dimse.negotiation import Context
 from edge.dimse.outgoing import Source, Stored
@@ -17,12 +21,15 @@ from edge.dimse.patching import patched
 from edge.dimse.ports import Ready, Retrieval, Retrieve
 from edge.dimse.transcoding import transcode
 from edge.errors import OutpostError
-from edge.model import AETitle
+from edge.model import UID, AETitle, Query
 
 PENDING_SECONDS = 1.0
 """Pending responses leave at least this often; the design allows two seconds."""
+LATE = "Not all is here yet, and this peer is not to wait longer: ask again"
 _FAILED_INSTANCES = "00080058"
 _MOST = 0xFFFF
+_MOST_UIDS = 1000
+"""Of what was asked for, in one line of the audit trail."""
 _WITH_DATASET = 0x0001
 
 
@@ -61,7 +68,46 @@ class Tally:
         return status.SUBOPERATIONS_INCOMPLETE if self.failed or self.warning else status.SUCCESS
 
 
-def begin(association: Association, message: Message, retrieve: Retrieve) -> Retrieval | None:
+class Account:
+    """What the audit trail is told of one C-MOVE or C-GET. As a context manager it tells of one that broke off, too."""
+
+    def __init__(self, audit: Audit, caller: Caller, service: str, destination: str) -> None:
+        self._audit = audit
+        self._told = Retrieved(
+            state="begun",
+            service=service,
+            calling=caller.calling_ae,
+            called=caller.called_ae,
+            address=caller.address,
+            destination=destination,
+            level="",
+            uids=[],
+            instances=0,
+        )
+        self._over = False
+
+    def __enter__(self) -> Account:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._over:
+            self._audit.record(msgspec.structs.replace(self._told, state="broken"))
+
+    def begun(self, query: Query, instances: int) -> None:
+        """Before the first instance leaves. Raises AuditFull."""
+        self._audit.demand()
+        uids = [uid for tag in UID_KEYS for uid in query.matching.get(tag, "").split("\\") if uid]
+        self._told = msgspec.structs.replace(self._told, level=query.level, uids=uids[:_MOST_UIDS], instances=instances)
+        self._audit.record(self._told)
+
+    def ended(self, code: int, tally: Tally | None = None) -> None:
+        """The final response, and how many instances left."""
+        self._over = True
+        completed, failed = (tally.completed + tally.warning, tally.failed) if tally else (0, 0)
+        self._audit.record(msgspec.structs.replace(self._told, state="ended", completed=completed, failed=failed, status=code))
+
+
+def begin(association: Association, message: Message, retrieve: Retrieve, skipped: frozenset[UID], account: Account) -> Retrieval | None:
     """Read the identifier and start the retrieval; None when that was refused and answered."""
     _, root = QUERY_ROOTS[message.context.abstract_syntax]
     data = association.collect(MAX_IDENTIFIER_BYTES)
@@ -70,17 +116,24 @@ def begin(association: Association, message: Message, retrieve: Retrieve) -> Ret
             raise BadIdentifier(f"The identifier has more than {MAX_IDENTIFIER_BYTES} bytes.")
         query = retrieve_query(identifier.decode(data, message.context.transfer_syntax), root)
     except BadIdentifier as fault:
-        refuse(association, message, status.DATASET_MISMATCH, str(fault))
+        refuse(association, message, status.DATASET_MISMATCH, str(fault), account)
         return None
     try:
-        return retrieve.begin(query)
+        retrieval = retrieve.begin(query, skipped)
+        try:
+            account.begun(query, retrieval.total)
+        except OutpostError:
+            retrieval.close()
+            raise
     except OutpostError as fault:
-        refuse(association, message, status.of_error(status.Service.RETRIEVE, fault), str(fault))
+        refuse(association, message, status.of_error(status.Service.RETRIEVE, fault), str(fault), account)
         return None
+    return retrieval
 
 
-def refuse(association: Association, message: Message, code: int, comment: str) -> None:
+def refuse(association: Association, message: Message, code: int, comment: str, account: Account) -> None:
     """A final response before any sub-operation."""
+    account.ended(code)
     association.send(message.context, answer(message.command, code, error_comment=comment))
 
 
@@ -89,8 +142,9 @@ def tell_pending(association: Association, message: Message, tally: Tally) -> No
     association.send(message.context, answer(message.command, status.PENDING, remaining=min(tally.remaining, _MOST), **_counts(tally)))
 
 
-def tell_final(association: Association, message: Message, tally: Tally, code: int, comment: str | None = None) -> None:
+def tell_final(association: Association, message: Message, tally: Tally, code: int, account: Account, comment: str | None = None) -> None:
     """The final response, with the UIDs of what failed where some did (PS3.4 section C.4.2.1.4.2)."""
+    account.ended(code, tally)
     remaining = min(tally.remaining, _MOST) if code == status.CANCELLED else None
     failed = None
     if tally.failed_instances and code != status.SUCCESS:

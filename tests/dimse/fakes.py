@@ -158,11 +158,12 @@ class FakeRetrieve:
     queries: list[Query] = field(default_factory=list)
     closed: int = 0
 
-    def begin(self, query: Query) -> FakeRetrieval:
+    def begin(self, query: Query, skipped: frozenset[UID] = frozenset()) -> FakeRetrieval:
         self.queries.append(query)
         if self.refusal:
             raise self.refusal
-        return FakeRetrieval(self, [one for one in self.instances if matches(one.attributes, query.matching)])
+        found = [one for one in self.instances if matches(one.attributes, query.matching)]
+        return FakeRetrieval(self, [one for one in found if one.located.sop_class not in skipped])
 
 
 class FakeRetrieval:
