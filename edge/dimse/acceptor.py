@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge.audit import AssociationRefused, Audit, ContextRefused
 from edge.dimse.admission import Denial, Knock, Seats, judge
@@ -37,7 +37,7 @@ class Acceptor:
     titles: frozenset[AETitle]
     peers: Peers
     audit: Audit
-    _seats: Seats = field(default_factory=Seats)
+    seats: Seats
 
     def admit(self, association: Association, knock: Knock, within_seconds: float) -> Caller | None:
         """Take the request and answer it; None when it was rejected, and the association is over. A Caller has to be dismissed.
@@ -61,18 +61,18 @@ class Acceptor:
         peer = self.peers.peer(calling)
         denial = judge(peer, knock)
         if denial is None and peer is not None:
-            if self._seats.take(peer):
+            denial = self.seats.take(peer)
+            if denial is None:
                 return self._accept(association, request, Caller(peer, calling, AETitle(request.called_ae), knock.address))
-            denial = Denial.TOO_MANY
         denial = denial or Denial.UNKNOWN
-        if denial is not Denial.TOO_MANY:
+        if not denial.is_transient:
             self.peers.turned_away(calling, request.called_ae, knock.address, denial.value)
         self._reject(association, request, knock, denial.rejection, denial.value)
         return None
 
     def dismiss(self, caller: Caller) -> None:
         """The association of an admitted caller is over."""
-        self._seats.leave(caller.peer)
+        self.seats.leave(caller.peer)
 
     def _accept(self, association: Association, request: AssociateRequest, caller: Caller) -> Caller:
         try:

@@ -8,7 +8,7 @@ import ipaddress
 import threading
 from dataclasses import dataclass
 
-from edge.dimse.negotiation import TOO_MANY_FROM_YOU, UNKNOWN_CALLING_AE, Rejection
+from edge.dimse.negotiation import BUSY, TOO_MANY_FROM_YOU, UNKNOWN_CALLING_AE, Rejection
 from edge.model import AETitle, Peer
 
 
@@ -29,11 +29,17 @@ class Denial(enum.Enum):
     PLAIN = "the peer of this AE title has to call with TLS"
     OTHER_SUBJECT = "the peer of this AE title has another certificate subject"
     TOO_MANY = "the peer has as many associations as it may"
+    FULL = "as many associations are open as may be"
 
     @property
     def rejection(self) -> Rejection:
         """What the caller is told, which is no more than it has to know."""
-        return TOO_MANY_FROM_YOU if self is Denial.TOO_MANY else UNKNOWN_CALLING_AE
+        return {Denial.TOO_MANY: TOO_MANY_FROM_YOU, Denial.FULL: BUSY}.get(self, UNKNOWN_CALLING_AE)
+
+    @property
+    def is_transient(self) -> bool:
+        """The caller is whom it says it is, and may try again."""
+        return self.rejection.result == BUSY.result
 
 
 def judge(peer: Peer | None, knock: Knock) -> Denial | None:
@@ -50,19 +56,28 @@ def judge(peer: Peer | None, knock: Knock) -> Denial | None:
 
 
 class Seats:
-    """How many associations each peer has. Safe to use from several threads."""
+    """How many associations there are, and how many each peer has. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._taken: collections.Counter[AETitle] = collections.Counter()
         self._lock = threading.Lock()
 
-    def take(self, peer: Peer) -> bool:
-        """False when the peer has as many as it may; True obliges to `leave`."""
+    @property
+    def full(self) -> bool:
+        """Nobody would get one now, whoever asks."""
         with self._lock:
+            return self._taken.total() >= self._most
+
+    def take(self, peer: Peer) -> Denial | None:
+        """None, which obliges to `leave`; or why the peer gets none."""
+        with self._lock:
+            if self._taken.total() >= self._most:
+                return Denial.FULL
             if peer.max_associations and self._taken[peer.ae_title] >= peer.max_associations:
-                return False
+                return Denial.TOO_MANY
             self._taken[peer.ae_title] += 1
-            return True
+            return None
 
     def leave(self, peer: Peer) -> None:
         with self._lock:

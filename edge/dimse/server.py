@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from edge.audit import AssociationRefused, Audit
 from edge.clock import Clock, SystemClock
 from edge.dimse.acceptor import Acceptor
-from edge.dimse.admission import Knock
+from edge.dimse.admission import Knock, Seats
 from edge.dimse.association import Association
 from edge.dimse.faults import AssociationEnded
 from edge.dimse.negotiation import BUSY, TOO_MANY_FROM_YOU, Rejection
@@ -27,9 +27,22 @@ from edge.errors import OutpostError
 from edge.model import AETitle
 
 _log = logging.getLogger(__name__)
-_BACKLOG = 512
+_BACKLOG = 4096
+"""As much as the system allows: who does not fit into it tries again only after a second."""
+_WAITING_FOR_EACH = 4
+"""So many connections may wait for each association that may be open."""
 _MAX_LINGERING = 64
 _PAUSE_SECONDS = 0.1
+
+
+@dataclass(eq=False, slots=True)
+class _Guest:
+    """A connection: it waits until its request is accepted, and an association has a place of its own."""
+
+    address: str
+    association: Association
+    waits: bool = True
+    told_to_leave: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,8 @@ class Server:
         self._clock = clock or SystemClock()
         requestor = Requestor(listening.deadlines, self._clock)
         self._audit = audit
-        self._acceptor = Acceptor(listening.ae_titles, peers, audit)
+        self._seats = Seats(listening.max_associations)
+        self._acceptor = Acceptor(listening.ae_titles, peers, audit, self._seats)
         self._provider = Provider(intake, index, retrieve, peers, requestor, listening.match_limit, audit)
         family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
         self._listener = socket.create_server((listening.host, listening.port), family=family, backlog=_BACKLOG)
@@ -72,7 +86,7 @@ class Server:
         self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._stopping = threading.Lock()
-        self._open: dict[threading.Thread, tuple[str, Association]] = {}
+        self._open: dict[threading.Thread, _Guest] = {}
         self._thread = threading.Thread(target=self._accept, name="dimse-listener")
 
     @property
@@ -101,8 +115,8 @@ class Server:
             thread.join(max(0.0, until - self._clock.monotonic()))
         with self._lock:
             rest = dict(self._open)
-        for _, association in rest.values():
-            association.interrupt()
+        for guest in rest.values():
+            guest.association.interrupt()
         for thread in rest:
             thread.join()
         os.close(self._stop)
@@ -155,16 +169,28 @@ class Server:
             lingering.append((self._clock.monotonic() + self._listening.deadlines.close_seconds, connection))
 
     def _admit(self, connection: socket.socket, address: str) -> Rejection | None:
-        """Start a thread for the connection if the caps allow it."""
+        """Start a thread for the connection if the caps allow it.
+
+        Those that have not asked yet take nobody's place: where too many of them wait, the one that has waited longest has to leave.
+        """
+        if self._seats.full:
+            return BUSY
+        most_waiting = _WAITING_FOR_EACH * self._listening.max_associations
         with self._lock:
-            if len(self._open) >= self._listening.max_associations:
-                return BUSY
-            if sum(address == other for other, _ in self._open.values()) >= self._listening.max_associations_per_address:
+            guests = self._open.values()
+            if sum(address == guest.address for guest in guests) >= self._listening.max_associations_per_address:
                 return TOO_MANY_FROM_YOU
+            waiting = [guest for guest in guests if guest.waits and not guest.told_to_leave]
+            if len(guests) >= self._listening.max_associations + 2 * most_waiting:
+                return BUSY
             wire = Wire(connection, self._listening.deadlines, self._clock)
-            association = Association(wire, self._clock, (self._stop,))
-            thread = threading.Thread(target=self._serve, args=(association, address), name=f"dimse-{address}", daemon=True)
-            self._open[thread] = address, association
+            guest = _Guest(address, Association(wire, self._clock, (self._stop,)))
+            thread = threading.Thread(target=self._serve, args=(guest,), name=f"dimse-{address}", daemon=True)
+            self._open[thread] = guest
+        if len(waiting) >= most_waiting:
+            _log.warning("closed a connection from %s that had not asked for anything: too many wait", waiting[0].address)
+            waiting[0].told_to_leave = True
+            waiting[0].association.interrupt()
         try:
             thread.start()
         except RuntimeError:
@@ -173,11 +199,12 @@ class Server:
             return BUSY
         return None
 
-    def _serve(self, association: Association, address: str) -> None:
-        caller = None
+    def _serve(self, guest: _Guest) -> None:
+        association, address, caller = guest.association, guest.address, None
         try:
             caller = self._acceptor.admit(association, Knock(address), self._listening.deadlines.request_seconds)
             if caller is not None:
+                guest.waits = False
                 self._provider.serve(association, caller)
         except AssociationEnded as fault:
             _log.warning("association with %s: %s", association.calling_ae or address, fault)

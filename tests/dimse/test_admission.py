@@ -50,19 +50,29 @@ def test_a_caller_is_a_peer_or_denied_with_the_reason(known: Peer | None, knock:
 
 
 def test_a_peer_takes_as_many_seats_as_it_has_and_gets_them_back() -> None:
-    seats = Seats()
+    seats = Seats(10)
     two, other = peer(max_associations=2), Peer(AETitle("OTHER"))
-    assert [seats.take(two) for _ in range(3)] == [True, True, False]
-    assert [seats.take(other) for _ in range(5)] == [True] * 5
+    assert [seats.take(two) for _ in range(3)] == [None, None, Denial.TOO_MANY]
+    assert [seats.take(other) for _ in range(5)] == [None] * 5
     seats.leave(two)
-    assert seats.take(two)
+    assert seats.take(two) is None
+
+
+def test_all_peers_together_take_as_many_seats_as_there_are() -> None:
+    seats = Seats(2)
+    assert [seats.take(peer()) for _ in range(3)] == [None, None, Denial.FULL]
+    assert seats.full
+    seats.leave(peer())
+    assert not seats.full
+    assert Denial.FULL.is_transient
+    assert not Denial.UNKNOWN.is_transient
 
 
 def test_a_change_of_the_limit_counts_for_the_next_association() -> None:
-    seats = Seats()
-    assert seats.take(peer(max_associations=1))
-    assert not seats.take(peer(max_associations=1))
-    assert seats.take(peer(max_associations=2))
+    seats = Seats(10)
+    assert seats.take(peer(max_associations=1)) is None
+    assert seats.take(peer(max_associations=1)) is Denial.TOO_MANY
+    assert seats.take(peer(max_associations=2)) is None
 
 
 @pytest.mark.parametrize(

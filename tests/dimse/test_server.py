@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from edge.dimse.associate import write_request
 from edge.dimse.command import encode
 from tests.dimse.fakes import HERE, PATIENT, QUICK, Box, box
@@ -68,6 +70,22 @@ def test_silent_peers_of_one_address_keep_nobody_else_out() -> None:
             other.sendall(write_request(REQUEST))
             assert pdu(other)[0] == 2
         assert time.monotonic() - began < 5
+        for peer in silent:
+            peer.close()
+
+
+def test_silent_peers_of_many_addresses_keep_nobody_out_and_the_oldest_has_to_leave() -> None:
+    with box(deadlines=PATIENT, total=2, each=2) as served:
+        silent = [socket.create_connection((HERE, served.port), 5, source_address=(f"127.0.0.{9 + at}", 0)) for at in range(8)]
+        for peer in silent:
+            peer.sendall(b"\1\0\0")
+        with established(served) as first:
+            assert pdu(silent[0]) == (0, b"")
+            silent[1].settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                silent[1].recv(1)
+            first.sendall(pdata(value(1, 3, encode(ECHO))))
+            assert pdu(first)[0] == 4
         for peer in silent:
             peer.close()
 
