@@ -140,17 +140,37 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How keys are matched, as far as the asker may choose it (PS3.4 section C.5.1.1)."""
+
+    relational: bool = False
+    """Keys of levels below that of the query restrict it too: what has such a thing below it matches."""
+    combined: bool = False
+    """A range of dates and a range of times of the same event are one range."""
+    fuzzy: bool = False
+    """The words of a person name match in any order, also by their sound; what matches literally matches too."""
+    empty: bool = False
+    """Two quotation marks stand for a value that is absent or empty."""
+    time_zone: int | None = None
+    """Offset from UTC, in seconds, in which the query means its dates and times; None = that of each study."""
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One C-FIND identifier or QIDO-RS request, for the catalogue.
 
-    `matching` maps a tag (eight upper-case hexadecimal digits) to the matching text of PS3.4 C.2.2.2: single value, list of UIDs
-    (backslash), wildcards * and ?, date and time ranges. Empty text is universal matching and may be left out.
+    `matching` maps a tag (eight upper-case hexadecimal digits), or the tag of a sequence, a dot and a tag of its items, to the matching
+    text of PS3.4 C.2.2.2: single value, list (backslash), wildcards * and ?, date and time ranges. Empty text is universal matching and
+    may be left out.
     """
 
     level: Level
     matching: dict[str, str]
     limit: int | None = None
     offset: int = 0
+    manner: Manner = Manner()
+    also: frozenset[str] = frozenset()
+    """Tags of what is to be answered of each match although it is costly to count; the rest is answered anyway."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +15,11 @@ from edge.dataset.walk import (
     DEFLATED_LE,
     EXPLICIT_BE,
     EXPLICIT_LE,
+    Element,
     Malformed,
     Truncated,
     inflate,
+    items,
     walk,
 )
 from edge.model import Identity, Json, Level, parse_uid
@@ -23,11 +28,14 @@ HEAD_CAP = 1 << 20
 """Bytes of a dataset within which it must identify itself, and within which attributes of interest are looked for."""
 VALUE_CAP = 1024
 """Longest value of an attribute of interest, bytes; a longer one is not catalogued."""
+SEQUENCE_CAP, ITEMS_CAP = 16 << 10, 16
+"""Longest sequence of interest, bytes; a longer one is not catalogued. Of the others, the first so many items."""
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 
 INTEREST: dict[int, tuple[str, Level]] = {
+    SPECIFIC_CHARACTER_SET: ("CS", Level.STUDY),
     0x00080201: ("SH", Level.STUDY),
     0x00100010: ("PN", Level.PATIENT),
     0x00100020: ("LO", Level.PATIENT),
@@ -36,6 +44,10 @@ INTEREST: dict[int, tuple[str, Level]] = {
     0x00100032: ("TM", Level.PATIENT),
     0x00100040: ("CS", Level.PATIENT),
     0x00101000: ("LO", Level.PATIENT),
+    0x00101001: ("PN", Level.PATIENT),
+    0x00102160: ("SH", Level.STUDY),
+    0x00102180: ("SH", Level.STUDY),
+    0x001021B0: ("LT", Level.STUDY),
     0x00104000: ("LT", Level.PATIENT),
     0x00080020: ("DA", Level.STUDY),
     0x00080030: ("TM", Level.STUDY),
@@ -43,6 +55,8 @@ INTEREST: dict[int, tuple[str, Level]] = {
     0x00080080: ("LO", Level.STUDY),
     0x00080090: ("PN", Level.STUDY),
     0x00081030: ("LO", Level.STUDY),
+    0x00081060: ("PN", Level.STUDY),
+    0x00081080: ("LO", Level.STUDY),
     0x00101010: ("AS", Level.STUDY),
     0x00101020: ("DS", Level.STUDY),
     0x00101030: ("DS", Level.STUDY),
@@ -54,7 +68,9 @@ INTEREST: dict[int, tuple[str, Level]] = {
     0x00080070: ("LO", Level.SERIES),
     0x00081010: ("SH", Level.SERIES),
     0x0008103E: ("LO", Level.SERIES),
+    0x00081040: ("LO", Level.SERIES),
     0x00081050: ("PN", Level.SERIES),
+    0x00081070: ("PN", Level.SERIES),
     0x00081090: ("LO", Level.SERIES),
     0x00180015: ("CS", Level.SERIES),
     0x00181030: ("LO", Level.SERIES),
@@ -65,11 +81,15 @@ INTEREST: dict[int, tuple[str, Level]] = {
     0x00400244: ("DA", Level.SERIES),
     0x00400245: ("TM", Level.SERIES),
     0x00400253: ("SH", Level.SERIES),
+    0x00400254: ("LO", Level.SERIES),
     0x00080008: ("CS", Level.IMAGE),
     SOP_CLASS: ("UI", Level.IMAGE),
     SOP_INSTANCE: ("UI", Level.IMAGE),
+    0x00080012: ("DA", Level.IMAGE),
+    0x00080013: ("TM", Level.IMAGE),
     0x00080022: ("DA", Level.IMAGE),
     0x00080023: ("DA", Level.IMAGE),
+    0x0008002A: ("DT", Level.IMAGE),
     0x00080032: ("TM", Level.IMAGE),
     0x00080033: ("TM", Level.IMAGE),
     0x00200012: ("IS", Level.IMAGE),
@@ -78,10 +98,29 @@ INTEREST: dict[int, tuple[str, Level]] = {
     0x00280010: ("US", Level.IMAGE),
     0x00280011: ("US", Level.IMAGE),
     0x00280100: ("US", Level.IMAGE),
+    0x0040A491: ("CS", Level.IMAGE),
+    0x0040A493: ("CS", Level.IMAGE),
     0x00420010: ("ST", Level.IMAGE),
+    0x00700080: ("CS", Level.IMAGE),
+    0x00700081: ("LO", Level.IMAGE),
+    0x00700082: ("DA", Level.IMAGE),
+    0x00700083: ("TM", Level.IMAGE),
+    0x00700084: ("PN", Level.IMAGE),
 }
-_WANTED = frozenset(INTEREST) | {SPECIFIC_CHARACTER_SET}
-_LAST = max(INTEREST)
+_CODE = {0x00080100: "SH", 0x00080102: "SH", 0x00080104: "LO"}
+SEQUENCES: dict[int, tuple[Level, dict[int, str]]] = {
+    0x00081032: (Level.STUDY, _CODE),
+    0x00081111: (Level.SERIES, {0x00081150: "UI", 0x00081155: "UI"}),
+    0x00400275: (
+        Level.SERIES,
+        {0x00080050: "SH", STUDY: "UI", 0x00321060: "LO", 0x00400007: "LO", 0x00400009: "SH", 0x00401001: "SH"},
+    ),
+    0x0040A043: (Level.IMAGE, _CODE),
+}
+"""Sequences of interest, and what of their items: procedure codes, the procedure step, the order, the title of a document."""
+
+_WANTED = frozenset(INTEREST)
+_LAST = max(*INTEREST, *SEQUENCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +185,7 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
     reaches = 0
     deflated = False
     raw: dict[int, bytes] = {}
+    sequences: list[Element] = []
     head = head[:HEAD_CAP]
     goes_on = dataset_length is None or len(head) < dataset_length
     try:
@@ -159,6 +199,8 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
                     break
                 if element.tag in _WANTED and element.end <= len(head) and element.end - element.value <= VALUE_CAP:
                     raw.setdefault(element.tag, bytes(head[element.value : element.end]))
+                elif element.tag in SEQUENCES and element.end <= len(head) and element.end - element.value <= SEQUENCE_CAP:
+                    sequences.append(element)
             else:
                 complete = not goes_on
         except Truncated as cut:
@@ -167,12 +209,14 @@ def describe(head: bytes | memoryview, transfer_syntax: str, dataset_length: int
     except Malformed as broken:
         fault = str(broken)
     big = transfer_syntax == EXPLICIT_BE
-    terms = raw.pop(SPECIFIC_CHARACTER_SET, b"").decode("latin-1").strip("\0 ")
-    charset = CharacterSet(tuple(term.strip() for term in terms.split("\\")))
+    charset = _charset(raw)
     levels: dict[Level, Json] = {level: {} for level in Level}
     for tag, value in raw.items():
         vr, level = INTEREST[tag]
         levels[level][f"{tag:08X}"] = json_element(vr, value, charset, big)
+    for element in sequences:
+        level, wanted = SEQUENCES[element.tag]
+        levels[level][f"{element.tag:08X}"] = _json_sequence(head, element, wanted, transfer_syntax, charset)
     found = Description(
         levels[Level.PATIENT], levels[Level.STUDY], levels[Level.SERIES], levels[Level.IMAGE], fault, complete, reaches, _identity(raw)
     )
@@ -200,6 +244,24 @@ def _identity(raw: dict[int, bytes]) -> Identity | None:
     uids = [parse_uid(raw.get(tag, b"").decode("latin-1")) for tag in (SOP_CLASS, SOP_INSTANCE, SERIES, STUDY)]
     sop_class, sop_instance, series, study = uids
     return Identity(sop_class, sop_instance, series, study) if sop_class and sop_instance and series and study else None
+
+
+def _charset(raw: Mapping[int, bytes]) -> CharacterSet:
+    terms = raw.get(SPECIFIC_CHARACTER_SET, b"").decode("latin-1").strip("\0 ")
+    return CharacterSet(tuple(term.strip() for term in terms.split("\\")))
+
+
+def _json_sequence(
+    data: bytes | memoryview, sequence: Element, wanted: Mapping[int, str], transfer_syntax: str, charset: CharacterSet
+) -> dict[str, Any]:
+    """The items as far as they can be read, without what is not of interest; items may have a character set of their own."""
+    found: list[Json] = []
+    with suppress(Malformed):
+        for elements in itertools.islice(items(data, sequence, transfer_syntax), ITEMS_CAP):
+            raw = {one.tag: bytes(data[one.value : one.end]) for one in elements if one.end - one.value <= VALUE_CAP}
+            own = _charset(raw) if SPECIFIC_CHARACTER_SET in raw else charset
+            found.append({f"{tag:08X}": json_element(vr, raw[tag], own) for tag, vr in wanted.items() if tag in raw})
+    return {"vr": "SQ", "Value": found} if found else {"vr": "SQ"}
 
 
 _CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})

@@ -72,6 +72,27 @@ def walk(data: bytes | memoryview, transfer_syntax: str) -> Iterator[Element]:
         position = end
 
 
+def items(data: bytes | memoryview, sequence: Element, transfer_syntax: str) -> Iterator[list[Element]]:
+    """The elements of each item of a sequence that lies whole in the data, offsets from the start of the data. Raises Malformed.
+
+    What has VR UN is taken for the Implicit VR sequence that it may be (PS3.5 section 6.2.2).
+    """
+    reader = _Reader(data, implicit=transfer_syntax == IMPLICIT_LE, big=transfer_syntax == EXPLICIT_BE)
+    implicit = reader.implicit or sequence.vr == "UN"
+    position = sequence.value
+    while position < sequence.end:
+        tag, _, position, length = reader.header(position, implicit)
+        if tag == _SEQUENCE_END:
+            return
+        if tag != _ITEM:
+            raise Malformed(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) at byte {position} where an item belongs")
+        found, end = reader.item(position, sequence.end if length == UNDEFINED else position + length, implicit)
+        if end > sequence.end:
+            raise Malformed(f"an item at byte {position} is longer than its sequence")
+        yield found
+        position = end
+
+
 def inflate(data: bytes | memoryview, at_most: int) -> bytes:
     """The first `at_most` bytes of a deflated dataset (PS3.5 A.5), inflated within that bound. Malformed for what is no deflate stream."""
     try:
@@ -108,6 +129,18 @@ class _Reader:
                 raise Truncated(f"an element header is cut off at byte {position}")
             return tag, vr, position + 12, self._long(self._data, position + 8)[0]
         raise Malformed(f"({group:04X},{element:04X}) at byte {position} has no value representation of PS3.5")
+
+    def item(self, position: int, end: int, implicit: bool) -> tuple[list[Element], int]:
+        """The elements of the item whose content begins at `position`, and where the next one may begin."""
+        found: list[Element] = []
+        while position < end:
+            tag, vr, value, length = self.header(position, implicit)
+            if tag == _ITEM_END:
+                return found, value
+            after = value + length if length != UNDEFINED else self.past_delimiter(value, b"UN" if implicit else vr)
+            found.append(Element(tag, vr.decode(), position, value, length, after))
+            position = after
+        return found, position
 
     def past_delimiter(self, position: int, vr: bytes) -> int:
         """The offset past the Sequence Delimitation Item of the undefined-length value that begins at `position`.

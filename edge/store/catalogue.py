@@ -20,8 +20,9 @@ from edge.dataset.attributes import Description
 from edge.errors import Corrupt, Refused, StoreFailed
 from edge.model import UID, Correction, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
 from edge.store.fold import first
+from edge.store.matching import conditions_of
 from edge.store.pack import Member
-from edge.store.search import answer, conditions_of, statement
+from edge.store.search import answer, statement
 from edge.store.sql import connect, fault_of, statements
 from edge.store.studies import Studies, correction_of
 
@@ -221,7 +222,7 @@ class Catalogue:
         text, parameters = statement(query)
         with self._reading():
             rows = self._connection.execute(text, parameters).fetchall()
-        return [answer(query.level, row, link_up) for row in rows]
+        return [answer(query, row, link_up) for row in rows]
 
     def locate(self, query: Query) -> list[Located]:
         """The visible instances that a query matches, at whatever level it asks, in series and instance order."""

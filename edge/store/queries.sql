@@ -1,6 +1,7 @@
 -- insert_patient --
 -- A patient as first seen; the first stays.
-INSERT INTO patient (identity, patient_id, issuer, name, birth_date, sex, attributes) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING patient;
+INSERT INTO patient (identity, patient_id, issuer, name, sounds, birth_date, sex, attributes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+RETURNING patient;
 
 -- patients_of_key --
 -- The people who have one ID and issuer, the first one first.
@@ -9,7 +10,7 @@ WHERE identity = :key OR (identity >= :key || char(31) AND identity < :key || ch
 
 -- change_patient --
 -- The only study of a patient says now who it is.
-UPDATE patient SET identity = ?, patient_id = ?, issuer = ?, name = ?, birth_date = ?, sex = ?, attributes = ? WHERE patient = ?;
+UPDATE patient SET identity = ?, patient_id = ?, issuer = ?, name = ?, sounds = ?, birth_date = ?, sex = ?, attributes = ? WHERE patient = ?;
 
 -- forget_patient --
 -- A patient whose last study is another's now.

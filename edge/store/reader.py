@@ -79,7 +79,7 @@ class CatalogueReader:
         async with self._reading() as connection, connection.execute(text, parameters) as cursor:
             while rows := list(await cursor.fetchmany(_ROWS)):
                 for row in rows:
-                    yield answer(query.level, tuple(row), link_up)
+                    yield answer(query, tuple(row), link_up)
 
     async def instances(self, target: Target) -> list[Stored]:
         """The visible instances of a target, in series and instance order."""

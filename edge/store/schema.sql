@@ -7,6 +7,7 @@ CREATE TABLE patient (
     patient_id  TEXT NOT NULL,
     issuer      TEXT NOT NULL,
     name        TEXT NOT NULL,                              -- folded for matching: no case, no accents, groups joined by =
+    sounds      TEXT NOT NULL,                              -- keys of the words of the name by their sound, each between spaces
     birth_date  TEXT NOT NULL,
     sex         TEXT NOT NULL,
     attributes  TEXT NOT NULL CHECK (json_valid(attributes))

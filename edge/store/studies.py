@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from edge.model import UID, Correction, Json
+from edge.dataset.attributes import INTEREST
+from edge.model import UID, Correction, Json, Level
 from edge.store.fold import first, folded_name
+from edge.store.sound import sounds
 
 PATIENT_ID, ISSUER, NAME, BIRTH_DATE, SEX = "00100020", "00100021", "00100010", "00100030", "00100040"
 _DUMMY_IDS = frozenset({"", "0", "00", "000", "1", "123", "TEST", "UNKNOWN", "UNKNOW", "ANON", "ANONYMOUS", "NONE", "N/A", "NA", "NULL"})
-_STUDY_OWN = frozenset({"00101010", "00101020", "00101030"})
-"""Patient Study module attributes of group 0010: they belong to the study."""
+_STUDY_OWN = frozenset(f"{tag:08X}" for tag, (_, level) in INTEREST.items() if level is Level.STUDY)
+"""Among them the Patient Study module attributes of group 0010: they belong to the study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +182,12 @@ def _words(patient: Json) -> list[Any]:
 
 
 def _patient_columns(patient: Json) -> tuple[str, ...]:
+    name = folded_name(patient, NAME)
     return (
         first(patient, PATIENT_ID),
         first(patient, ISSUER),
-        folded_name(patient, NAME),
+        name,
+        sounds(name),
         first(patient, BIRTH_DATE),
         first(patient, SEX),
         json.dumps(patient),

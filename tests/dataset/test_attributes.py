@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.dataset.attributes import HEAD_CAP, VALUE_CAP, describe, identify, json_element
+from edge.dataset.attributes import HEAD_CAP, ITEMS_CAP, VALUE_CAP, describe, identify, json_element
 from edge.dataset.charset import CharacterSet
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, UNDEFINED, Malformed
 from edge.model import Identity
@@ -235,3 +235,36 @@ def test_a_uid_is_taken_from_the_bytes_as_they_are_and_never_from_cleaned_text(u
     assert describe(dataset(study=uid), EXPLICIT_LE, None).identity is None
     with pytest.raises(Malformed):
         identify(dataset(study=uid), EXPLICIT_LE)
+
+
+CODES = {0x00080100: ("SH", "T-D3000"), 0x00080102: ("SH", "SRT"), 0x00080104: ("LO", "Chest"), 0x00080106: ("UI", "1.2")}
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE])
+@pytest.mark.parametrize("defined", [True, False], ids=["items of defined length", "items of undefined length"])
+def test_items_of_a_sequence_of_interest_are_described_in_every_encoding(syntax: str, defined: bool) -> None:
+    nested = sequence(0x00080110, [element(0x00080100, "SH", "other", syntax)], syntax)
+    item = b"".join(element(tag, vr, value, syntax) for tag, (vr, value) in CODES.items()) + nested
+    inner = sequence(0x00081032, [item, b""], syntax, defined_items=defined)
+    data = dataset(syntax=syntax)
+    before = element(0x00081030, "LO", "GENERATED", syntax)
+    place = data.index(before) + len(before)
+    found = describe(data[:place] + inner + data[place:], syntax, len(data) + len(inner))
+    assert found.fault is None
+    expected = {f"{tag:08X}": {"vr": vr, "Value": [value]} for tag, (vr, value) in CODES.items() if tag != 0x00080106}
+    assert found.study["00081032"] == {"vr": "SQ", "Value": [expected, {}]}
+
+
+def test_a_sequence_that_breaks_off_is_described_as_far_as_it_holds() -> None:
+    item = element(0xFFFEE000, "", element(0x00080100, "SH", "T-D3000"))
+    for broken in (b"\xfe\xff\x00\xe0", element(0x00080100, "SH", "x"), element(0xFFFEE000, "", b"\0\0", length=999)):
+        found = describe(dataset(more={0x00081032: ("SQ", item + broken)}), EXPLICIT_LE, None)
+        assert found.study["00081032"]["Value"] == [{"00080100": {"vr": "SH", "Value": ["T-D3000"]}}]
+
+
+def test_a_sequence_over_the_cap_is_not_described() -> None:
+    item = element(0xFFFEE000, "", element(0x00080100, "SH", "x"))
+    many = describe(dataset(more={0x00081032: ("SQ", item * 100)}), EXPLICIT_LE, None)
+    assert len(many.study["00081032"]["Value"]) == ITEMS_CAP
+    huge = describe(dataset(more={0x00081032: ("SQ", item * 2000)}), EXPLICIT_LE, None)
+    assert "00081032" not in huge.study

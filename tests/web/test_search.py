@@ -89,11 +89,28 @@ async def test_what_only_the_archive_has_is_nearline(served: Web) -> None:
 
 
 @pytest.mark.asyncio
-async def test_fuzzy_matching_is_answered_with_a_warning(served: Web) -> None:
+async def test_fuzzy_matching_finds_by_words_and_sound_where_it_is_asked_for(served: Web) -> None:
     served.box.take(sample(CT))
-    status, headers, body = await served.get("/studies?fuzzymatching=true&PatientName=compressed*")
-    assert (status, len(json.loads(body))) == (200, 1)
-    assert headers["Warning"].startswith("299 ")
+    assert len(await _found(served, "/studies?fuzzymatching=true&PatientName=ct1+kompressedsamples")) == 1
+    assert len(await _found(served, "/studies?fuzzymatching=false&PatientName=ct1+kompressedsamples")) == 0
+
+
+@pytest.mark.asyncio
+async def test_an_empty_value_is_asked_for_by_two_quotation_marks(served: Web) -> None:
+    served.box.take(sample(CT))
+    assert len(await _found(served, "/studies?emptyvaluematching=true&AccessionNumber=%22%22")) == 1
+    assert len(await _found(served, "/studies?emptyvaluematching=true&PatientID=%22%22")) == 0
+
+
+@pytest.mark.asyncio
+async def test_what_is_costly_to_count_is_answered_where_it_is_named(served: Web) -> None:
+    served.box.take(sample(CT))
+    (plain,) = await _found(served, "/studies")
+    (named,) = await _found(served, "/studies?includefield=SOPClassesInStudy,NumberOfPatientRelatedStudies")
+    assert "00080062" not in plain
+    assert named["00080062"]["Value"] == ["1.2.840.10008.5.1.4.1.1.2"]
+    assert named["00201200"]["Value"] == [1]
+    assert "00201202" not in named
 
 
 @pytest.mark.asyncio
@@ -105,6 +122,9 @@ async def test_fuzzy_matching_is_answered_with_a_warning(served: Web) -> None:
         "/studies?limit=x",
         "/studies?offset=99999999999",
         "/studies?fuzzymatching=yes",
+        "/studies?RequestAttributesSequence.RequestedProcedureID=1",
+        "/series?RequestAttributesSequence.PatientName=1",
+        "/series?RequestAttributesSequence=1",
         "/studies?includefield=nothing",
         "/studies?Modality=CT",
         "/studies?PixelData=1",
@@ -151,12 +171,12 @@ async def test_before_edge_has_made_the_catalogue_the_answer_is_503(served: Web)
 
 
 def test_a_limit_over_the_cap_keeps_its_offset() -> None:
-    query, _ = parse_query(Level.STUDY, [], [("limit", str(MOST + 1)), ("offset", "7")])
+    query = parse_query(Level.STUDY, [], [("limit", str(MOST + 1)), ("offset", "7")])
     assert (query.limit, query.offset) == (MOST + 1, 7)
 
 
 def test_a_repeated_parameter_of_one_value_is_no_contradiction() -> None:
-    query, _ = parse_query(Level.STUDY, [("0020000D", "1.2")], [("StudyInstanceUID", "1.2")])
+    query = parse_query(Level.STUDY, [("0020000D", "1.2")], [("StudyInstanceUID", "1.2")])
     assert query.matching == {"0020000D": "1.2"}
     with pytest.raises(BadRequest):
         parse_query(Level.STUDY, [("0020000D", "1.2")], [("StudyInstanceUID", "1.3")])
