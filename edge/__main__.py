@@ -16,6 +16,7 @@ from typing import Any
 from edge import process
 from edge.clock import SystemClock
 from edge.code.worker import Coder
+from edge.commitment import CommitmentDesk
 from edge.config import Config, Layout, load
 from edge.controller import Controller
 from edge.dimse.pdu import Deadlines
@@ -103,13 +104,15 @@ class _Edge:
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
         peering = Peering(config, state, callers, audit)
         table = PeerTable(state, callers)
-        outreach = Outreach(config, table, retrieve, intake, Requestor(_deadlines(config), self._clock))
+        requestor = Requestor(_deadlines(config), self._clock)
+        commitments = CommitmentDesk(state, catalogue, requestor, self._clock, fail_stop)
+        outreach = Outreach(config, table, retrieve, intake, requestor)
         controller = Controller(config, layout, catalogue, peering, packs, intake, retrieve, keeper, link, outreach, refusals, self._clock)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
         desk.begin()
-        server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, table, audit)
+        server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, table, audit, commitments)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -124,17 +127,20 @@ class _Edge:
                 }
                 running = [tasks.create_task(coroutine, name=name) for name, coroutine in work.items()]
                 server.start()
+                commitments.start()
                 log.info("ready: %s on port %d", config.site.ae_title, server.port)
                 notify("READY=1")
                 await self._stop.wait()
                 notify("STOPPING=1")
                 await asyncio.to_thread(server.stop, GRACE_SECONDS)
+                await asyncio.to_thread(commitments.stop)
                 for task in running:
                     task.cancel()
             if self._failure is None:
                 await outbox.close_due(everything=True)
         finally:
             server.stop(0)
+            commitments.stop()
             loop.remove_reader(bell.fileno())
             bell.close()
             await asyncio.to_thread(audit.close)
@@ -166,7 +172,15 @@ def _answer_bell(bell: Doorbell, rung: asyncio.Event) -> None:
     rung.set()
 
 
-def _listen(config: Config, intake: PackIntake, index: CatalogueIndex, retrieve: PackRetrieve, peers: PeerTable, audit: Trail) -> Server:
+def _listen(
+    config: Config,
+    intake: PackIntake,
+    index: CatalogueIndex,
+    retrieve: PackRetrieve,
+    peers: PeerTable,
+    audit: Trail,
+    commitments: CommitmentDesk,
+) -> Server:
     dicom = config.dicom
     listening = Listening(
         host=dicom.host,
@@ -177,7 +191,7 @@ def _listen(config: Config, intake: PackIntake, index: CatalogueIndex, retrieve:
         deadlines=_deadlines(config),
     )
     try:
-        return Server(listening, intake, index, retrieve, peers, audit)
+        return Server(listening, intake, index, retrieve, peers, audit, commitments=commitments)
     except OSError as fault:
         cure = "Stop what listens there, or choose another port."
         raise ConfigError("dicom.port", f"port {dicom.port} on {dicom.host} cannot be used ({fault.strerror})", cure) from fault

@@ -57,6 +57,7 @@ class PutPeer(_Message, frozen=True, tag="put-peer"):
     query_charset: str | None = None
     commitment: str | None = None
     report_after_seconds: float | None = None
+    commitment_falls_back: bool | None = None
     urgency: str | None = None
     send_skip_sop_classes: list[str] | None = None
     accept_quarantined: bool | None = None
@@ -184,6 +185,7 @@ class PeerRow(_Message, frozen=True, tag="peer"):
     query_charset: str
     commitment: str
     report_after_seconds: float
+    commitment_falls_back: bool
     urgency: str
     send_skip_sop_classes: list[str]
     accept_quarantined: bool

@@ -129,6 +129,8 @@ class Peer:
     commitment: Commitment = Commitment.LOCAL
     report_after_seconds: float = 3600.0
     """How long a commitment waits for the archive before it is reported as it stands."""
+    commitment_falls_back: bool = False
+    """What is only on this disk by then is reported as committed; else as failed with 0213 (resource limitation), to be asked for again."""
     urgency: Urgency = Urgency.ROUTINE
     """Of what it sends to the routine AE title."""
     send_skip_sop_classes: frozenset[UID] = frozenset()

@@ -65,6 +65,10 @@ def add_peer(
     ] = None,
     commitment: Annotated[str | None, typer.Option(help="When storage is committed: local, two_copies or archived.")] = None,
     report_after_seconds: Annotated[float | None, typer.Option(help="When a commitment is reported at the latest.")] = None,
+    commitment_falls_back: Annotated[
+        bool | None,
+        typer.Option("--commitment-falls-back/--commitment-fails", help="What is only on this disk by then is committed, or fails."),
+    ] = None,
     urgency: Annotated[str | None, typer.Option("--class", help="Of what it sends: stat, routine or background.")] = None,
     send_skip_sop_classes: Annotated[
         str | None, typer.Option(help="UIDs of the SOP classes that are not sent to it, comma-separated; empty for none.")
@@ -94,6 +98,7 @@ def add_peer(
         query_charset=query_charset,
         commitment=commitment,
         report_after_seconds=report_after_seconds,
+        commitment_falls_back=commitment_falls_back,
         urgency=urgency,
         send_skip_sop_classes=_list(send_skip_sop_classes),
         accept_quarantined=accept_quarantined,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from edge.clock import Clock
 from edge.dimse import command as commands
@@ -35,6 +35,19 @@ class Message:
 
     context: Context
     command: Command
+
+
+class Bell(Protocol):
+    """What interrupts the wait between messages because there is something to say to the peer."""
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when it rings."""
+        ...
+
+    def answer(self) -> bool:
+        """Say it. False when it did not ring. Raises AssociationEnded."""
+        ...
 
 
 class Association:
@@ -142,19 +155,26 @@ class Association:
 
     # -- messages
 
-    def next_message(self) -> Message | None:
+    def next_message(self, bell: Bell | None = None) -> Message | None:
         """The next command, however long the peer may idle; None when it released the association, which is over then."""
-        if self._at >= len(self._body):
-            match self._wire.wait(self.idle_seconds, *self._wakers):
+        wakers = self._wakers if bell is None else (*self._wakers, bell.descriptor)
+        while self._at >= len(self._body):
+            match self._wire.wait(self.idle_seconds, *wakers):
                 case Wait.WOKEN:
+                    if bell is not None and bell.answer():
+                        continue
                     self.abort()
                     raise Stopping
                 case Wait.NOTHING:
                     self._silent()
                     raise PeerSilent("The peer left the association idle for longer than it may.")
                 case Wait.BYTES:
-                    pass
+                    break
         return self._read_command()
+
+    def hears(self, seconds: float) -> bool:
+        """Whether the peer says something within the time."""
+        return self._at < len(self._body) or self._wire.wait(seconds) is Wait.BYTES
 
     def answer(self, seconds: float | None = None) -> Message:
         """The next command of a peer that owes one."""

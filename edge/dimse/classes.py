@@ -14,6 +14,8 @@ from edge.model import UID, Level
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 STORAGE_SERVICE = UID("1.2.840.10008.4.2")
+STORAGE_COMMITMENT = UID("1.2.840.10008.1.20.1")
+"""Storage Commitment Push Model SOP Class (PS3.4 section J.3)."""
 IMPLICIT_LE = UID("1.2.840.10008.1.2")
 EXPLICIT_LE = UID("1.2.840.10008.1.2.1")
 DEFLATED_LE = UID("1.2.840.10008.1.2.1.99")
@@ -54,6 +56,7 @@ class Purpose(enum.Enum):
     FIND = "find"
     MOVE = "move"
     GET = "get"
+    COMMIT = "commit"
 
 
 QUERY_ROOTS: dict[UID, tuple[Purpose, Root]] = {
@@ -62,8 +65,8 @@ QUERY_ROOTS: dict[UID, tuple[Purpose, Root]] = {
     **{root.get: (Purpose.GET, root) for root in _ROOTS},
 }
 
-_NO_INSTANCES = {"1.2.840.10008.1.3.10", "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.2"}
-"""Named storage, but no composite instance is sent with them: DICOMDIR and storage commitment."""
+_NO_INSTANCES = {"1.2.840.10008.1.3.10", "1.2.840.10008.1.20.2"}
+"""Named storage, but no composite instance is sent with them: DICOMDIR and the retired pull model of storage commitment."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -71,6 +74,8 @@ def purpose(abstract_syntax: UID) -> Purpose | None:
     """What the abstract syntax is for, or None where we offer nothing for it. What nobody knows is taken for a private storage class."""
     if abstract_syntax == VERIFICATION:
         return Purpose.VERIFICATION
+    if abstract_syntax == STORAGE_COMMITMENT:
+        return Purpose.COMMIT
     if abstract_syntax in QUERY_ROOTS:
         return QUERY_ROOTS[abstract_syntax][0]
     entry = UID_dictionary.get(abstract_syntax)

@@ -14,6 +14,7 @@ NO_DATASET = 0x0101
 """Command Data Set Type (0000,0800) of a message without a dataset; every other value says that one follows."""
 
 C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF
+N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
 RESPONSE = 0x8000
 """Bit of the Command Field that tells a response."""
 
@@ -132,7 +133,9 @@ def answer(request: Command, status: int, **more: int | str | None) -> Command:
     """The response to a request, without a dataset unless `dataset_type` says so. An Error Comment is cut to its 64 characters."""
     values: dict[str, int | str | None] = {
         "affected_sop_class": request.affected_sop_class if request.affected_sop_class is not None else request.requested_sop_class,
-        "affected_sop_instance": request.affected_sop_instance,
+        "affected_sop_instance": request.affected_sop_instance
+        if request.affected_sop_instance is not None
+        else request.requested_sop_instance,
         "command_field": request.operation | RESPONSE,
         "responded_message_id": request.message_id,
         "dataset_type": NO_DATASET,

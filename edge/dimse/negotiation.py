@@ -194,4 +194,6 @@ def _allowed(what: Purpose | None, peer: Peer, wanted: Roles) -> Roles:
     """The roles that the peer gets of those that it wants."""
     if what is Purpose.STORAGE:
         return Roles(scu=wanted.scu and "store" in peer.rights, scp=wanted.scp and "get" in peer.rights)
+    if what is Purpose.COMMIT:  # an archive that we asked reports as SCP, on an association that it requests
+        return Roles(scu=wanted.scu and "commit" in peer.rights, scp=wanted.scp and "commit" in peer.rights)
     return Roles(scu=wanted.scu and (what is Purpose.VERIFICATION or (what is not None and what.value in peer.rights)))

@@ -127,6 +127,74 @@ class Retrieve(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An instance as storage commitment names it."""
+
+    sop_class: UID
+    sop_instance: UID
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentRequest:
+    """What a peer wants committed (PS3.4 section J.3.2), at least one instance, under which titles it asked."""
+
+    transaction: UID
+    references: tuple[Reference, ...]
+    calling_ae: AETitle
+    called_ae: AETitle
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentReport:
+    """What became of a request (PS3.4 section J.3.3). What failed comes with a Failure Reason (0008,1197) of PS3.3 section C.14.1.1."""
+
+    transaction: UID
+    committed: tuple[Reference, ...]
+    failed: tuple[tuple[Reference, int], ...]
+    retrieve_ae: AETitle | None
+    """Where what is committed can be retrieved."""
+
+
+class Attendance(Protocol):
+    """An association on which reports may be given while it is open. Used by its thread."""
+
+    @property
+    def descriptor(self) -> int:
+        """Readable when there is a report to give."""
+        ...
+
+    def take(self) -> CommitmentReport | None:
+        """The next report to give, if any; to be followed by `settle`."""
+        ...
+
+    def settle(self, report: CommitmentReport, status: int) -> None:
+        """What the peer answered to it."""
+        ...
+
+    def close(self) -> None:
+        """The association has ended: what was not settled is given otherwise."""
+        ...
+
+
+class Commitments(Protocol):
+    """Who takes responsibility for instances, and hears that others did. Used by many threads at once."""
+
+    def attend(self, calling_ae: AETitle) -> Attendance:
+        """An association with this peer is open, which takes reports."""
+        ...
+
+    def request(self, request: CommitmentRequest, attendance: Attendance) -> None:
+        """The request is durable when this returns; it is reported later, on the association if it is still open. Raises StoreFull or
+        StoreFailed.
+        """
+        ...
+
+    def heard(self, calling_ae: AETitle, report: CommitmentReport) -> bool:
+        """What an archive answers to a request of ours; durable when this returns. False when we did not ask it that."""
+        ...
+
+
 class Peers(Protocol):
     """The peer table. Deny by default. Used by many threads at once; a change counts from the next association on."""
 

@@ -20,7 +20,7 @@ from edge.dimse.association import Association
 from edge.dimse.faults import AssociationEnded
 from edge.dimse.negotiation import BUSY, TOO_MANY_FROM_YOU, Rejection
 from edge.dimse.pdu import Deadlines, Wire, reject_pdu
-from edge.dimse.ports import Index, Intake, Peers, Retrieve
+from edge.dimse.ports import Commitments, Index, Intake, Peers, Retrieve
 from edge.dimse.provider import Provider
 from edge.dimse.requestor import Requestor
 from edge.errors import OutpostError
@@ -71,6 +71,7 @@ class Server:
         peers: Peers,
         audit: Audit,
         clock: Clock | None = None,
+        commitments: Commitments | None = None,
     ) -> None:
         self._listening = listening
         self._clock = clock or SystemClock()
@@ -78,7 +79,7 @@ class Server:
         self._audit = audit
         self._seats = Seats(listening.max_associations)
         self._acceptor = Acceptor(listening.ae_titles, peers, audit, self._seats)
-        self._provider = Provider(intake, index, retrieve, peers, requestor, listening.match_limit, audit)
+        self._provider = Provider(intake, index, retrieve, peers, requestor, listening.match_limit, audit, commitments)
         family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
         self._listener = socket.create_server((listening.host, listening.port), family=family, backlog=_BACKLOG)
         self._listener.setblocking(False)

@@ -10,10 +10,20 @@ from edge.model import Peer
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
+NO_SUCH_INSTANCE = 0x0112
+NO_SUCH_EVENT = 0x0113
+INVALID_ARGUMENT = 0x0115
 INVALID_SOP_INSTANCE = 0x0117
+NO_SUCH_CLASS = 0x0118
+CLASS_CONFLICT = 0x0119
+"""Storage commitment: the instance is not of the SOP class that was said (PS3.3 section C.14.1.1)."""
 SOP_CLASS_NOT_SUPPORTED = 0x0122
+NO_SUCH_ACTION = 0x0123
 NOT_AUTHORIZED = 0x0124
+DUPLICATE_TRANSACTION = 0x0131
+"""Storage commitment: the transaction UID was used before."""
 UNRECOGNIZED_OPERATION = 0x0211
+RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
 CANNOT_PERFORM_SUBOPERATIONS = 0xA702
 DESTINATION_UNKNOWN = 0xA801
@@ -32,6 +42,7 @@ class Service(enum.Enum):
     STORE = "store"
     FIND = "find"
     RETRIEVE = "retrieve"
+    COMMIT = "commit"
 
 
 _MEANINGS = {
@@ -66,6 +77,9 @@ _ERRORS: dict[tuple[Service, type[OutpostError]], int] = {
     (Service.RETRIEVE, Transient): CANNOT_PERFORM_SUBOPERATIONS,
     (Service.RETRIEVE, Refused): CANNOT_PERFORM_SUBOPERATIONS,
     (Service.RETRIEVE, OutpostError): CANNOT_PERFORM_SUBOPERATIONS,
+    (Service.COMMIT, Transient): RESOURCE_LIMITATION,
+    (Service.COMMIT, Refused): INVALID_ARGUMENT,
+    (Service.COMMIT, OutpostError): PROCESSING_FAILURE,
 }
 
 

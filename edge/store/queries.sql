@@ -266,6 +266,12 @@ FROM instance JOIN series USING (series) JOIN study USING (study) JOIN patient U
 WHERE study.rejected = 0 AND /*where*/
 ORDER BY study.date DESC, study.study DESC, series.number, series.series, instance.number, instance.instance;
 
+-- committable --
+-- What is known of instances that a peer wants committed: class, whether it is here, held, all objects of its pack proven, rejected.
+SELECT instance.uid, class, instance.here, holding.pack IS NOT NULL, objects > 0 AND confirmed = objects, rejected
+FROM json_each(:uids) AS wanted JOIN instance ON instance.uid = wanted.value JOIN pack USING (pack) JOIN study USING (study)
+    LEFT JOIN holding USING (pack);
+
 -- note_caller --
 -- Somebody was turned away.
 INSERT INTO caller (ae_title, address, called, reason, first_at, last_at, times) VALUES (:ae_title, :address, :called, :reason, :now, :now, 1)

@@ -16,7 +16,7 @@ import zstandard
 from edge.durable import flush_directory, write_whole
 from edge.errors import Corrupt
 from edge.model import AETitle, Commitment, Digest, Peer, Urgency
-from edge.store.sql import connect, statements
+from edge.store.sql import connect, fault_of, statements
 
 SCHEMA_VERSION = 1
 COPY_MAX_BYTES = 64 << 20
@@ -30,7 +30,7 @@ class SiteState:
         """Opens or makes the database; errors as Catalogue."""
         self._connection = connect(path, "site.sql", SCHEMA_VERSION)
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._sql = statements("site_queries.sql")
+        self._sql = statements("site_queries.sql") | statements("commitment_queries.sql")
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -62,6 +62,22 @@ class SiteState:
         """The peer that may be called back under this title (it has a host), or None."""
         peer = self.peer(ae_title)
         return peer if peer is not None and peer.host else None
+
+    def rows(self, name: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
+        """The rows of a named query. Raises StoreFull, StoreFailed or Corrupt."""
+        with self._lock:
+            try:
+                return self._connection.execute(self._sql[name], named or parameters).fetchall()
+            except sqlite3.DatabaseError as fault:
+                raise fault_of(fault, "The site state") from fault
+
+    def change(self, name: str, *parameters: object, **named: object) -> int:
+        """How many rows a named statement changed; they are flushed. Errors as `rows`."""
+        with self._lock:
+            try:
+                return self._connection.execute(self._sql[name], named or parameters).rowcount
+            except sqlite3.DatabaseError as fault:
+                raise fault_of(fault, "The site state") from fault
 
     @property
     def changes(self) -> int:
@@ -106,7 +122,9 @@ def _columns(peer: Peer) -> dict[str, object]:
 def _peer(row: tuple[Any, ...]) -> Peer:
     """From the columns in the order of the table, which is that of Peer."""
     (ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds) = row[:10]
-    (max_associations, issuer, charset, commitment, report_after, urgency, skipped, accept_quarantined, retrieve_limit) = row[10:]
+    (max_associations, issuer, charset, commitment, report_after, falls_back, urgency, skipped, accept_quarantined, retrieve_limit) = row[
+        10:
+    ]
     return Peer(
         ae_title=ae_title,
         address=address,
@@ -123,6 +141,7 @@ def _peer(row: tuple[Any, ...]) -> Peer:
         query_charset=charset,
         commitment=Commitment(commitment),
         report_after_seconds=report_after,
+        commitment_falls_back=bool(falls_back),
         urgency=Urgency(urgency),
         send_skip_sop_classes=frozenset(json.loads(skipped)),
         accept_quarantined=bool(accept_quarantined),

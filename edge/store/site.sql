@@ -16,8 +16,43 @@ CREATE TABLE peer (
     query_charset          TEXT NOT NULL,
     commitment             TEXT NOT NULL CHECK (commitment IN ('local', 'two_copies', 'archived')),
     report_after_seconds   REAL NOT NULL CHECK (report_after_seconds > 0),
+    commitment_falls_back  INTEGER NOT NULL CHECK (commitment_falls_back IN (0, 1)),
     urgency                TEXT NOT NULL CHECK (urgency IN ('stat', 'routine', 'background')),
     send_skip_sop_classes  TEXT NOT NULL CHECK (json_valid(send_skip_sop_classes)),
     accept_quarantined     INTEGER NOT NULL CHECK (accept_quarantined IN (0, 1)),
     retrieve_limit_seconds REAL NOT NULL CHECK (retrieve_limit_seconds >= 0)           -- 0 = none
+) STRICT;
+
+-- A request for storage commitment (PS3.4 annex J): it waits, is decided, is reported. What has ended stays for as long as its transaction
+-- UID may not be used again.
+CREATE TABLE commitment (
+    commitment      INTEGER PRIMARY KEY,
+    transaction_uid TEXT NOT NULL CHECK (length(transaction_uid) BETWEEN 1 AND 64),
+    peer            TEXT NOT NULL,                          -- AE title that asked
+    called          TEXT NOT NULL,                          -- AE title of ours that it called
+    digest          TEXT NOT NULL CHECK (length(digest) = 64), -- SHA-256 of what is wanted
+    wanted          TEXT CHECK (wanted IS NULL OR json_valid(wanted)),        -- [[class, instance], ...]; NULL once it has ended
+    failed          TEXT CHECK (failed IS NULL OR json_valid(failed)),        -- [[class, instance, reason], ...]; NULL until it is decided
+    asked_at        REAL NOT NULL,
+    decided_at      REAL,
+    next_at         REAL NOT NULL,                          -- when it is looked at again
+    attempts        INTEGER NOT NULL DEFAULT 0,             -- at the report
+    fault           TEXT,                                   -- why the last attempt failed
+    ended_at        REAL,
+    delivered       INTEGER NOT NULL DEFAULT 0 CHECK (delivered IN (0, 1)),
+    CHECK ((wanted IS NULL) = (ended_at IS NOT NULL)),
+    CHECK ((decided_at IS NULL) = (failed IS NULL))
+) STRICT;
+CREATE INDEX commitment_by_transaction ON commitment (transaction_uid);
+CREATE INDEX commitment_next ON commitment (next_at) WHERE ended_at IS NULL;
+
+-- What we asked another archive to commit, and its answer.
+CREATE TABLE sought (
+    transaction_uid TEXT PRIMARY KEY,
+    peer            TEXT NOT NULL,
+    instances       INTEGER NOT NULL,
+    asked_at        REAL NOT NULL,
+    answered_at     REAL,
+    failed          TEXT CHECK (failed IS NULL OR json_valid(failed)),        -- [[class, instance, reason], ...]
+    CHECK ((answered_at IS NULL) = (failed IS NULL))
 ) STRICT;

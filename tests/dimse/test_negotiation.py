@@ -79,5 +79,5 @@ def test_only_uncompressed_instances_may_take_another_context() -> None:
 
 def test_every_class_of_the_dictionary_has_a_purpose_or_none() -> None:
     assert purpose(CT) is purpose(UID("1.2.840.10008.5.1.4.1.1.5")) is purpose(UID("1.2.3.4")) is Purpose.STORAGE
-    for other in ("1.2.840.10008.5.1.4.31", "1.2.840.10008.1.20.1", "1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.39.1", EXPLICIT_LE):
+    for other in ("1.2.840.10008.5.1.4.31", "1.2.840.10008.1.20.2", "1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.39.1", EXPLICIT_LE):
         assert purpose(UID(other)) is None

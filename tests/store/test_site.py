@@ -32,6 +32,7 @@ FULL = Peer(
     query_charset="ISO_IR 100",
     commitment=Commitment.ARCHIVED,
     report_after_seconds=7200.0,
+    commitment_falls_back=True,
     urgency=Urgency.BACKGROUND,
     send_skip_sop_classes=frozenset({UID("1.2.840.10008.5.1.4.1.1.88.59")}),
     accept_quarantined=True,

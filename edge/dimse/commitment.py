@@ -1,0 +1,202 @@
+"""Storage Commitment Push Model (PS3.4 annex J): requests that we take and make, reports that we make and take."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from edge.dataset.charset import CharacterSet
+from edge.dimse import identifier, status
+from edge.dimse.acceptor import Caller
+from edge.dimse.association import Association, Message
+from edge.dimse.classes import LITTLE_ENDIAN, STORAGE_COMMITMENT
+from edge.dimse.command import N_ACTION_RQ, N_EVENT_REPORT_RQ, RESPONSE, Command, answer
+from edge.dimse.faults import NoContext
+from edge.dimse.identifier import BadIdentifier
+from edge.dimse.negotiation import Context
+from edge.dimse.ports import Attendance, CommitmentReport, CommitmentRequest, Commitments, Reference
+from edge.errors import OutpostError
+from edge.model import UID, Json, parse_ae_title, parse_uid
+
+_log = logging.getLogger(__name__)
+
+CONTEXTS = ((STORAGE_COMMITMENT, LITTLE_ENDIAN),)
+MAX_DATASET_BYTES = 8 << 20
+"""Some 60,000 references."""
+_INSTANCE = UID("1.2.840.10008.1.20.1.1")
+"""The one instance of the SOP class (PS3.4 section J.3.5)."""
+_REQUEST_COMMITMENT, _COMPLETE, _FAILURES_EXIST = 1, 1, 2
+_TRANSACTION, _RETRIEVE_AE, _REFERENCES, _FAILED = "00081195", "00080054", "00081199", "00081198"
+_CLASS, _SOP_INSTANCE, _REASON = "00081150", "00081155", "00081197"
+_WITH_DATASET = 0x0001
+
+
+def respond(association: Association, message: Message, caller: Caller, commitments: Commitments, attendance: Attendance) -> None:
+    """Answer an N-ACTION or an N-EVENT-REPORT."""
+    request = message.command
+    is_action = request.operation == N_ACTION_RQ
+    code = _unsound(request, is_action)
+    data = association.collect(MAX_DATASET_BYTES)
+    comment = None
+    if code == status.SUCCESS:
+        try:
+            dataset = _dataset(data, message.context.transfer_syntax)
+            if is_action:
+                taken = CommitmentRequest(_transaction(dataset), _references(dataset), caller.calling_ae, caller.called_ae)
+                commitments.request(taken, attendance)
+            elif not commitments.heard(caller.calling_ae, _report(dataset)):
+                code, comment = status.INVALID_ARGUMENT, "This transaction was not asked for here"
+        except OutpostError as fault:
+            code, comment = status.of_error(status.Service.COMMIT, fault), str(fault)
+    if code != status.SUCCESS:
+        _log.warning("storage commitment of %s was refused with %04X: %s", caller.calling_ae, code, comment)
+    kind = {"action_type_id": request.action_type_id} if is_action else {"event_type_id": request.event_type_id}
+    association.send(message.context, answer(request, code, error_comment=comment, **kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Gives reports on an association that a peer keeps open. What the peer asks meanwhile goes to `otherwise`."""
+
+    association: Association
+    attendance: Attendance
+    otherwise: Callable[[Message], None]
+
+    @property
+    def descriptor(self) -> int:
+        return self.attendance.descriptor
+
+    def answer(self) -> bool:
+        report = self.attendance.take()
+        if report is None:
+            return False
+        self.attendance.settle(report, give(self.association, report, self.otherwise))
+        return True
+
+
+def give(association: Association, report: CommitmentReport, otherwise: Callable[[Message], None] | None = None) -> int:
+    """N-EVENT-REPORT; the status. A request of the peer that crosses it goes to `otherwise`, or breaks the protocol."""
+    context = _context(association)
+    request = Command(
+        affected_sop_class=STORAGE_COMMITMENT,
+        affected_sop_instance=_INSTANCE,
+        command_field=N_EVENT_REPORT_RQ,
+        message_id=association.new_message_id(),
+        event_type_id=_FAILURES_EXIST if report.failed else _COMPLETE,
+        dataset_type=_WITH_DATASET,
+    )
+    dataset: Json = {_TRANSACTION: {"vr": "UI", "Value": [report.transaction]}}
+    if report.committed:
+        dataset[_RETRIEVE_AE] = {"vr": "AE", "Value": [report.retrieve_ae]}
+        dataset[_REFERENCES] = {"vr": "SQ", "Value": [_item(one) for one in report.committed]}
+    if report.failed:
+        failed = [_item(one) | {_REASON: {"vr": "US", "Value": [reason]}} for one, reason in report.failed]
+        dataset[_FAILED] = {"vr": "SQ", "Value": failed}
+    association.send(context, request, identifier.encode(dataset, context.transfer_syntax, CharacterSet()))
+    return _await(association, request, otherwise)
+
+
+def ask(association: Association, transaction: UID, references: tuple[Reference, ...]) -> int:
+    """N-ACTION as SCU; the status. The report comes later, here or on an association of the peer's."""
+    context = _context(association)
+    request = Command(
+        requested_sop_class=STORAGE_COMMITMENT,
+        requested_sop_instance=_INSTANCE,
+        command_field=N_ACTION_RQ,
+        message_id=association.new_message_id(),
+        action_type_id=_REQUEST_COMMITMENT,
+        dataset_type=_WITH_DATASET,
+    )
+    dataset: Json = {
+        _TRANSACTION: {"vr": "UI", "Value": [transaction]},
+        _REFERENCES: {"vr": "SQ", "Value": [_item(one) for one in references]},
+    }
+    association.send(context, request, identifier.encode(dataset, context.transfer_syntax, CharacterSet()))
+    return _await(association, request, None)
+
+
+def _await(association: Association, request: Command, otherwise: Callable[[Message], None] | None) -> int:
+    while True:
+        message = association.answer()
+        command = message.command
+        if command.operation == request.operation | RESPONSE and command.number == request.message_id:
+            association.drain()
+            return command.status or 0
+        if otherwise is None or command.operation & RESPONSE:
+            association.protocol_error("an answer to something else")
+        otherwise(message)
+
+
+def _context(association: Association) -> Context:
+    for context in association.contexts.values():
+        if context.abstract_syntax == STORAGE_COMMITMENT:
+            return context
+    raise NoContext
+
+
+def _unsound(request: Command, is_action: bool) -> int:
+    """PS3.7 sections 10.1.1.1.8 and 10.1.4.1.10, for what names another object than the one there is."""
+    sop_class = request.requested_sop_class if is_action else request.affected_sop_class
+    sop_instance = request.requested_sop_instance if is_action else request.affected_sop_instance
+    if sop_class != STORAGE_COMMITMENT:
+        return status.NO_SUCH_CLASS
+    if sop_instance != _INSTANCE:
+        return status.NO_SUCH_INSTANCE
+    if is_action and request.action_type_id != _REQUEST_COMMITMENT:
+        return status.NO_SUCH_ACTION
+    if not is_action and request.event_type_id not in {_COMPLETE, _FAILURES_EXIST}:
+        return status.NO_SUCH_EVENT
+    return status.SUCCESS if request.has_dataset else status.INVALID_ARGUMENT
+
+
+def _dataset(data: bytes | None, transfer_syntax: UID) -> Json:
+    if data is None:
+        raise BadIdentifier(f"The dataset has more than {MAX_DATASET_BYTES} bytes.")
+    return identifier.decode(data, transfer_syntax)
+
+
+def _transaction(dataset: Json) -> UID:
+    uid = _uid(dataset, _TRANSACTION)
+    if uid is None:
+        raise BadIdentifier("The Transaction UID (0008,1195) is missing or malformed.")
+    return uid
+
+
+def _references(dataset: Json) -> tuple[Reference, ...]:
+    references = tuple(one for one, _ in _items(dataset, _REFERENCES))
+    if not references:
+        raise BadIdentifier("The Referenced SOP Sequence (0008,1199) is missing or empty.")
+    return tuple(dict.fromkeys(references))
+
+
+def _report(dataset: Json) -> CommitmentReport:
+    committed = tuple(one for one, _ in _items(dataset, _REFERENCES))
+    failed = tuple((one, _reason(item)) for one, item in _items(dataset, _FAILED))
+    return CommitmentReport(_transaction(dataset), committed, failed, parse_ae_title(_text(dataset, _RETRIEVE_AE)))
+
+
+def _items(dataset: Json, sequence: str) -> Iterator[tuple[Reference, Json]]:
+    for item in dataset.get(sequence, {}).get("Value") or ():
+        sop_class, sop_instance = _uid(item, _CLASS), _uid(item, _SOP_INSTANCE)
+        if sop_class is None or sop_instance is None:
+            raise BadIdentifier("An item names no SOP class or no SOP instance.")
+        yield Reference(sop_class, sop_instance), item
+
+
+def _reason(item: Json) -> int:
+    values = item.get(_REASON, {}).get("Value") or [status.PROCESSING_FAILURE]
+    return int(values[0]) if isinstance(values[0], int) else status.PROCESSING_FAILURE
+
+
+def _uid(dataset: Json, tag: str) -> UID | None:
+    return parse_uid(_text(dataset, tag))
+
+
+def _text(dataset: Json, tag: str) -> str:
+    values = dataset.get(tag, {}).get("Value") or [""]
+    return str(values[0] or "")
+
+
+def _item(reference: Reference) -> Json:
+    return {_CLASS: {"vr": "UI", "Value": [reference.sop_class]}, _SOP_INSTANCE: {"vr": "UI", "Value": [reference.sop_instance]}}
