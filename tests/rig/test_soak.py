@@ -80,16 +80,15 @@ def end(port: int, number: int) -> None:
 
 
 def settled(pid: int) -> Figures:
-    """When the threads of the last associations are gone."""
-    seen: list[tuple[int, int]] = []
+    """When the threads of the last associations are gone: as it was for a second."""
+    seen: list[Figures] = []
 
     def is_still() -> bool:
-        now = figures(pid)
-        seen.append((now.threads, now.descriptors))
-        return len(seen) > 15 and len(set(seen[-15:])) == 1
+        seen.append(figures(pid))
+        return len({(now.threads, now.descriptors) for now in seen[-50:]}) == 1 and len(seen) >= 50
 
     until(is_still, "threads and descriptors rest")
-    return figures(pid)
+    return seen[-1]
 
 
 def test_an_idle_association_costs_no_processor_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
