@@ -19,6 +19,7 @@ from edge.code.worker import Coder
 from edge.commitment import CommitmentDesk
 from edge.config import Config, Layout, load
 from edge.controller import Controller
+from edge.correcting import Correcting
 from edge.dimse.pdu import Deadlines
 from edge.dimse.requestor import Requestor
 from edge.dimse.server import Listening, Server
@@ -40,6 +41,7 @@ from edge.retrieve import CatalogueIndex, Link, PackRetrieve
 from edge.store import site
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
+from edge.store.decisions import Decisions
 from edge.store.packs import OpenPacks
 from edge.store.reconcile import reconcile
 from edge.trail import Trail
@@ -86,6 +88,8 @@ class _Edge:
             _restore_site(layout, gate, inbox)
         state = site.SiteState(layout.site)
         catalogue = Catalogue(layout.catalogue)
+        decisions = Decisions(state)
+        catalogue.remember(decisions.corrections())
         found = reconcile(layout.cache, layout.quarantine, catalogue, self._clock)
         log.info("start: %d open packs, %d instances adopted, %d bytes cut", found.packs, found.adopted, found.cut_bytes)
         journal = JournalWriter(layout.asks)
@@ -103,11 +107,14 @@ class _Edge:
         intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
         peering = Peering(config, state, callers, audit)
+        correcting = Correcting(catalogue, decisions, audit, self._clock)
         table = PeerTable(state, callers)
         requestor = Requestor(_deadlines(config), self._clock)
         commitments = CommitmentDesk(state, catalogue, requestor, self._clock, fail_stop)
         outreach = Outreach(config, table, retrieve, intake, requestor)
-        controller = Controller(config, layout, catalogue, peering, packs, intake, retrieve, keeper, link, outreach, refusals, self._clock)
+        controller = Controller(
+            config, layout, catalogue, peering, correcting, packs, intake, retrieve, keeper, link, outreach, refusals, self._clock
+        )
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)

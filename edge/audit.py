@@ -86,12 +86,21 @@ class PeerChanged(_Kind, frozen=True, tag="peer-changed"):
     fields: list[str]
 
 
+class Decided(_Kind, frozen=True, tag="decided"):
+    """A person decided about a study: corrected, rejected, taken back. `fields` are tags, without their values."""
+
+    user: int
+    study: str
+    change: str
+    fields: list[str]
+
+
 class NotRecorded(_Kind, frozen=True, tag="not-recorded"):
     """So many events could not be kept while the trail could not be written; how many is the number of times of the line."""
 
 
 AnyRefusal = AssociationRefused | ContextRefused | StoreRefused
-Event = AnyRefusal | Queried | Retrieved | PeerChanged | NotRecorded
+Event = AnyRefusal | Queried | Retrieved | PeerChanged | Decided | NotRecorded
 
 
 class Audit(Protocol):

@@ -12,6 +12,7 @@ import typer
 
 from edge import control, errand_commands, status
 from edge.audit_commands import audit
+from edge.decision_commands import correct, list_corrections
 from edge.model import Json
 from edge.peer_commands import peers
 from edge.store.fold import first
@@ -21,6 +22,8 @@ __all__ = ["DEFAULT_STATE", "STATE", "app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 studies = typer.Typer(no_args_is_help=False, help="List, show and recall studies.", invoke_without_command=True)
+studies.command("correct")(correct)
+studies.command("corrections")(list_corrections)
 app.add_typer(studies, name="studies")
 app.add_typer(peers, name="peers")
 app.add_typer(audit, name="audit")

@@ -85,6 +85,28 @@ class ApprovePeer(_Message, frozen=True, tag="approve-peer"):
     rights: list[str] | None = None
 
 
+class CorrectStudy(_Message, frozen=True, tag="correct-study"):
+    """Say what is right of a study, on top of what was said before; None says nothing. Answered by the CorrectionRow as it is now."""
+
+    study: str
+    patient_name: str | None = None
+    """Component groups joined by =."""
+    patient_id: str | None = None
+    issuer: str | None = None
+    birth_date: str | None = None
+    sex: str | None = None
+    accession: str | None = None
+    merge_into: str | None = None
+    """The Patient ID of the patient of whom the study is; `issuer` says which, where several have it."""
+    rejected: bool | None = None
+    undo: bool = False
+    """Everything that was said of the study is taken back."""
+
+
+class ListCorrections(_Message, frozen=True, tag="list-corrections"):
+    """Answered by a CorrectionRow for each, newest first."""
+
+
 class Evict(_Message, frozen=True, tag="evict"):
     """Take the held packs of one study, or of all, out of the cache. Answered by an Evicted for each pack, then Done."""
 
@@ -205,6 +227,13 @@ class CallerRow(_Message, frozen=True, tag="caller"):
     times: int
 
 
+class CorrectionRow(_Message, frozen=True, tag="correction"):
+    study: str
+    attributes: dict[str, Any]
+    corrected_at: float
+    rejected: bool
+
+
 class Evicted(_Message, frozen=True, tag="evicted"):
     pack: str
     study: str
@@ -235,10 +264,10 @@ class Failed(_Message, frozen=True, tag="failed"):
     sentence: str
 
 
-Request = (
-    GetStatus | ListStudies | ListPeers | PutPeer | RemovePeer | ListCallers | ApprovePeer | Evict | RecallStudy | Admit | errands.Request
-)
-Answer = Status | Study | PeerRow | CallerRow | Evicted | Recalled | Admitted | Done | Failed | errands.Answer
+DecisionRequest = CorrectStudy | ListCorrections
+PeerRequest = ListPeers | PutPeer | RemovePeer | ListCallers | ApprovePeer
+Request = GetStatus | ListStudies | Evict | RecallStudy | Admit | PeerRequest | DecisionRequest | errands.Request
+Answer = Status | Study | PeerRow | CallerRow | Evicted | Recalled | Admitted | Done | Failed | CorrectionRow | errands.Answer
 
 encode = msgspec.json.Encoder().encode
 decode_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

@@ -18,6 +18,7 @@ from edge import control, errands, status
 from edge.clock import Clock
 from edge.config import Config, Layout
 from edge.control import Answer, Request
+from edge.correcting import Correcting
 from edge.dimse.ports import Arrival, Lost, Ready
 from edge.errors import OutpostError, Refused
 from edge.intake import PackIntake
@@ -51,6 +52,7 @@ class Controller:
         layout: Layout,
         catalogue: Catalogue,
         peering: Peering,
+        correcting: Correcting,
         packs: OpenPacks,
         intake: PackIntake,
         retrieve: PackRetrieve,
@@ -64,6 +66,7 @@ class Controller:
         self._layout = layout
         self._catalogue = catalogue
         self._peering = peering
+        self._correcting = correcting
         self._packs = packs
         self._intake = intake
         self._retrieve = retrieve
@@ -149,6 +152,9 @@ class Controller:
             case control.ListPeers() | control.PutPeer() | control.RemovePeer() | control.ListCallers() | control.ApprovePeer():
                 for row in await asyncio.to_thread(self._peering.answer, request, user):
                     yield row
+            case control.CorrectStudy() | control.ListCorrections():
+                for correction in await asyncio.to_thread(self._correcting.answer, request, user):
+                    yield correction
             case control.Evict():
                 for one in await asyncio.to_thread(self._keeper.evict, request.study, request.dry_run):
                     yield control.Evicted(pack=one.pack, study=one.study, bytes=one.bytes)

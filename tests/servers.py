@@ -88,10 +88,12 @@ def edge_alone(
     """
     layout = Layout(state)
     for directory in (layout.edge, layout.cloudsync):
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
     layout.config.write_text(f'[dicom]\nhost = "127.0.0.1"\nport = 0\n{dicom}[cache]\nreserve_bytes = 0\n{settings}')
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     port = layout.edge / "dicom.port"
+    for left in (port, layout.control):
+        left.unlink(missing_ok=True)
     with started([sys.executable, "-m", "edge", "--state", str(state)], state / "edge.log", env=environment) as process:
         until(lambda: (port.exists() and layout.control.exists()) or process.poll() is not None, "edge is ready")
         assert process.poll() is None, (state / "edge.log").read_text()

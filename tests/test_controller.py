@@ -16,6 +16,7 @@ import pytest_asyncio
 from edge import control
 from edge.config import Cache, Config, Layout
 from edge.controller import Controller
+from edge.correcting import Correcting
 from edge.dimse.requestor import Requestor
 from edge.errors import Refused
 from edge.intake import PackIntake
@@ -27,6 +28,7 @@ from edge.refusals import Refusals
 from edge.retrieve import Link
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
+from edge.store.decisions import Decisions
 from edge.store.packs import OpenPacks
 from edge.store.site import SiteState
 from tests.dimse.fakes import FakeAudit
@@ -95,6 +97,7 @@ class Box:
             self.layout,
             self.catalogue,
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
+            Correcting(self.catalogue, Decisions(self.site), self.audit, clock),
             packs,
             intake,
             self.retrieve,

@@ -56,3 +56,11 @@ CREATE TABLE sought (
     failed          TEXT CHECK (failed IS NULL OR json_valid(failed)),        -- [[class, instance, reason], ...]
     CHECK ((answered_at IS NULL) = (failed IS NULL))
 ) STRICT;
+
+-- What a person said is right of a study; it is stored as it arrived.
+CREATE TABLE correction (
+    study        TEXT PRIMARY KEY CHECK (length(study) BETWEEN 1 AND 64),
+    attributes   TEXT NOT NULL CHECK (json_valid(attributes)),   -- DICOM JSON Model; replaces what the instances say
+    corrected_at REAL NOT NULL,
+    rejected     INTEGER NOT NULL CHECK (rejected IN (0, 1))     -- not to be used
+) STRICT;

@@ -24,3 +24,19 @@ SELECT ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes,
     default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
     accept_quarantined, retrieve_limit_seconds
 FROM peer ORDER BY ae_title;
+
+-- put_correction --
+-- What is right of a study.
+REPLACE INTO correction (study, attributes, corrected_at, rejected) VALUES (?, ?, ?, ?);
+
+-- remove_correction --
+-- A study is right as it arrived.
+DELETE FROM correction WHERE study = ?;
+
+-- correction --
+-- What is right of one study.
+SELECT study, attributes, corrected_at, rejected FROM correction WHERE study = ?;
+
+-- corrections --
+-- What is right of every corrected study, newest first.
+SELECT study, attributes, corrected_at, rejected FROM correction ORDER BY corrected_at DESC, study;
