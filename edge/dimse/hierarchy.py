@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from edge.dataset.moments import TIME_ZONE
 from edge.dimse.classes import Root
+from edge.dimse.extended import is_relational, manner
 from edge.dimse.identifier import CHARACTER_SET, BadIdentifier, text_of
 from edge.model import Json, Level, Query, parse_uid
 
 LEVEL = "00080052"
 RETRIEVE_AE = "00080054"
 AVAILABILITY = "00080056"
-TIME_ZONE = "00080201"
 UNIQUE_KEYS = {Level.PATIENT: "00100020", Level.STUDY: "0020000D", Level.SERIES: "0020000E", Level.IMAGE: "00080018"}
 UID_KEYS = tuple(UNIQUE_KEYS[level] for level in (Level.STUDY, Level.SERIES, Level.IMAGE))
 _NO_KEYS = {LEVEL, RETRIEVE_AE, AVAILABILITY, TIME_ZONE, CHARACTER_SET}
@@ -24,20 +27,40 @@ def level_of(identifier: Json, root: Root) -> Level:
     return level
 
 
-def find_query(identifier: Json, root: Root, limit: int) -> Query:
-    """What a C-FIND asks. Raises BadIdentifier where a unique key above the level is missing, or one below it is given."""
+def find_query(identifier: Json, root: Root, limit: int, agreed: bytes = b"") -> Query:
+    """What a C-FIND asks, after what was agreed by extended negotiation.
+
+    Raises BadIdentifier where a unique key above the level is missing, or one below it is given, and relational queries were not agreed on.
+    """
     level = level_of(identifier, root)
-    _check_above(identifier, root, level)
-    matching = {
-        tag: text for tag, element in identifier.items() if tag not in _NO_KEYS and element["vr"] != "SQ" and (text := text_of(element))
-    }
-    return Query(level, matching, limit)
+    how = manner(agreed, text_of(identifier.get(TIME_ZONE, {})))
+    if not how.relational:
+        _check_above(identifier, root, level)
+    return Query(level, dict(_keys(identifier)), limit, manner=how, also=frozenset(identifier))
 
 
-def retrieve_query(identifier: Json, root: Root) -> Query:
-    """What a C-MOVE or C-GET asks: unique keys alone count, single above the level and a list at it."""
+def _keys(identifier: Json) -> Iterator[tuple[str, str]]:
+    """Matching keys with their texts; those of the item of a sequence as `sequence.tag` (PS3.4 section C.2.2.2.6)."""
+    for tag, element in identifier.items():
+        if tag in _NO_KEYS:
+            continue
+        if element["vr"] != "SQ":
+            if text := text_of(element):
+                yield tag, text
+            continue
+        for inner, key in (element.get("Value") or [{}])[0].items():
+            if key["vr"] != "SQ" and (text := text_of(key)):
+                yield f"{tag}.{inner}", text
+
+
+def retrieve_query(identifier: Json, root: Root, agreed: bytes = b"") -> Query:
+    """What a C-MOVE or C-GET asks: unique keys alone count, single above the level and a list at it.
+
+    Where relational retrieve was agreed on, those above may be missing (PS3.4 section C.4.2.2.2). Raises BadIdentifier.
+    """
     level = level_of(identifier, root)
-    _check_above(identifier, root, level)
+    if not is_relational(agreed):
+        _check_above(identifier, root, level)
     keys = [UNIQUE_KEYS[step] for step in root.levels[: root.levels.index(level) + 1]]
     matching = {key: text_of(identifier.get(key, {})) for key in keys}
     wanted = matching[keys[-1]]

@@ -50,9 +50,9 @@ def decode(data: bytes, transfer_syntax: UID, charset: CharacterSet | None = Non
     return dataset
 
 
-def encode(dataset: Json, transfer_syntax: UID, wanted: CharacterSet) -> bytes:
-    """Write an identifier in the wanted character set, or in UTF-8 where that cannot express a value; (0008,0005) says which."""
-    for charset in (wanted, CharacterSet((UTF_8,))):
+def encode(dataset: Json, transfer_syntax: UID, *wanted: CharacterSet) -> bytes:
+    """Write an identifier in the first wanted character set that can express every value, else in UTF-8; (0008,0005) says which."""
+    for charset in (*wanted, CharacterSet((UTF_8,))):
         named: Json = dict(dataset)
         if charset.terms:
             named[CHARACTER_SET] = {"vr": "CS", "Value": list(charset.terms)}

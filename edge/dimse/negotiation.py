@@ -15,9 +15,12 @@ from edge.dimse.associate import (
     UserInformation,
 )
 from edge.dimse.classes import LITTLE_ENDIAN, STORAGE_SERVICE, Purpose, preferred, purpose
+from edge.dimse.extended import answered
 from edge.model import UID, AETitle, Peer
 
 MAX_CONTEXTS = 128
+MAX_OUTSTANDING = 8
+"""Operations of an asynchronous window, ours and theirs: more would only wait in the socket's buffer."""
 _SMALLEST_OURS, _LARGEST_OURS = 4096, 1 << 20
 _SMALLEST_THEIRS = 64
 
@@ -35,6 +38,8 @@ class Context:
     transfer_syntax: UID
     roles: Roles = field(default_factory=Roles)
     """What the requestor may be."""
+    extended: bytes = b""
+    """The application information that was agreed on for its SOP class; extended.py reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ def accept(request: AssociateRequest, peer: Peer) -> Acceptance:
     contexts: dict[int, Context] = {}
     answers: list[AnsweredContext] = []
     roles: dict[UID, Roles] = {}
+    extended: dict[UID, bytes] = {}
     for proposal in request.contexts:
         what = _purpose(proposal.abstract_syntax, request.user.service_classes)
         wanted = request.user.roles.get(proposal.abstract_syntax, Roles())
@@ -123,30 +129,50 @@ def accept(request: AssociateRequest, peer: Peer) -> Acceptance:
         syntax = preferred(offered or proposal.transfer_syntaxes)
         answers.append(AnsweredContext(proposal.context_id, result, syntax))
         if result == _ACCEPTED:
-            contexts[proposal.context_id] = Context(proposal.context_id, proposal.abstract_syntax, syntax, allowed)
+            information = answered(what, request.user.extended.get(proposal.abstract_syntax, b""))
+            contexts[proposal.context_id] = Context(proposal.context_id, proposal.abstract_syntax, syntax, allowed, information)
+            if information:
+                extended[proposal.abstract_syntax] = information
             if proposal.abstract_syntax in request.user.roles:
                 roles[proposal.abstract_syntax] = allowed
     user = UserInformation(
         max_data_bytes=max_data_bytes(peer),
         roles=roles,
-        operations=None if request.user.operations is None else (1, 1),
-        # One byte for each optional ability of query and retrieve (PS3.4 section C.5): we have none yet.
-        extended={uid: bytes(len(asked)) for uid, asked in request.user.extended.items() if _purpose(uid, {}) in _QUERY},
+        operations=_window(request.user.operations, contexts.values()),
+        extended=extended,
     )
     return Acceptance(AssociateAnswer(request.called_ae, request.calling_ae, tuple(answers), user), contexts)
+
+
+def _window(asked: tuple[int, int] | None, contexts: Iterable[Context]) -> tuple[int, int] | None:
+    """Asynchronous operations (PS3.7 section D.3.3.3): as many stores as we let wait, where nothing but stores may come.
+
+    They are answered in the order in which they came, and we invoke one operation at a time. 0 asks for any number.
+    """
+    if asked is None:
+        return None
+    alone = all(purpose(context.abstract_syntax) in {Purpose.STORAGE, Purpose.VERIFICATION} for context in contexts)
+    return (min(asked[0] or MAX_OUTSTANDING, MAX_OUTSTANDING) if alone else 1, 1)
+
+
+def window(answer: AssociateAnswer) -> int:
+    """How many operations we may have outstanding after this answer to our own request; without the item it is one."""
+    invoked = 1 if answer.user.operations is None else answer.user.operations[0]
+    return min(invoked or MAX_OUTSTANDING, MAX_OUTSTANDING)
 
 
 def agreed(request: AssociateRequest, answer: AssociateAnswer) -> dict[int, Context]:
     """The contexts that an answer to our own request makes usable. What we did not propose is no context."""
     proposals = {proposal.context_id: proposal for proposal in request.contexts}
     contexts = {}
-    for answered in answer.contexts:
-        proposal = proposals.get(answered.context_id)
-        if proposal is None or answered.result != _ACCEPTED or answered.transfer_syntax not in proposal.transfer_syntaxes:
+    for reply in answer.contexts:
+        proposal = proposals.get(reply.context_id)
+        if proposal is None or reply.result != _ACCEPTED or reply.transfer_syntax not in proposal.transfer_syntaxes:
             continue
         wanted = request.user.roles.get(proposal.abstract_syntax)
         given = answer.user.roles.get(proposal.abstract_syntax, Roles()) if wanted else Roles()
-        contexts[answered.context_id] = Context(answered.context_id, proposal.abstract_syntax, answered.transfer_syntax, given)
+        information = answer.user.extended.get(proposal.abstract_syntax, b"")
+        contexts[reply.context_id] = Context(reply.context_id, proposal.abstract_syntax, reply.transfer_syntax, given, information)
     return contexts
 
 
@@ -177,9 +203,6 @@ def context_for(contexts: Iterable[Context], sop_class: UID, transfer_syntax: UI
     if transfer_syntax not in LITTLE_ENDIAN:
         return None
     return next((usable[syntax] for syntax in LITTLE_ENDIAN if syntax in usable), None)
-
-
-_QUERY = {Purpose.FIND, Purpose.MOVE, Purpose.GET}
 
 
 def _purpose(abstract_syntax: UID, service_classes: Mapping[UID, UID]) -> Purpose | None:

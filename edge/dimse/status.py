@@ -25,6 +25,9 @@ DUPLICATE_TRANSACTION = 0x0131
 UNRECOGNIZED_OPERATION = 0x0211
 RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
+"""Storage: no room. Query: more matches than the cap; those that were told before it stand. (0xB001, a limit that a further request
+goes past, is for queries that a record key continues, which Patient Root and Study Root do not have.)
+"""
 CANNOT_PERFORM_SUBOPERATIONS = 0xA702
 DESTINATION_UNKNOWN = 0xA801
 DATASET_MISMATCH = 0xA900
@@ -34,6 +37,8 @@ CANNOT_UNDERSTAND = 0xC000
 CANNOT_PROCESS = 0xC001
 CANCELLED = 0xFE00
 PENDING = 0xFF00
+PENDING_WITHOUT_SOME_KEYS = 0xFF01
+"""A match, but one or more optional keys are not supported (PS3.4 table C.4-1)."""
 
 
 class Service(enum.Enum):
@@ -105,7 +110,7 @@ def meaning(code: int) -> str:
 
 def is_pending(status: int) -> bool:
     """More responses follow (PS3.7 annex C.4)."""
-    return status in {PENDING, PENDING + 1}
+    return status in {PENDING, PENDING_WITHOUT_SOME_KEYS}
 
 
 def is_warning(status: int) -> bool:

@@ -114,7 +114,7 @@ def begin(association: Association, message: Message, retrieve: Retrieve, skippe
     try:
         if data is None:
             raise BadIdentifier(f"The identifier has more than {MAX_IDENTIFIER_BYTES} bytes.")
-        query = retrieve_query(identifier.decode(data, message.context.transfer_syntax), root)
+        query = retrieve_query(identifier.decode(data, message.context.transfer_syntax), root, message.context.extended)
     except BadIdentifier as fault:
         refuse(association, message, status.DATASET_MISMATCH, str(fault), account)
         return None

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from edge.dataset.attributes import INTEREST, SEQUENCES
+from edge.dataset.moments import EVENTS
 from edge.model import Level, Query
-from edge.store.moments import EVENTS, shifted_date, shifted_time, widened
+from edge.store.moments import shifted_date, shifted_time, widened
 from edge.store.names import fuzzy_other_name, fuzzy_patient_name, other_name, patient_name
 from edge.store.terms import Term, glob, joined
 

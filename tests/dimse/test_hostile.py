@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from edge.dimse.associate import AssociateRequest, ProposedContext, UserInformation, read_answer, write_request
+from edge.dimse.associate import AssociateRequest, ProposedContext, UserInformation, write_request
 from edge.dimse.command import C_ECHO_RQ, C_STORE_RQ, NO_DATASET, Command, decode, encode
 from edge.dimse.pdu import Deadlines
 from edge.model import UID
@@ -340,15 +340,3 @@ def test_another_protocol_is_rejected(position: int, patch: bytes, answer: tuple
         peer.sendall(whole)
         kind, body = pdu(peer)
         assert (kind, *body[1:4]) == (3, *answer)
-
-
-def test_an_asynchronous_window_is_answered_with_one_operation_each_way() -> None:
-    user = UserInformation(max_data_bytes=0, operations=(0, 0), extended={UID("1.2.840.10008.5.1.4.1.2.2.1"): b"\1\1\1"})
-    with box(deadlines=QUICK) as served, served.connect() as peer:
-        peer.sendall(write_request(AssociateRequest("OUTPOST", "TEST", REQUEST.contexts, user)))
-        kind, body = pdu(peer)
-        answer = read_answer(memoryview(body))
-        assert kind == 2
-        assert answer.user.operations == (1, 1)
-        assert answer.user.extended == {"1.2.840.10008.5.1.4.1.2.2.1": b"\0\0\0"}
-        assert answer.user.max_data_bytes == 131_072

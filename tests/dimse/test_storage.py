@@ -13,10 +13,15 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 
+from edge.dimse import command as commands
+from edge.dimse.associate import AssociateRequest, ProposedContext, UserInformation, read_answer, write_request
+from edge.dimse.command import C_STORE_RQ, Command
 from edge.dimse.ports import Outcome
 from edge.errors import OutpostError, StoreFailed, StoreFull
-from edge.model import AETitle, Peer
+from edge.model import UID, AETitle, Peer
 from tests.dimse.fakes import CT, FILES, HERE, JPEG_LOSSY, MR_JPEGLS, MR_RLE, RTDOSE, Box, box, instances
+from tests.dimse.raw import dataset_pdus, pdata, value
+from tests.dimse.test_hostile import pdu
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
@@ -163,3 +168,25 @@ def test_a_command_that_names_another_class_or_no_instance_is_answered_and_the_a
         association.accepted_contexts[0].abstract_syntax = CT_CLASS
         assert association.send_c_store(FILES / CT).Status == 0x0000
         assert len(served.intake.received) == 1
+
+
+def test_stores_that_do_not_wait_for_their_answers_are_answered_in_order() -> None:
+    held = instances(CT) * 3
+    context = ProposedContext(1, UID(CT_CLASS), (UID(EXPLICIT),))
+    user = UserInformation(max_data_bytes=16384, operations=(3, 1))
+    with box() as served, served.connect() as peer:
+        peer.sendall(write_request(AssociateRequest("OUTPOST", "TEST", (context,), user)))
+        assert read_answer(memoryview(pdu(peer)[1])).user.operations == (3, 1)
+        for number, one in enumerate(held, 1):
+            request = Command(
+                affected_sop_class=CT_CLASS,
+                affected_sop_instance=one.located.sop_instance,
+                command_field=C_STORE_RQ,
+                message_id=number,
+                priority=0,
+                dataset_type=1,
+            )
+            peer.sendall(pdata(value(1, 3, commands.encode(request))) + dataset_pdus(1, one.dataset))
+        answers = [commands.decode(pdu(peer)[1][6:]) for _ in held]
+        assert [(one.responded_message_id, one.status) for one in answers] == [(1, 0), (2, 0), (3, 0)]
+        assert [data for _, data in served.intake.received] == [one.dataset for one in held]

@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
+from edge.dataset.moments import in_zone, offset_seconds
 from edge.model import Json, Level, Manner, Query
 from edge.store.catalogue import Catalogue
-from edge.store.moments import in_zone, offset_seconds
 from edge.store.sound import sound
 from tests.store.rows import admission, put, values
 
