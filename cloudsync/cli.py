@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import sys
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from edge.errors import ConfigError, OutpostError
 
 app = typer.Typer(no_args_is_help=True)
 
+UNATTENDED_SECONDS = 120.0
+"""How long `outpost restore` waits for an archive that does not answer where nobody sits at a terminal."""
+
 State = Annotated[Path, typer.Option("--state", help="The state directory.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file with the settings, instead of single options.")]
 Folder = Annotated[Path | None, typer.Option("--archive-folder", help="The archive's directory: a second disk, a NAS, a USB drive.")]
@@ -25,7 +30,7 @@ Credential = Annotated[Path | None, typer.Option("--credential-file", help="A fi
 Name = Annotated[str | None, typer.Option("--name", help="The name of the site.")]
 Title = Annotated[str | None, typer.Option("--ae-title", help="The AE title that modalities call.")]
 Port = Annotated[int | None, typer.Option("--port", help="The DICOM port.")]
-WebPort = Annotated[int | None, typer.Option("--web-port", help="The port of DICOMweb and the console.")]
+WebPort = Annotated[int | None, typer.Option("--web-port", help="The port of DICOMweb.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +65,17 @@ def setup(
 
     with _plainly():
         text = _settings(config, _Options(archive_folder, azure_container, credential_file, name, ae_title, port, web_port))
-        typer.echo("Making keys and the recovery kit (a few seconds) ...", err=as_json)
-        site = make(state, text, kit_out)
+        site = make(state, text, kit_out, source=_source(config), say=lambda sentence: typer.echo(sentence, err=as_json))
     if as_json:
         typer.echo(json.dumps({"site": site.site_id, "archive": site.archive, "kit": str(kit_out), "passphrase": site.passphrase}))
         return
     typer.echo(f"Site {site.site_id} is ready in {state}; its archive is {site.archive}.")
-    typer.echo(f"\nRecovery kit: {kit_out}. Print sheet.html, then delete that file; both belong into a safe, not beside this machine.")
-    typer.echo("The kit's passphrase, shown only now:\n")
+    typer.echo(f"\nRecovery kit: {kit_out}. Its eight words, shown only now:\n")
     typer.echo(f"    {site.passphrase}\n")
-    typer.echo(f"Next: outpost run --state {state}")
+    typer.echo(
+        "Print sheet.html, then delete that file; the printed page and the eight words belong into a safe, the kit away from this machine."
+    )
+    typer.echo(f"Next: ./outpost run --state {state}")
 
 
 @app.command()
@@ -93,20 +99,36 @@ def restore(
     """Rebuild a box from its archive with the recovery kit, in an empty state directory. The kit says where the archive was."""
     import asyncio  # noqa: PLC0415
 
+    from cloudsync import fresh  # noqa: PLC0415
     from cloudsync.rebuild import rebuild  # noqa: PLC0415
-    from cloudsync.seal.kit import read  # noqa: PLC0415
+    from cloudsync.seal.kit import look  # noqa: PLC0415
+    from edge.config import Layout, parse  # noqa: PLC0415
 
-    words = _words(passphrase_file) if passphrase_file else typer.prompt("The eight words of the kit", hide_input=True)
+    attended = passphrase_file is None
     with _plainly():
-        opened = read(kit, words)
-        kind, _, place = opened.archive.partition(":")
+        closed = look(kit)
+        kind, _, place = closed.archive.partition(":")
         if config is None and archive_folder is None and azure_container is None:
             archive_folder = Path(place) if kind == "folder" else None
             azure_container = place if kind == "azure_blob" else None
         text = _settings(config, _Options(archive_folder, azure_container, credential_file, name, ae_title, port, web_port))
-        rebuilt = asyncio.run(rebuild(state, text, opened, typer.echo, last_sequence=last_sequence))
+        parse(text, _source(config))
+        fresh.check(Layout(state))
+        opened = closed.open(_words(passphrase_file))
+        rebuilt = asyncio.run(
+            rebuild(
+                state,
+                text,
+                opened,
+                typer.echo,
+                last_sequence=last_sequence,
+                source=_source(config),
+                patience_seconds=math.inf if attended else UNATTENDED_SECONDS,
+            )
+        )
     typer.echo(f"Site {rebuilt.site_id} is rebuilt in {state}: {rebuilt.holdings} packs, catalog number {rebuilt.sequence}.")
-    typer.echo(f"Next: outpost run --state {state}")
+    typer.echo("From now on this box writes the site's catalog: the old box must never run again.")
+    typer.echo(f"Next: ./outpost run --state {state}")
 
 
 def _settings(config: Path | None, options: _Options) -> str:
@@ -143,18 +165,33 @@ def _archive(options: _Options) -> dict[str, str | int]:
     raise ConfigError("archive", fault, "Give the one or the other, or a file of settings with --config.")
 
 
-def _words(path: Path) -> str:
+def _source(config: Path | None) -> str:
+    """What a fault in the settings is blamed on."""
+    return "the options" if config is None else str(config)
+
+
+def _words(path: Path | None) -> str:
+    """The eight words, from a file or typed in."""
+    if path is None and sys.stdin.isatty():
+        return str(typer.prompt("The eight words of the kit", hide_input=True))
+    if path is None:
+        raise ConfigError(
+            "--passphrase-file", "is not given, and there is no terminal to ask for the eight words", "Use --passphrase-file."
+        )
     try:
         return path.read_text("utf-8").strip()
-    except OSError as fault:
-        raise typer.BadParameter(f"{path} cannot be read ({fault.strerror})", param_hint="--passphrase-file") from fault
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError("--passphrase-file", f"{path} cannot be read ({fault})", "Name a text file with the eight words.") from fault
 
 
 @contextlib.contextmanager
 def _plainly() -> Iterator[None]:
-    """Say an error as a sentence, and exit with its code."""
+    """Say an error as a sentence, and exit with its code; so too for Ctrl-C."""
     try:
         yield
+    except (KeyboardInterrupt, typer.Abort) as fault:
+        typer.echo("\nEnded before it was finished. Nothing is lost: run the command again.", err=True)
+        raise typer.Exit(130) from fault
     except OutpostError as fault:
         typer.echo(f"Error: {fault}", err=True)
         raise typer.Exit(fault.exit_code) from fault

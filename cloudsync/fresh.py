@@ -18,17 +18,36 @@ class NotEmpty(Refused):
     """The state directory is in use. Name an empty one with --state; nothing was changed."""
 
 
-def claim(layout: Layout) -> None:
-    """Begin: make the directories. Raises NotEmpty when anything but an attempt that was broken off lies there.
+def check(layout: Layout) -> None:
+    """Raises what `claim` would raise, and changes nothing.
 
-    Directories and empty files that the system made for us are no content, and keep their owners and modes.
+    Directories and empty files that the system made for us are no content.
     """
+    check_place("--state", layout.state)
+    if not _broken_off(layout) and _content(layout.state):
+        raise NotEmpty(f"{layout.state} is not empty. Name an empty directory with --state; nothing was changed.")
+
+
+def check_place(key: str, directory: Path) -> None:
+    """Raises ConfigError, naming the option or setting, when `directory` is not one and cannot be made. Changes nothing."""
+    place = directory.resolve()
+    there = next(step for step in (place, *place.parents) if os.path.exists(step))
+    if not there.is_dir():
+        raise ConfigError(key, f"{directory} cannot be made, because {there} is a file", "Name a directory.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(key, f"this user cannot write in {there}", "Name a directory that this user can write.")
+
+
+def claim(layout: Layout) -> None:
+    """Begin: make the directories. Raises NotEmpty when anything but an attempt that was broken off lies there, and ConfigError.
+
+    Directories that the system made for us keep their owners and modes.
+    """
+    check(layout)
     try:
         layout.state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        if _mark(layout).exists() and not _finished(layout):
+        if _broken_off(layout):
             _wipe(layout)
-        elif _content(layout.state):
-            raise NotEmpty(f"{layout.state} is not empty. Name an empty directory with --state; nothing was changed.")
         write_whole(_mark(layout), b"Not finished. Run the command again, or remove this directory.\n")
         for directory in (layout.edge, layout.cloudsync, layout.inbox, layout.facts):
             directory.mkdir(mode=0o750, exist_ok=True)
@@ -67,9 +86,9 @@ def _mark(layout: Layout) -> Path:
     return layout.state / "unfinished"
 
 
-def _finished(layout: Layout) -> bool:
-    """Whether the mark only outlived its time: the settings appear last, and cloudsync makes its lock when it runs."""
-    return layout.config.exists() or layout.cloudsync_lock.exists()
+def _broken_off(layout: Layout) -> bool:
+    """Whether an attempt lies there, and not a mark that outlived it: the settings appear last, cloudsync makes its lock when it runs."""
+    return _mark(layout).exists() and not (layout.config.exists() or layout.cloudsync_lock.exists())
 
 
 def _content(root: Path) -> bool:

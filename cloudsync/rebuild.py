@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from cloudsync import fresh
 from cloudsync.archive import opening
-from cloudsync.archive.port import Archive
+from cloudsync.archive.port import Archive, LinkDown
 from cloudsync.archive.retrying import Retrying, Wake
 from cloudsync.catalog import BrokenChain, CatalogChain, ChainState, EpochEntry, Held, SiteStateEntry, restore_keys
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import ChainTip
+from cloudsync.link.backoff import Backoff
 from cloudsync.seal import keys as seal_keys
 from cloudsync.seal.kit import Kit
 from cloudsync.seal.part import NotOurs
@@ -60,20 +62,27 @@ async def rebuild(
     *,
     last_sequence: int | None = None,
     archive: Archive | None = None,
+    source: str = "outpost.toml",
+    patience_seconds: float = math.inf,
+    reminder_seconds: float = 30.0,
 ) -> Rebuilt:
     """Make a state directory from the archive that the settings name. `say` gets a sentence for each step.
 
-    `last_sequence` is the number that the lost box showed last; without it a rollback of the archive cannot be excluded. Waits for a
-    link that is down. Raises NotEmpty, NothingThere, RolledBack, CredentialRefused, and NotOurs naming the object that does not verify.
-    Broken off in the middle, it can be run again.
+    `last_sequence` is the number that the lost box showed last; without it a rollback of the archive cannot be excluded. `source` names
+    the text of the settings in errors. Waits for a link that is down, and says so again after each `reminder_seconds`; raises LinkDown
+    when it was down for `patience_seconds`. Raises NotEmpty, NothingThere, RolledBack, CredentialRefused, and NotOurs naming the object
+    that does not verify. Broken off in the middle, it can be run again.
     """
-    config, layout = parse(config_text), Layout(state)
-    patient = Retrying(archive or opening.open_archive(config.archive), _Teller(say), Wake())
+    config, layout = parse(config_text, source), Layout(state)
+    waiting = _Waiting(opening.address(config.archive), say, reminder_seconds, patience_seconds)
+    backoff = Backoff(max_seconds=reminder_seconds)
+    patient = Retrying(archive or opening.open_archive(config.archive), waiting, Wake(), backoff=backoff)
     try:
         fresh.claim(layout)
         ledger = await Ledger.open(layout.ledger)
         try:
-            rebuilt = await _Rebuild(config, layout, kit, patient, ledger, say).run(last_sequence)
+            async with waiting.limiting():
+                rebuilt = await _Rebuild(config, layout, kit, patient, ledger, say).run(last_sequence)
         finally:
             await ledger.close()
     finally:
@@ -180,19 +189,55 @@ class _Rebuild:
             facts.close()
 
 
-class _Teller:
-    """Says once that the archive does not answer, and once that it does again."""
+class _Waiting:
+    """Says what is waited for while the archive does not answer, reminds of it, and ends the wait when patience ends."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, place: str, say: Callable[[str], None], reminder_seconds: float, patience_seconds: float) -> None:
+        self._place = place
         self._say = say
-        self._down = False
+        self._reminder_seconds = reminder_seconds
+        self._patience_seconds = patience_seconds
+        self._since = 0.0
+        self._fault = ""
+        self._reminder: asyncio.TimerHandle | None = None
+        self._limit = asyncio.timeout(None)
+
+    @asynccontextmanager
+    async def limiting(self) -> AsyncGenerator[None, None]:
+        """Raises LinkDown out of the block when patience ends."""
+        try:
+            async with self._limit:
+                yield
+        except TimeoutError as fault:
+            raise LinkDown(f"the archive {self._place} did not answer for {self._patience_seconds:.0f} s: {self._fault}") from fault
+        finally:
+            self._be_calm()
 
     def answered(self) -> None:
-        if self._down:
+        if self._reminder is not None:
+            self._be_calm()
             self._say("The archive answers again.")
-        self._down = False
 
     def failed(self, fault: OutpostError) -> None:
-        if not self._down:
-            self._say(f"Waiting: {fault}.")
-        self._down = True
+        self._fault = str(fault).rstrip(".")
+        if self._reminder is None:
+            self._since = asyncio.get_running_loop().time()
+            self._say(f"Waiting until the archive {self._place} answers: {self._fault}. Is that the right place?")
+            self._later(0.0)
+
+    def _remind(self) -> None:
+        seconds = asyncio.get_running_loop().time() - self._since
+        if seconds >= self._patience_seconds:
+            self._limit.reschedule(0.0)
+            return
+        self._say(f"Waiting for {seconds:.0f} s: {self._fault}. Is that the right place? Ctrl-C ends the waiting; nothing is lost.")
+        self._later(seconds)
+
+    def _later(self, seconds: float) -> None:
+        pause = min(self._reminder_seconds, self._patience_seconds - seconds)
+        self._reminder = asyncio.get_running_loop().call_later(pause, self._remind)
+
+    def _be_calm(self) -> None:
+        if self._reminder is not None:
+            self._reminder.cancel()
+        self._reminder = None

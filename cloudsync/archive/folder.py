@@ -124,7 +124,7 @@ class Folder:
 
     def _attend(self) -> None:
         if not (self._root / MARK).exists():
-            raise LinkDown(f"there is no archive at {self._root}: plug the disk in or mount it; shipping then goes on by itself")
+            raise LinkDown(f"there is no archive at {self._root}: plug the disk in or mount it")
 
     def _place(self, name: str) -> Path:
         steps = name.split("/")

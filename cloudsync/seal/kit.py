@@ -10,7 +10,7 @@ import html
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -30,7 +30,7 @@ from edge.durable import flush_directory, write_whole
 from edge.errors import Permanent, Refused
 from edge.model import Digest, parse_digest
 
-__all__ = ["Kit", "KitDamaged", "Mistyped", "WrongPassphrase", "from_sheet_lines", "read", "write"]
+__all__ = ["ClosedKit", "Kit", "KitDamaged", "Mistyped", "WrongPassphrase", "from_sheet_lines", "look", "read", "write"]
 
 _ROUNDS = 1_000_000
 _KIT, _KEY, _CERTIFICATE, _SHEET, _SCRIPT = "kit.json", "recovery.key", "recovery.pem", "sheet.html", "open-by-hand.sh"
@@ -56,6 +56,22 @@ class Kit:
     """SHA-256 of the first signing certificate, in DER."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedKit:
+    """A kit whose files are there and belong together; its words open it."""
+
+    site_id: str
+    archive: str
+    """As in Kit."""
+    trust_root: Digest
+    _certificate: Certificate = field(repr=False)
+    _key: bytes = field(repr=False)
+
+    def open(self, words: str) -> Kit:
+        """Raises WrongPassphrase, or KitDamaged when the key is not the certificate's."""
+        return Kit(self.site_id, self.archive, _recovery_key(self._key, words, self._certificate), self.trust_root)
+
+
 def write(directory: Path, keys: Keys, recovery: RecoveryKey, archive: str, *, now: float) -> str:
     """Write the kit, flushed, and return its passphrase of eight words, which is stored nowhere: show it once.
 
@@ -76,8 +92,10 @@ def write(directory: Path, keys: Keys, recovery: RecoveryKey, archive: str, *, n
     return words
 
 
-def read(path: Path, words: str) -> Kit:
-    """The kit in a directory, or beside any of its files. Raises WrongPassphrase or KitDamaged."""
+def look(path: Path) -> ClosedKit:
+    """The kit in a directory, or beside any of its files, before anyone is asked for the words. Raises KitDamaged."""
+    if not path.exists():
+        raise KitDamaged(f"there is no {path}. Name the directory of the recovery kit.")
     directory = path if path.is_dir() else path.parent
     try:
         about = msgspec.json.decode(_content(directory, _KIT), type=_About)
@@ -94,7 +112,12 @@ def read(path: Path, words: str) -> Kit:
     ):
         if digest != named:
             raise KitDamaged(f"{name} is not the one that {_KIT} names. Use another copy of the kit, or the printed sheet.")
-    return Kit(about.site_id, about.archive, _recovery_key(key, words, certificate), trust_root)
+    return ClosedKit(about.site_id, about.archive, trust_root, certificate, key)
+
+
+def read(path: Path, words: str) -> Kit:
+    """What `look` finds, opened by its words. Raises WrongPassphrase or KitDamaged."""
+    return look(path).open(words)
 
 
 def from_sheet_lines(lines: Sequence[str], site_id: str, archive: str, trust_root: str) -> Kit:

@@ -30,7 +30,9 @@ done <"$folder/sums"
 [ -n "$names" ] || die "the sums name nothing"
 
 # The opened key stays in memory: a variable, then openssl's standard input.
-key=$(openssl pkey -in "$kit/recovery.key" ${PASSIN:+-passin "$PASSIN"}) || die "recovery.key was not opened"
+[ -r "$kit/recovery.key" ] && [ -r "$kit/recovery.pem" ] || die "recovery.key and recovery.pem have to lie beside this script, in $kit"
+key=$(openssl pkey -in "$kit/recovery.key" ${PASSIN:+-passin "$PASSIN"} 2>/dev/null) ||
+    die "these words do not open recovery.key. Type all eight in their order, in small letters, with one space between two"
 
 mkdir "$target" "$target/head"
 for name in $names; do

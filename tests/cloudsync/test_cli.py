@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,17 +58,49 @@ def test_what_is_wrong_is_named_with_its_key_and_nothing_is_left_behind(tmp_path
         assert code == 78
         assert err.startswith(f"Error: {key}")
         assert not (tmp_path / "state").exists()
+        assert "outpost.toml" not in err
+    assert str(wrong) in setup(tmp_path, "--config", str(wrong))[2]
     assert "--archive-folder" in setup(tmp_path)[2]
     assert "--credential-file" in setup(tmp_path, *folder(tmp_path), "--azure-container", "c")[2]
     assert "--config" in setup(tmp_path, "--config", str(wrong), *folder(tmp_path))[2]
 
 
+@pytest.mark.parametrize(
+    ("options", "kit", "says"),
+    [
+        (
+            ("--archive-folder", "PLACE/file"),
+            "kit",
+            "archive.path (--archive-folder): PLACE/file cannot be made, because PLACE/file is a file",
+        ),
+        (("--archive-folder", "PLACE/file/archive"), "kit", "archive.path (--archive-folder): PLACE/file/archive cannot be made"),
+        (("--archive-folder", "/proc/archive"), "kit", "archive.path (--archive-folder): "),
+        (("--archive-folder", "PLACE/archive"), "file", "--kit-out: PLACE/file cannot be made, because PLACE/file is a file"),
+        (("--archive-folder", "PLACE/archive"), "state/kit", "--kit-out: PLACE/state/kit lies inside the state directory"),
+        (("--archive-folder", "PLACE/archive"), "archive/kit", "--kit-out: PLACE/archive/kit lies inside the archive"),
+        (("--archive-folder", "PLACE/archive", "--ae-title", "A" * 17), "kit", "site.ae_title: "),
+        (("--archive-folder", "PLACE/archive", "--port", "70000"), "kit", "dicom.port: 70000 is no port"),
+    ],
+)
+def test_a_place_or_setting_that_will_not_do_is_named_before_anything_is_made(
+    tmp_path: Path, options: tuple[str, ...], kit: str, says: str
+) -> None:
+    (tmp_path / "file").touch()
+    code, out, err = setup(tmp_path, *(option.replace("PLACE", str(tmp_path)) for option in options), kit=kit)
+    assert (code, out) == (78, "")
+    assert err.startswith("Error: " + says.replace("PLACE", str(tmp_path)))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file"]
+
+
 def test_it_never_touches_a_state_directory_in_use_nor_a_kit(tmp_path: Path) -> None:
     assert setup(tmp_path, *folder(tmp_path))[0] == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert setup(tmp_path, *folder(tmp_path))[0] == 78
-    code, _, err = setup(tmp_path, *folder(tmp_path), kit="another")
-    assert (code, "not empty" in err) == (77, True)
+    code, out, err = setup(tmp_path, *folder(tmp_path), kit="another")
+    assert (code, "not empty" in err, "Making keys" in out) == (77, True, False)
+    (tmp_path / "other").mkdir()
+    code, out, err = setup(tmp_path / "other", *folder(tmp_path), kit="../kit")
+    assert (code, "holds a recovery kit already" in err, "Making keys" in out) == (78, True, False)
+    (tmp_path / "other").rmdir()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -124,6 +158,45 @@ def test_restore_needs_the_kit_and_its_words(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "is rebuilt in" in done.stdout
     assert load(Layout(tmp_path / "other").config).archive.path == str(catalog)
+
+
+def test_restore_looks_at_the_kit_before_it_asks_and_asks_nobody_without_a_terminal(tmp_path: Path) -> None:
+    setup(tmp_path, *folder(tmp_path))
+    options = ["restore", "--state", str(tmp_path / "other"), "--kit"]
+    done = RUN.invoke(app, [*options, str(tmp_path / "no kit")])
+    assert (done.exit_code, f"there is no {tmp_path}/no kit" in done.stderr) == (1, True)
+    done = RUN.invoke(app, [*options, str(tmp_path / "kit")])
+    assert (done.exit_code, "Use --passphrase-file." in done.stderr) == (78, True)
+    (tmp_path / "kit/recovery.pem").unlink()
+    done = RUN.invoke(app, [*options, str(tmp_path / "kit")])
+    assert (done.exit_code, "recovery.pem cannot be read" in done.stderr) == (1, True)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("moment", ["at the prompt", "while it waits for an archive"])
+def test_control_c_ends_restore_with_one_sentence(tmp_path: Path, moment: str) -> None:
+    site = json.loads(setup(tmp_path, *folder(tmp_path), "--json")[1])
+    (tmp_path / "elsewhere").mkdir()
+    script = "import sys; from cloudsync.cli import app; app()"
+    options = ["--state", str(tmp_path / "other"), "--kit", site["kit"], "--archive-folder", str(tmp_path / "elsewhere")]
+    keyboard, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "restore", *options], stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}, start_new_session=True,
+    ) as restore:  # fmt: skip
+        assert restore.stdout is not None
+        said = restore.stdout.read(len("The eight words of the kit: "))  # its last space comes once typing is hidden
+        if moment != "at the prompt":
+            os.write(keyboard, site["passphrase"].encode() + b"\n")
+            while "Is that the right place?" not in said:
+                said += restore.stdout.read(1)
+        restore.send_signal(signal.SIGINT)
+        said += restore.stdout.read()
+    os.close(keyboard)
+    os.close(terminal)
+    assert restore.returncode == 130
+    assert said.splitlines()[-1] == "Ended before it was finished. Nothing is lost: run the command again."
+    assert "Traceback" not in said
 
 
 def test_a_process_without_a_set_up_state_says_what_to_do(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from cloudsync.archive.azure_blob import AzureBlob
+from cloudsync.archive.port import LinkDown
 from cloudsync.catalog import BrokenChain
 from cloudsync.fresh import NotEmpty
 from cloudsync.rebuild import NothingThere, Rebuilt, RolledBack, rebuild
@@ -181,7 +182,19 @@ async def test_the_link_may_fail_meanwhile(shipped: EdgeSide, kit: Kit, other: L
     task = asyncio.create_task(rebuild(other.state, settings(archive_folder), kit, said.append))
     await asyncio.sleep(0.2)
     assert said
-    assert said[0].startswith("Waiting: there is no archive at")
+    assert said[0].startswith(f"Waiting until the archive folder:{archive_folder} answers: there is no archive at")
     unplugged.rename(mark)
     assert (await task).holdings == 3
     assert "The archive answers again." in said
+
+
+async def test_who_waits_is_reminded_of_it_and_may_give_up(kit: Kit, other: Layout, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    said: list[str] = []
+    patience = {"patience_seconds": 0.25, "reminder_seconds": 0.1}
+    with pytest.raises(LinkDown, match=rf"archive folder:{tmp_path}/elsewhere did not answer for 0 s: there is no archive at"):
+        await rebuild(other.state, settings(tmp_path / "elsewhere"), kit, said.append, **patience)
+    assert len(said) == 3
+    assert all("Is that the right place?" in sentence for sentence in said)
+    assert all("Ctrl-C ends the waiting; nothing is lost" in sentence for sentence in said[1:])
+    assert not other.config.exists()

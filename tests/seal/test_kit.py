@@ -96,6 +96,8 @@ def test_the_sheet_has_all_that_is_needed_and_brings_the_key_back(written: Writt
     assert site.keys.trust_root in sheet
     assert "2026-01-01T00:00:00Z" in sheet
     assert "openssl cms -decrypt" in sheet
+    assert "./outpost restore --state /var/lib/outpost --kit KIT" in sheet
+    assert "the old box must never run again" in sheet
     assert not re.search(r"https?://|<script|<img|\$", sheet)
     lines = re.findall(r"<td>([A-Z2-7 ]{14})</td>", sheet)
     found = kit.from_sheet_lines(lines, f" {site.keys.site_id.upper()} ", ARCHIVE, site.keys.trust_root.upper())

@@ -146,7 +146,16 @@ def test_wrong_words_open_nothing(hand: Hand) -> None:
     wrong = Hand(hand.kit, hand.objects, hand.target, hand.commands, "zide maru")
     done = wrong.open()
     assert done.returncode != 0
-    assert "recovery.key was not opened" in done.stderr
+    assert done.stderr.startswith("open-by-hand: these words do not open recovery.key. Type all eight")
+    assert done.stderr.count("\n") == 1
+    assert not hand.target.exists()
+
+
+def test_a_kit_that_is_not_whole_is_named(hand: Hand) -> None:
+    (hand.kit / "recovery.pem").unlink()
+    done = hand.open()
+    assert done.returncode != 0
+    assert "recovery.pem have to lie beside this script" in done.stderr
     assert not hand.target.exists()
 
 
