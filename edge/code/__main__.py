@@ -14,7 +14,8 @@ import msgspec
 from edge import errors
 from edge.code.coder import code
 from edge.code.decoder import finish_job, restore
-from edge.code.jobs import Answer, CodeJob, DecodeJob, Failure, Finished, FinishJob, Job, Restoration
+from edge.code.fingerprint import fingerprints
+from edge.code.jobs import Answer, CodeJob, DecodeJob, Failure, FingerprintJob, Fingerprints, Finished, FinishJob, Job, Restoration
 from edge.durable import write_all
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -63,6 +64,8 @@ def _do(job: Job) -> Answer:
             return Restoration(members=restore(job))
         case FinishJob():
             return Finished(sha256_ok=finish_job(job))
+        case FingerprintJob():
+            return Fingerprints(prints=fingerprints(job))
 
 
 def _known(kind: type[errors.OutpostError]) -> str:

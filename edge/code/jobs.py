@@ -67,6 +67,22 @@ class FinishJob(_Job, frozen=True, tag="finish"):
     target_path: str
 
 
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One variant of an instance: in a cached pack file, or, where `head_path` is given, as the head of its pack holds it."""
+
+    path: str
+    dataset_offset: int
+    dataset_length: int
+    transfer_syntax: str
+    head_path: str | None = None
+
+
+class FingerprintJob(_Job, frozen=True, tag="fingerprint"):
+    """Say what variants of one instance say, whatever their encoding; `pack` is that of the first."""
+
+    variants: list[Variant]
+
+
 class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="answer"):
     pass
 
@@ -107,6 +123,24 @@ class Finished(_Answer, frozen=True, tag="finished"):
     """Where it is false, every member's digest held but the pack is not, byte for byte, what was closed."""
 
 
+class Fingerprint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Digests of a dataset that are the same for every encoding of it."""
+
+    study: str
+    """Of patient and study attributes."""
+    rest: str
+    """Of everything else but the pixels."""
+    pixels: str
+    patient_id: str
+    birth_date: str
+
+
+class Fingerprints(_Answer, frozen=True, tag="fingerprints"):
+    """In the order of the job; None where the bytes themselves are needed, and they are away."""
+
+    prints: list[Fingerprint | None]
+
+
 class Failure(_Answer, frozen=True, tag="failure"):
     """The job failed; `error` names a type of edge.errors."""
 
@@ -114,5 +148,5 @@ class Failure(_Answer, frozen=True, tag="failure"):
     message: str
 
 
-Job = CodeJob | DecodeJob | FinishJob
-Answer = CodedPack | Restoration | Finished | Failure
+Job = CodeJob | DecodeJob | FinishJob | FingerprintJob
+Answer = CodedPack | Restoration | Finished | Fingerprints | Failure

@@ -13,7 +13,21 @@ import msgspec
 
 import edge
 from edge import errors
-from edge.code.jobs import Answer, CodedPack, CodeJob, DecodeJob, Failure, Finished, FinishJob, Job, Restoration, Restored
+from edge.code.jobs import (
+    Answer,
+    CodedPack,
+    CodeJob,
+    DecodeJob,
+    Failure,
+    Fingerprint,
+    FingerprintJob,
+    Fingerprints,
+    Finished,
+    FinishJob,
+    Job,
+    Restoration,
+    Restored,
+)
 
 _A = TypeVar("_A", bound=Answer)
 
@@ -69,6 +83,10 @@ class Coder:
     async def finish(self, job: FinishJob) -> bool:
         """Whether the restored pack is, byte for byte, what was closed."""
         return (await self._expect(job, Finished)).sha256_ok
+
+    async def fingerprints(self, job: FingerprintJob) -> list[Fingerprint | None]:
+        """Errors as `fingerprint.fingerprints`, and as `run`."""
+        return (await self._expect(job, Fingerprints)).prints
 
     async def run(self, job: Job) -> Answer:
         """The worker's answer. Raises what the job failed with (a type of edge.errors), WorkerDied or JobTimeout, naming the pack."""
@@ -152,7 +170,7 @@ async def _end(process: Process, grace_seconds: float) -> None:
 
 
 def _verb(job: Job) -> str:
-    return {CodeJob: "coding", DecodeJob: "restoring", FinishJob: "finishing"}[type(job)]
+    return {CodeJob: "coding", DecodeJob: "restoring", FinishJob: "finishing", FingerprintJob: "comparing"}[type(job)]
 
 
 def _error(failure: Failure) -> errors.OutpostError:
