@@ -106,12 +106,13 @@ class _Edge:
         keeper = Keeper(config, layout, catalogue, desk, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
+        index = CatalogueIndex(catalogue, link)
         peering = Peering(config, state, callers, audit)
         correcting = Correcting(catalogue, decisions, audit, self._clock)
         table = PeerTable(state, callers)
         requestor = Requestor(_deadlines(config), self._clock)
         commitments = CommitmentDesk(state, catalogue, requestor, self._clock, fail_stop)
-        outreach = Outreach(config, table, retrieve, intake, requestor)
+        outreach = Outreach(config, table, index, retrieve, intake, commitments, requestor)
         controller = Controller(
             config, layout, catalogue, peering, correcting, packs, intake, retrieve, keeper, link, outreach, refusals, self._clock
         )
@@ -119,7 +120,7 @@ class _Edge:
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
         desk.begin()
-        server = _listen(config, intake, CatalogueIndex(catalogue, link), retrieve, table, audit, commitments)
+        server = _listen(config, intake, index, retrieve, table, audit, commitments)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:
             async with asyncio.TaskGroup() as tasks:

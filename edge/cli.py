@@ -29,6 +29,7 @@ app.add_typer(peers, name="peers")
 app.add_typer(audit, name="audit")
 peers.command("echo")(errand_commands.echo)
 studies.command("send")(errand_commands.send)
+studies.command("commit")(errand_commands.commit)
 app.command("query")(errand_commands.query)
 app.command("retrieve")(errand_commands.retrieve)
 

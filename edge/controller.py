@@ -166,7 +166,7 @@ class Controller:
                 if not descriptors:
                     raise Refused("No descriptor came with the request.")
                 yield await asyncio.to_thread(self._admit, request, descriptors[0])
-            case errands.EchoPeer() | errands.SendStudy() | errands.QueryPeer() | errands.RetrieveStudy():
+            case errands.EchoPeer() | errands.SendStudy() | errands.QueryPeer() | errands.RetrieveStudy() | errands.CommitStudy():
                 async with contextlib.aclosing(self._outreach.answers(request)) as answers:
                     async for answer in answers:
                         yield answer

@@ -61,6 +61,26 @@ def send(
     raise typer.Exit(0 if row.completed + row.warning == row.total else 1)
 
 
+def commit(
+    study: str,
+    ae_title: str,
+    wait_seconds: Annotated[float, typer.Option(help="For its report.")] = 60.0,
+    state: STATE = DEFAULT_STATE,
+    as_json: JSON = False,
+) -> None:
+    """Ask a peer to take responsibility for a study that it was sent (storage commitment). Exit code 1 unless it did for all of it."""
+    for row in ask(state, errands.CommitStudy(study=study, ae_title=ae_title, wait_seconds=wait_seconds)):
+        assert isinstance(row, errands.Committed)
+        if as_json:
+            json_lines([row])
+        elif row.reasons is None:
+            typer.echo(f"{ae_title} took the request for {row.total} instances, and has not reported within {wait_seconds:.0f} s.")
+        else:
+            failed = "".join(f", {count} failed with reason {reason}" for reason, count in sorted(row.reasons.items()))
+            typer.echo(f"{ae_title} is committed to {row.total - sum(row.reasons.values())} of {row.total} instances{failed}.")
+        raise typer.Exit(0 if row.reasons == {} else 1)
+
+
 def query(
     ae_title: str,
     level: Annotated[str, typer.Option(help="patient, study, series or image.")] = "study",

@@ -49,6 +49,15 @@ class RetrieveStudy(Message, frozen=True, tag="retrieve-study"):
     way: Literal["get", "move", ""] = ""
 
 
+class CommitStudy(Message, frozen=True, tag="commit-study"):
+    """Ask a peer to take responsibility for a study that was stored there (storage commitment). Answered by one Committed."""
+
+    ae_title: str
+    study: str
+    wait_seconds: float = 60.0
+    """For its report. What comes later is recorded too."""
+
+
 class Echoed(Message, frozen=True, tag="echoed"):
     """The peer answered; how long association, echo and release took."""
 
@@ -81,5 +90,14 @@ class Retrieved(Message, frozen=True, tag="retrieved"):
     remaining: int | None
 
 
-Request = EchoPeer | SendStudy | QueryPeer | RetrieveStudy
-Answer = Echoed | Sent | Match | Retrieved
+class Committed(Message, frozen=True, tag="committed"):
+    """What the peer reported of `total` instances; `reasons` are the Failure Reasons (0008,1197) of what failed, with their counts. None:
+    it took the request, and has not reported yet.
+    """
+
+    total: int
+    reasons: dict[str, int] | None
+
+
+Request = EchoPeer | SendStudy | QueryPeer | RetrieveStudy | CommitStudy
+Answer = Echoed | Sent | Match | Retrieved | Committed

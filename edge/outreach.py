@@ -5,29 +5,34 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import closing, suppress
+from typing import Protocol
 
 from pydicom.datadict import tag_for_keyword
 
 from edge import errands
 from edge.config import Config
-from edge.dimse import identifier, scu
+from edge.dimse import commitment, identifier, scu
 from edge.dimse.acceptor import Caller
 from edge.dimse.associate import Roles
 from edge.dimse.association import Association
 from edge.dimse.classes import LITTLE_ENDIAN, PATIENT_ROOT, STUDY_ROOT, VERIFICATION, every_storage_class
 from edge.dimse.delivery import Delivery
-from edge.dimse.faults import NoContext
+from edge.dimse.faults import AssociationEnded, NoContext
 from edge.dimse.hierarchy import LEVEL
 from edge.dimse.negotiation import MAX_CONTEXTS, propose
-from edge.dimse.ports import Intake, Peers, Retrieve
+from edge.dimse.ports import Commitments, Index, Intake, Peers, Reference, Retrieve
 from edge.dimse.requestor import Requestor
 from edge.dimse.status import SUCCESS
 from edge.errors import OutpostError, Refused
 from edge.model import UID, AETitle, Json, Level, Peer, Query, parse_ae_title, parse_uid
 
 _TOLD_SECONDS = 1.0
+_KEPT_SECONDS = 5.0
+_STEP_SECONDS = 0.25
 _CLASSES_IN_STUDY, _CLASS, _SERIES = "00080062", "00080016", "0020000E"
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 _RETURNED = {
@@ -39,13 +44,29 @@ _RETURNED = {
 """What a query returns at each level beside its own keys."""
 
 
+class Seekers(Commitments, Protocol):
+    """Who keeps what we asked of archives, and hears what they answer. Used by many threads at once."""
+
+    def seek(self, transaction: UID, peer: AETitle, instances: int) -> None:
+        """The request is about to leave; durable when this returns."""
+        ...
+
+    def answered(self, transaction: UID, seconds: float) -> list[tuple[UID, UID, int]] | None:
+        """SOP class, SOP instance and Failure Reason of what failed; None when no answer came within the time."""
+        ...
+
+
 class Outreach:
     """Does errands. Used by many threads at once."""
 
-    def __init__(self, config: Config, peers: Peers, retrieve: Retrieve, intake: Intake, requestor: Requestor) -> None:
+    def __init__(
+        self, config: Config, peers: Peers, index: Index, retrieve: Retrieve, intake: Intake, seekers: Seekers, requestor: Requestor
+    ) -> None:
         self._ae_title = AETitle(config.site.ae_title)
         self._peers = peers
+        self._index = index
         self._retrieve = retrieve
+        self._seekers = seekers
         self._intake = intake
         self._requestor = requestor
 
@@ -98,6 +119,8 @@ class Outreach:
                 yield from self._query(peer, errand)
             case errands.RetrieveStudy():
                 yield from self._fetch(peer, errand)
+            case errands.CommitStudy():
+                yield self._commit(peer, errand)
 
     def _peer(self, ae_title: str) -> Peer:
         title = parse_ae_title(ae_title)
@@ -164,6 +187,36 @@ class Outreach:
         with self._requestor.association(peer, self._ae_title, propose([(STUDY_ROOT.move, LITTLE_ENDIAN)])) as association:
             yield from _told("move", scu.move(association, STUDY_ROOT, self._ae_title, _level(Level.STUDY, study)))
 
+    def _commit(self, peer: Peer, errand: errands.CommitStudy) -> errands.Committed:
+        references = _references(self._index, _uid(errand.study))
+        if not references:
+            raise Refused("There is no such study here.")
+        transaction = UID(f"2.25.{uuid.uuid4().int}")
+        self._seekers.seek(transaction, peer.ae_title, len(references))
+        association = self._requestor.associate(peer, self._ae_title, propose(commitment.CONTEXTS))
+        with closing(association):
+            code = commitment.ask(association, transaction, references)
+            if code != SUCCESS:
+                raise scu.RequestFailed(code, "")
+            with suppress(AssociationEnded):
+                self._listen(association, peer, transaction, min(errand.wait_seconds, _KEPT_SECONDS))
+        failed = self._seekers.answered(transaction, errand.wait_seconds)
+        if failed is None:
+            return errands.Committed(total=len(references), reasons=None)
+        return errands.Committed(total=len(references), reasons=dict(Counter(f"{reason:04X}" for _, _, reason in failed)))
+
+    def _listen(self, association: Association, peer: Peer, transaction: UID, seconds: float) -> None:
+        """Some archives report on the association that asked, if it is kept for a while; most on one of their own."""
+        clock = self._requestor.clock
+        until = clock.monotonic() + seconds
+        while self._seekers.answered(transaction, 0) is None and (left := until - clock.monotonic()) > 0:
+            if association.hears(min(left, _STEP_SECONDS)):
+                message = association.next_message()
+                if message is None:
+                    return
+                commitment.take_report(association, message, peer.ae_title, self._seekers)
+        association.release()
+
     def _classes(self, peer: Peer, study: UID) -> list[UID]:
         """The storage classes to propose for what the study holds: those that the peer names, or the usual ones."""
         with self._requestor.association(peer, self._ae_title, propose([(STUDY_ROOT.find, LITTLE_ENDIAN)])) as association:
@@ -172,6 +225,13 @@ class Outreach:
                 for series in _values(association, Level.SERIES, _SERIES, study=study):
                     named += _values(association, Level.IMAGE, _CLASS, study=study, series=series)
         return list(dict.fromkeys(named or every_storage_class()))[: MAX_CONTEXTS - 1]
+
+
+def _references(index: Index, study: UID) -> tuple[Reference, ...]:
+    """The instances of a study here."""
+    found = index.find(Query(Level.IMAGE, {"0020000D": study}))
+    pairs = ((parse_uid(str(match[_CLASS]["Value"][0])), parse_uid(str(match["00080018"]["Value"][0]))) for match in found)
+    return tuple(Reference(sop_class, sop_instance) for sop_class, sop_instance in pairs if sop_class and sop_instance)
 
 
 def _values(association: Association, level: Level, tag: str, *, study: UID, series: UID | None = None) -> list[UID]:

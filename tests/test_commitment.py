@@ -13,16 +13,19 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
 
+from edge import errands
 from edge.clock import SystemClock
-from edge.commitment import CommitmentDesk, Known, judge
+from edge.commitment import CommitmentDesk
+from edge.config import Config
 from edge.dimse.ports import CommitmentReport, CommitmentRequest, Reference
 from edge.dimse.requestor import Requestor
 from edge.dimse.server import Listening, Server
-from edge.model import UID, AETitle, Commitment, Peer
+from edge.model import UID, AETitle, Commitment, Json, Peer
+from edge.outreach import Outreach
 from edge.store.catalogue import Catalogue
 from edge.store.commitments import CommitmentRows
 from edge.store.site import SiteState
-from tests.dimse.fakes import HERE, PATIENT, FakeAudit, FakeIndex, FakeIntake, FakePeers, FakeRetrieve
+from tests.dimse.fakes import HERE, PATIENT, FakeAudit, FakeIndex, FakeIntake, FakePeers, FakeRetrieve, Instance
 from tests.servers import until
 from tests.store.rows import Clock, admission, close, hold, put
 
@@ -32,42 +35,6 @@ ONE, TWO = UID("1.2.3.1.1"), UID("1.2.3.1.2")
 MODALITY = AETitle("CT99")
 DAY = 86_400.0
 LOCAL, ARCHIVED = Peer(MODALITY), Peer(MODALITY, commitment=Commitment.ARCHIVED, report_after_seconds=3600.0)
-COPIES = Peer(MODALITY, commitment=Commitment.TWO_COPIES, report_after_seconds=3600.0)
-FALLS_BACK = Peer(MODALITY, commitment=Commitment.ARCHIVED, report_after_seconds=3600.0, commitment_falls_back=True)
-HERE_ONLY = Known(CT, here=True, held=False, copied=False)
-COPIED = Known(CT, here=True, held=False, copied=True)
-HELD = Known(CT, here=False, held=True, copied=True)
-LOST = Known(CT, here=False, held=False, copied=False)
-
-
-@pytest.mark.parametrize(
-    ("known", "aside", "peer", "waited", "verdict"),
-    [
-        pytest.param([HERE_ONLY], False, LOCAL, 0, 0, id="here is enough for local"),
-        pytest.param([HELD], False, LOCAL, 0, 0, id="held is enough for local"),
-        pytest.param([], False, LOCAL, 599, None, id="unknown is waited for"),
-        pytest.param([], False, LOCAL, 600, 0x0112, id="unknown for ten minutes"),
-        pytest.param([LOST], False, LOCAL, 599, None, id="lost is waited for"),
-        pytest.param([LOST], False, LOCAL, 600, 0x0112, id="lost for ten minutes"),
-        pytest.param([HERE_ONLY, LOST], False, LOCAL, 600, 0x0112, id="one variant of two is lost"),
-        pytest.param([Known(MR, True, False, False)], False, LOCAL, 0, 0x0119, id="another class"),
-        pytest.param([Known(MR, True, False, False), HERE_ONLY], False, LOCAL, 0, 0, id="the right class is among them"),
-        pytest.param([HERE_ONLY], True, LOCAL, 0, 0x0110, id="a person has to decide"),
-        pytest.param([], True, LOCAL, 0, 0x0110, id="in quarantine"),
-        pytest.param([HERE_ONLY], False, COPIES, 0, None, id="one copy is not two"),
-        pytest.param([COPIED], False, COPIES, 0, 0, id="two copies"),
-        pytest.param([HERE_ONLY], False, COPIES, 3600, 0x0213, id="one copy until the time is over"),
-        pytest.param([COPIED], False, ARCHIVED, 0, None, id="copied is not archived"),
-        pytest.param([HELD], False, ARCHIVED, 0, 0, id="archived"),
-        pytest.param([COPIED], False, ARCHIVED, 3600, 0x0213, id="not archived until the time is over"),
-        pytest.param([HERE_ONLY], False, FALLS_BACK, 3599, None, id="falls back not before the time is over"),
-        pytest.param([HERE_ONLY], False, FALLS_BACK, 3600, 0, id="falls back to local"),
-    ],
-)
-def test_each_instance_is_judged_by_what_is_known_of_it(
-    known: list[Known], aside: bool, peer: Peer, waited: float, verdict: int | None
-) -> None:
-    assert judge(CT, known, aside, peer, waited) == verdict
 
 
 class Site:
@@ -371,6 +338,27 @@ def test_who_has_no_right_to_it_gets_no_context_for_it(tmp_path: Path, modality:
         entity.add_requested_context(StorageCommitmentPushModel)
         association = entity.associate(HERE, port, ae_title="OUTPOST")
         assert not association.is_established
+
+
+@pytest.mark.parametrize("archive_knows_where_we_listen", [False, True], ids=["on our association", "on one of its own"])
+def test_we_ask_an_archive_and_hear_what_it_says(tmp_path: Path, archive_knows_where_we_listen: bool) -> None:
+    """Two of our own sites, one of them the archive, which has one of the two instances under another class."""
+    (tmp_path / "archive").mkdir()
+    commit = frozenset({"commit"})
+    study = [admission(instance=ONE), admission(instance=TWO, offset=4096)]
+    listed: Json = {"00080016": {"vr": "UI", "Value": [CT]}, "0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
+    here = [Instance(tmp_path, None, listed | {"00080018": {"vr": "UI", "Value": [uid]}}) for uid in (ONE, TWO)]
+    with site(tmp_path, SystemClock()) as ours, site(tmp_path / "archive", SystemClock()) as archive:
+        put(archive.catalogue, study[0], admission(instance=TWO, offset=4096, more={0x00080016: ("UI", MR.encode())}))
+        ours.state.put_peer(Peer(AETitle("OUTPOST"), rights=commit))
+        with serve(ours) as our_port:
+            host = HERE if archive_knows_where_we_listen else ""
+            archive.state.put_peer(Peer(AETitle("OUTPOST"), host=host, port=our_port, rights=commit))
+            with serve(archive) as port:
+                peers = FakePeers({"OUTPOST": Peer(AETitle("OUTPOST"), host=HERE, port=port)})
+                outreach = Outreach(Config(), peers, FakeIndex(here), FakeRetrieve([]), FakeIntake(), ours.desk, Requestor(PATIENT))
+                (said,) = outreach.run(errands.CommitStudy(ae_title="OUTPOST", study="1.2.3", wait_seconds=20))
+    assert said == errands.Committed(total=2, reasons={"0119": 1})
 
 
 def test_a_peer_that_does_not_answer_keeps_nobody_else_from_being_told(tmp_path: Path, modality: Modality) -> None:

@@ -31,7 +31,7 @@ from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.packs import OpenPacks
 from edge.store.site import SiteState
-from tests.dimse.fakes import FakeAudit
+from tests.dimse.fakes import FakeAudit, FakeIndex
 from tests.store.rows import Clock, admission, close, hold, put
 
 pytestmark = pytest.mark.asyncio
@@ -103,7 +103,7 @@ class Box:
             self.retrieve,
             Keeper(config, self.layout, self.catalogue, Desk(), clock),
             Link(self.catalogue, 900.0, clock),
-            Outreach(config, self.site, self.retrieve, intake, Requestor()),
+            Outreach(config, self.site, FakeIndex([]), self.retrieve, intake, None, Requestor()),
             Refusals(),
             clock,
         )

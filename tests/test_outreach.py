@@ -14,10 +14,14 @@ from edge.dimse.requestor import Requestor
 from edge.errors import Refused
 from edge.model import AETitle, Peer
 from edge.outreach import Outreach
-from tests.dimse.fakes import CT, HERE, MR, MR_RLE, PATIENT, Box, FakeIntake, FakePeers, FakeRetrieve, box
+from tests.dimse.fakes import CT, HERE, MR, MR_RLE, PATIENT, Box, FakeIndex, FakeIntake, FakePeers, FakeRetrieve, box
 from tests.dimse.test_retrieve import same_study
 
 STUDY = "1.2.3.4"
+
+
+class NobodySeeks:
+    """Storage commitment has tests of its own."""
 
 
 @pytest.fixture
@@ -31,7 +35,9 @@ def there() -> Iterator[Box]:
 def outreach(there: Box, *held: str) -> tuple[Outreach, FakeIntake]:
     intake = FakeIntake()
     peers = FakePeers({"OUTPOST": Peer(AETitle("OUTPOST"), host=HERE, port=there.port)})
-    return Outreach(Config(), peers, FakeRetrieve(same_study(*held) if held else []), intake, Requestor(PATIENT)), intake
+    return Outreach(
+        Config(), peers, FakeIndex([]), FakeRetrieve(same_study(*held) if held else []), intake, NobodySeeks(), Requestor(PATIENT)
+    ), intake
 
 
 def test_a_peer_is_verified(there: Box) -> None:
@@ -57,7 +63,9 @@ def test_a_study_is_stored_there_and_the_counts_say_so(there: Box) -> None:
 def test_an_errand_that_is_closed_early_is_broken_off(there: Box) -> None:
     retrieve = FakeRetrieve(same_study(CT, MR), gate=threading.Semaphore(0))
     peers = FakePeers({"OUTPOST": Peer(AETitle("OUTPOST"), host=HERE, port=there.port)})
-    running = Outreach(Config(), peers, retrieve, FakeIntake(), Requestor(PATIENT)).run(errands.SendStudy(study=STUDY, ae_title="OUTPOST"))
+    running = Outreach(Config(), peers, FakeIndex([]), retrieve, FakeIntake(), NobodySeeks(), Requestor(PATIENT)).run(
+        errands.SendStudy(study=STUDY, ae_title="OUTPOST")
+    )
     with closing(running):
         assert next(running).completed == 0
     assert retrieve.closed == 1

@@ -17,7 +17,7 @@ from edge.dimse.identifier import BadIdentifier
 from edge.dimse.negotiation import Context
 from edge.dimse.ports import Attendance, CommitmentReport, CommitmentRequest, Commitments, Reference
 from edge.errors import OutpostError
-from edge.model import UID, Json, parse_ae_title, parse_uid
+from edge.model import UID, AETitle, Json, parse_ae_title, parse_uid
 
 _log = logging.getLogger(__name__)
 
@@ -34,25 +34,51 @@ _WITH_DATASET = 0x0001
 
 def respond(association: Association, message: Message, caller: Caller, commitments: Commitments, attendance: Attendance) -> None:
     """Answer an N-ACTION or an N-EVENT-REPORT."""
+    if message.command.operation == N_ACTION_RQ:
+        _take_request(association, message, caller, commitments, attendance)
+    else:
+        take_report(association, message, caller.calling_ae, commitments)
+
+
+def take_report(association: Association, message: Message, calling_ae: AETitle, commitments: Commitments) -> None:
+    """Answer an N-EVENT-REPORT, by which an archive answers a request of ours."""
     request = message.command
-    is_action = request.operation == N_ACTION_RQ
-    code = _unsound(request, is_action)
+    code = _unsound(request.affected_sop_class, request.affected_sop_instance, request)
+    if code == status.SUCCESS and request.event_type_id not in {_COMPLETE, _FAILURES_EXIST}:
+        code = status.NO_SUCH_EVENT
+    data = association.collect(MAX_DATASET_BYTES)
+    comment = None
+    if code == status.SUCCESS:
+        try:
+            if not commitments.heard(calling_ae, _report(_dataset(data, message.context.transfer_syntax))):
+                code, comment = status.INVALID_ARGUMENT, "This transaction was not asked for here"
+        except OutpostError as fault:
+            code, comment = status.of_error(status.Service.COMMIT, fault), str(fault)
+    _log_refusal(calling_ae, code, comment)
+    association.send(message.context, answer(request, code, error_comment=comment, event_type_id=request.event_type_id))
+
+
+def _take_request(association: Association, message: Message, caller: Caller, commitments: Commitments, attendance: Attendance) -> None:
+    request = message.command
+    code = _unsound(request.requested_sop_class, request.requested_sop_instance, request)
+    if code == status.SUCCESS and request.action_type_id != _REQUEST_COMMITMENT:
+        code = status.NO_SUCH_ACTION
     data = association.collect(MAX_DATASET_BYTES)
     comment = None
     if code == status.SUCCESS:
         try:
             dataset = _dataset(data, message.context.transfer_syntax)
-            if is_action:
-                taken = CommitmentRequest(_transaction(dataset), _references(dataset), caller.calling_ae, caller.called_ae)
-                commitments.request(taken, attendance)
-            elif not commitments.heard(caller.calling_ae, _report(dataset)):
-                code, comment = status.INVALID_ARGUMENT, "This transaction was not asked for here"
+            taken = CommitmentRequest(_transaction(dataset), _references(dataset), caller.calling_ae, caller.called_ae)
+            commitments.request(taken, attendance)
         except OutpostError as fault:
             code, comment = status.of_error(status.Service.COMMIT, fault), str(fault)
+    _log_refusal(caller.calling_ae, code, comment)
+    association.send(message.context, answer(request, code, error_comment=comment, action_type_id=request.action_type_id))
+
+
+def _log_refusal(calling_ae: AETitle, code: int, comment: str | None) -> None:
     if code != status.SUCCESS:
-        _log.warning("storage commitment of %s was refused with %04X: %s", caller.calling_ae, code, comment)
-    kind = {"action_type_id": request.action_type_id} if is_action else {"event_type_id": request.event_type_id}
-    association.send(message.context, answer(request, code, error_comment=comment, **kind))
+        _log.warning("storage commitment of %s was refused with %04X: %s", calling_ae, code, comment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +161,12 @@ def _context(association: Association) -> Context:
     raise NoContext
 
 
-def _unsound(request: Command, is_action: bool) -> int:
+def _unsound(sop_class: str | None, sop_instance: str | None, request: Command) -> int:
     """PS3.7 sections 10.1.1.1.8 and 10.1.4.1.10, for what names another object than the one there is."""
-    sop_class = request.requested_sop_class if is_action else request.affected_sop_class
-    sop_instance = request.requested_sop_instance if is_action else request.affected_sop_instance
     if sop_class != STORAGE_COMMITMENT:
         return status.NO_SUCH_CLASS
     if sop_instance != _INSTANCE:
         return status.NO_SUCH_INSTANCE
-    if is_action and request.action_type_id != _REQUEST_COMMITMENT:
-        return status.NO_SUCH_ACTION
-    if not is_action and request.event_type_id not in {_COMPLETE, _FAILURES_EXIST}:
-        return status.NO_SUCH_EVENT
     return status.SUCCESS if request.has_dataset else status.INVALID_ARGUMENT
 
 

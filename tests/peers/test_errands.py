@@ -18,6 +18,8 @@ from edge.config import Layout
 from tests.dimse.fakes import CT, FILES, HERE, MR_RLE
 from tests.servers import ROOT, Endpoint, edge_alone, free_port, listens, need, orthanc, started, until
 
+EVERYTHING = ["commit", "find", "get", "move", "store"]
+
 
 @dataclass(frozen=True)
 class Site:
@@ -53,7 +55,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with edge_alone(place / "state") as edge:
         modalities = {"outpost": ["OUTPOST", HERE, edge.port]}
         with orthanc(place / "orthanc", DicomModalities=modalities, DicomAlwaysAllowMove=True) as peer:
-            list(control.ask(Layout(place / "state").control, control.PutPeer(ae_title="ORTHANC", host=HERE, port=peer.port)))
+            list(
+                control.ask(
+                    Layout(place / "state").control, control.PutPeer(ae_title="ORTHANC", host=HERE, port=peer.port, rights=EVERYTHING)
+                )
+            )
             yield Site(place / "state", edge, peer)
 
 
@@ -103,6 +109,34 @@ def test_orthanc_stores_queries_and_retrieves_at_us(site: Site) -> None:
     site.rest(f"/studies/{stored[1]}", method="DELETE")
     site.rest(f"{answers}/0/retrieve", b'{"TargetAet": "ORTHANC", "Synchronous": true}', "POST")
     assert site.rest(f"/studies/{stored[1]}")["MainDicomTags"]["StudyInstanceUID"] == study
+
+
+def test_orthanc_commits_to_what_it_was_sent(site: Site) -> None:
+    study = site.send(CT)
+    (unknown,) = site.outpost("studies", "commit", site.send("rtdose.dcm"), "ORTHANC", code=1)
+    assert (unknown["total"], unknown["reasons"]) == (1, {"0112": 1})
+    site.outpost("studies", "send", study, "ORTHANC")
+    (row,) = site.outpost("studies", "commit", study, "ORTHANC")
+    assert (row["total"], row["reasons"]) == (1, {})
+
+
+def reported(site: Site, path: str) -> dict:
+    """What Orthanc says of a storage commitment once it has heard our report."""
+    until(lambda: site.rest(path)["Status"] != "Pending", "Orthanc has our report")
+    return site.rest(path)
+
+
+def test_orthanc_asks_us_to_commit_and_hears_that_we_do(site: Site) -> None:
+    site.send(CT)
+    known = pydicom.dcmread(FILES / CT, stop_before_pixels=True)
+    wanted = [[str(known.SOPClassUID), str(known.SOPInstanceUID)], ["1.2.840.10008.5.1.4.1.1.4", str(known.SOPInstanceUID)]]
+    answers = []
+    for pair in wanted:
+        asked = site.rest("/modalities/outpost/storage-commitment", json.dumps({"DicomInstances": [pair]}).encode(), "POST")
+        answers.append(reported(site, asked["Path"]))
+    assert [answer["Status"] for answer in answers] == ["Success", "Failure"]
+    assert answers[0]["RemoteAET"] == "OUTPOST"
+    assert [failure["FailureReason"] for failure in answers[1]["Failures"]] == [0x0119]
 
 
 def test_dcmqrscp_is_sent_to_asked_and_retrieved_from(site: Site, tmp_path: Path) -> None:
