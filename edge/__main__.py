@@ -22,7 +22,8 @@ from edge.controller import Controller
 from edge.correcting import Correcting
 from edge.dimse.pdu import Deadlines
 from edge.dimse.requestor import Requestor
-from edge.dimse.server import Listening, Server
+from edge.dimse.server import CannotListen, Listening, Server
+from edge.dimse.tls import Certificates, Files
 from edge.doorbell import Doorbell, ring
 from edge.durable import write_whole
 from edge.errors import ConfigError, Corrupt, OutpostError, StoreFailed
@@ -82,6 +83,8 @@ class _Edge:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
+        certificates = _certificates(config)
+        loop.add_signal_handler(signal.SIGHUP, _read_again, certificates)
         gate = Gate(layout.facts, _owner(config.wall.cloudsync_user))
         inbox = Gate(layout.inbox, gate.owner)
         if not layout.site.exists():
@@ -110,7 +113,7 @@ class _Edge:
         peering = Peering(config, state, callers, audit)
         correcting = Correcting(catalogue, decisions, audit, self._clock)
         table = PeerTable(state, callers)
-        requestor = Requestor(_deadlines(config), self._clock)
+        requestor = Requestor(_deadlines(config), self._clock, certificates)
         commitments = CommitmentDesk(state, catalogue, requestor, self._clock, fail_stop)
         outreach = Outreach(config, table, index, retrieve, intake, commitments, requestor)
         controller = Controller(
@@ -120,7 +123,7 @@ class _Edge:
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
         desk.begin()
-        server = _listen(config, intake, index, retrieve, table, audit, commitments)
+        server = _listen(config, intake, index, retrieve, table, audit, certificates, commitments)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -136,7 +139,9 @@ class _Edge:
                 running = [tasks.create_task(coroutine, name=name) for name, coroutine in work.items()]
                 server.start()
                 commitments.start()
-                log.info("ready: %s on port %d", config.site.ae_title, server.port)
+                log.info(
+                    "ready: %s on port %d%s", config.site.ae_title, server.port, f", with TLS on {server.tls_port}" * bool(server.tls_port)
+                )
                 notify("READY=1")
                 await self._stop.wait()
                 notify("STOPPING=1")
@@ -175,6 +180,12 @@ class _Edge:
         return fail
 
 
+def _read_again(certificates: Certificates | None) -> None:
+    """What SIGHUP asks for."""
+    if certificates is not None:
+        certificates.reload()
+
+
 def _answer_bell(bell: Doorbell, rung: asyncio.Event) -> None:
     bell.drain()
     rung.set()
@@ -187,22 +198,40 @@ def _listen(
     retrieve: PackRetrieve,
     peers: PeerTable,
     audit: Trail,
+    certificates: Certificates | None,
     commitments: CommitmentDesk,
 ) -> Server:
     dicom = config.dicom
     listening = Listening(
         host=dicom.host,
         port=dicom.port,
+        tls_port=dicom.tls_port,
         ae_titles=frozenset({AETitle(config.site.ae_title), AETitle(config.site.stat_ae_title)}),
         max_associations=dicom.max_associations,
         max_associations_per_address=dicom.max_associations_per_address,
         deadlines=_deadlines(config),
     )
     try:
-        return Server(listening, intake, index, retrieve, peers, audit, commitments=commitments)
-    except OSError as fault:
+        secured = certificates if dicom.tls_port else None
+        return Server(listening, intake, index, retrieve, peers, audit, certificates=secured, commitments=commitments)
+    except CannotListen as fault:
+        key = "dicom.tls_port" if fault.port and fault.port == dicom.tls_port else "dicom.port"
         cure = "Stop what listens there, or choose another port."
-        raise ConfigError("dicom.port", f"port {dicom.port} on {dicom.host} cannot be used ({fault.strerror})", cure) from fault
+        raise ConfigError(key, f"port {fault.port} on {dicom.host} cannot be used ({fault.why})", cure) from fault
+
+
+def _certificates(config: Config) -> Certificates | None:
+    dicom = config.dicom
+    if not dicom.certificate_file:
+        return None
+    return Certificates(
+        Files(
+            Path(dicom.certificate_file),
+            Path(dicom.key_file),
+            Path(dicom.client_ca_file) if dicom.client_ca_file else None,
+            dicom.require_client_certificate,
+        )
+    )
 
 
 def _deadlines(config: Config) -> Deadlines:

@@ -26,6 +26,13 @@ class Site(_Section, frozen=True):
 class Dicom(_Section, frozen=True):
     host: str = "0.0.0.0"  # noqa: S104 - modalities are on the LAN; the peer table denies by default
     port: int = 11112
+    tls_port: int = 0
+    """Where to listen with TLS too; 0 = nowhere. 2762 is the well-known one."""
+    certificate_file: str = ""
+    key_file: str = ""
+    client_ca_file: str = ""
+    """The certificates that sign for the peers, whoever calls whom."""
+    require_client_certificate: bool = True
     max_pdu_bytes: int = 131_072
     max_associations: int = 64
     max_associations_per_address: int = 16
@@ -167,7 +174,17 @@ def _named(fault: str, name: str) -> ConfigError:
 
 
 _MAY_BE_ZERO = frozenset(
-    {"port", "quiet_seconds", "stat_quiet_seconds", "minimum_age_seconds", "reserve_bytes", "quarantine_max_bytes", "segment_seconds"}
+    {
+        "port",
+        "tls_port",
+        "require_client_certificate",
+        "quiet_seconds",
+        "stat_quiet_seconds",
+        "minimum_age_seconds",
+        "reserve_bytes",
+        "quarantine_max_bytes",
+        "segment_seconds",
+    }
     | {"offline_after_seconds", "backoff_max_seconds"}
 )
 
@@ -178,9 +195,10 @@ def _check(config: Config) -> None:
             raise ConfigError(key, f"{title!r} is no AE title", "Use 1 to 16 characters without backslash, and no space at either end.")
     if config.site.ae_title == config.site.stat_ae_title:
         raise ConfigError("site.stat_ae_title", "is the same as site.ae_title", "Give the urgent destination a name of its own.")
-    for key, port in (("dicom.port", config.dicom.port), ("web.port", config.web.port)):
+    for key, port in (("dicom.port", config.dicom.port), ("dicom.tls_port", config.dicom.tls_port), ("web.port", config.web.port)):
         if not 0 <= port <= 65_535:
             raise ConfigError(key, f"{port} is no port", "Use a number from 1 to 65535 (0 lets the system choose one).")
+    _check_tls(config.dicom)
     if config.archive.kind not in {"folder", "azure_blob"}:
         raise ConfigError("archive.kind", f"{config.archive.kind!r} is not known", 'Use "folder" or "azure_blob".')
     if not 128 << 10 <= config.link.part_bytes <= 1 << 20:
@@ -196,3 +214,15 @@ def _check(config: Config) -> None:
             if not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)) or value == math.inf:
                 cure = "Use zero or more." if name in _MAY_BE_ZERO else "Use more than zero."
                 raise ConfigError(f"{section}.{name}", f"{value} is out of range", cure)
+
+
+def _check_tls(dicom: Dicom) -> None:
+    if bool(dicom.certificate_file) != bool(dicom.key_file):
+        missing = "key_file" if dicom.certificate_file else "certificate_file"
+        raise ConfigError(f"dicom.{missing}", "is missing, and the other one is there", "Use both, or neither.")
+    if not dicom.tls_port:
+        return
+    if not dicom.certificate_file:
+        raise ConfigError("dicom.certificate_file", "is missing, and tls_port is set", "Use a certificate and its key, or tls_port = 0.")
+    if dicom.tls_port == dicom.port:
+        raise ConfigError("dicom.tls_port", "is the same as dicom.port", "Use another one, for example 2762.")

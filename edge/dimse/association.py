@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
@@ -80,6 +81,10 @@ class Association:
         self.calling_ae, self.called_ae = titles
         self._wire.open(ours)
         self._outgoing = Outgoing(self._wire, theirs)
+
+    def secure(self, context: ssl.SSLContext, within_seconds: float, host: str | None = None) -> str:
+        """TLS before anything else, as Wire.secure."""
+        return self._wire.secure(context, within_seconds, host)
 
     def arrival(self, within_seconds: float | None = None) -> tuple[Action, memoryview]:
         """Take the next PDU through the state table. What ends the association ends it here; the rest is for the caller."""

@@ -39,6 +39,10 @@ class SourceFailed(AssociationEnded):
     """What was being sent could not be read to its end, and the association was aborted. The message says what failed."""
 
 
+class NotSecured(AssociationEnded):
+    """TLS could not be agreed on with the peer. The message says why; compare certificates, their dates, and TLS versions on both sides."""
+
+
 class InvalidPdu(Exception):
     """Bytes that are no acceptable PDU (event 19 of PS3.8 table 9-10). `reason` is that of the A-ABORT, PS3.8 table 9-26."""
 

@@ -12,7 +12,8 @@ import struct
 from dataclasses import dataclass
 
 from edge.clock import Clock
-from edge.dimse.faults import InvalidPdu, PeerGone, PeerSilent
+from edge.dimse.faults import InvalidPdu, NotSecured, PeerGone, PeerSilent
+from edge.dimse.tls import sentence, subject
 
 HEADER = struct.Struct(">BxL")
 PDV = struct.Struct(">LBB")
@@ -87,24 +88,41 @@ class Wire:
         self.deadlines = deadlines
         self._socket = connection
         self._clock = clock
-        self._tls = isinstance(connection, ssl.SSLSocket)
+        self._interrupted = False
         self._view = memoryview(bytearray(_SMALLEST_BUFFER))
         self._start = self._end = 0
         self._max_data_bytes = 0
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._tls:
-            connection.settimeout(deadlines.pdu_seconds)
-        else:
-            # The kernel's own timers: a Python time-out would cost a poll before each read.
-            connection.settimeout(None)
-            limit = _TIMEVAL.pack(int(deadlines.pdu_seconds), int(deadlines.pdu_seconds % 1 * 1_000_000))
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._limit()
+
+    def secure(self, context: ssl.SSLContext, within_seconds: float, host: str | None = None) -> str:
+        """Go on with TLS, as the one who was called, or as the one who calls `host`; the subject of the peer's certificate.
+
+        Nothing was read or sent yet. Raises NotSecured too.
+        """
+        try:
+            # Two steps, so that whoever interrupts meets the one socket or the other.
+            self._socket = context.wrap_socket(self._socket, server_side=host is None, do_handshake_on_connect=False, server_hostname=host)
+            if self._interrupted:
+                raise PeerGone
+            self._socket.settimeout(within_seconds)
+            self._socket.do_handshake()
+        except TimeoutError:
+            raise PeerSilent("The peer did not finish the TLS handshake in time. Look at the peer and the network.") from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as fault:
+            raise PeerGone from fault
+        except ssl.SSLError as fault:
+            raise NotSecured(f"TLS could not be agreed on with the peer: {sentence(fault)}.") from fault
+        except OSError as fault:
+            raise PeerGone from fault
+        self._limit()
+        return subject(self._socket)
 
     def open(self, max_data_bytes: int) -> None:
         """From now on take P-DATA of at most this length: the association is accepted, so it gets its buffer."""
         self._max_data_bytes = max_data_bytes
+        self._limit()
         size = max(_RECEIVE_BUFFER, 2 * (max_data_bytes + HEADER.size))
         held = bytes(self._view[self._start : self._end])
         # A mapping goes back to the system with its last view; the allocator's arenas might keep it.
@@ -158,7 +176,7 @@ class Wire:
     def send(self, *pieces: bytes | memoryview) -> None:
         """Send all the pieces, gathered in one call where the transport can."""
         try:
-            if self._tls:
+            if isinstance(self._socket, ssl.SSLSocket):
                 self._socket.sendall(b"".join(pieces))
                 return
             sent = self._socket.sendmsg(pieces)
@@ -171,21 +189,24 @@ class Wire:
 
     def interrupt(self) -> None:
         """From another thread: end every wait on this wire now, with PeerGone. Idempotent."""
+        self._interrupted = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def part(self, last: bytes) -> None:
         """Say the last thing, if the peer takes it at once, and that nothing follows. It may be gone or deaf: that is no fault any more."""
         with contextlib.suppress(OSError):
-            if self._tls:
+            if isinstance(self._socket, ssl.SSLSocket):
                 self._socket.settimeout(0.1)
                 self._socket.sendall(last)
+                self._take_leave()
             else:
                 self._socket.send(last, socket.MSG_DONTWAIT)
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Give back connection and buffer. Idempotent."""
+        self._take_leave()
         self._socket.close()
         self._replace(bytearray(), b"")
 
@@ -198,8 +219,11 @@ class Wire:
         began = 0.0
         while True:
             self._make_room(need)
-            if deadline is not None and self._poll(deadline - self._clock.monotonic()) is Wait.NOTHING:
-                raise PeerSilent
+            if deadline is not None:
+                rest = deadline - self._clock.monotonic()
+                if self._poll(rest) is Wait.NOTHING:
+                    raise PeerSilent
+                self._limit(rest)
             self._read()
             if self._end - self._start >= need:
                 return
@@ -207,6 +231,25 @@ class Wire:
             began = began or now
             if now > began + self.deadlines.pdu_seconds + need / self.deadlines.bytes_per_second:
                 raise PeerSilent("The peer sends more slowly than it may. Look at the network between.")
+
+    def _limit(self, seconds: float | None = None) -> None:
+        """How long the next read or write may wait: `pdu_seconds`, or less where TLS may have only a piece of a record."""
+        limit = self.deadlines.pdu_seconds
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.settimeout(limit if seconds is None else max(0.001, min(seconds, limit)))
+        elif seconds is None:
+            # The kernel's own timers: a Python time-out would cost a poll before each read.
+            self._socket.settimeout(None)
+            timer = _TIMEVAL.pack(int(limit), int(limit % 1 * 1_000_000))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timer)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timer)
+
+    def _take_leave(self) -> None:
+        """Under TLS say that nothing follows, so that it is no truncation; the peer's answer to that is not waited for."""
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.fileno() >= 0:
+            with contextlib.suppress(OSError, ValueError):
+                self._socket.settimeout(0)
+                self._socket.unwrap()
 
     def _poll(self, seconds: float, *wakers: int) -> Wait:
         """As `wait`, for bytes beyond those that are buffered here."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from edge.clock import Clock, SystemClock
 from edge.dimse.associate import AssociateRequest, ProposedContext, Roles, UserInformation, read_answer, write_request
 from edge.dimse.association import Association
-from edge.dimse.faults import AssociationEnded, AssociationRejected, InvalidPdu, NoContext, Unreachable
+from edge.dimse.faults import AssociationEnded, AssociationRejected, InvalidPdu, NoContext, NotSecured, Unreachable
 from edge.dimse.negotiation import agreed, is_usable, max_data_bytes
 from edge.dimse.pdu import Deadlines, Wire
 from edge.dimse.states import Action, Event
+from edge.dimse.tls import Certificates
 from edge.model import UID, AETitle, Peer
 
 
@@ -23,13 +24,15 @@ class Requestor:
 
     deadlines: Deadlines = field(default_factory=Deadlines)
     clock: Clock = field(default_factory=SystemClock)
+    certificates: Certificates | None = None
+    """For peers that are called with TLS."""
 
     def associate(
         self, peer: Peer, calling_ae: AETitle, contexts: tuple[ProposedContext, ...], roles: dict[UID, Roles] | None = None
     ) -> Association:
         """An association with `peer`, which has a host, with at least one context accepted.
 
-        Raises Unreachable, AssociationRejected, NoContext, or AssociationEnded when it breaks meanwhile.
+        Raises Unreachable, NotSecured, AssociationRejected, NoContext, or AssociationEnded when it breaks meanwhile.
         """
         user = UserInformation(max_data_bytes=max_data_bytes(peer), roles=roles or {})
         request = AssociateRequest(peer.ae_title, calling_ae, contexts, user)
@@ -60,8 +63,25 @@ class Requestor:
         except OSError as fault:
             raise Unreachable(f"No connection to {peer.ae_title} at {peer.host}:{peer.port} ({fault}).") from fault
         association = Association(Wire(connection, self.deadlines, self.clock), self.clock)
+        if peer.tls:
+            try:
+                self._secure(association, peer)
+            except BaseException:
+                association.close()
+                raise
         association.machine.on(Event.ASSOCIATE_REQUEST)
         return association
+
+    def _secure(self, association: Association, peer: Peer) -> None:
+        """A peer is recognized by the subject that its row names, else by the host that is called."""
+        context = self.certificates.client(check_name=not peer.tls_subject) if self.certificates else None
+        if context is None:
+            raise NotSecured(
+                f"{peer.ae_title} is to be called with TLS, but [dicom] names no certificate_file, key_file and client_ca_file."
+            )
+        subject = association.secure(context, self.deadlines.request_seconds, peer.host)
+        if peer.tls_subject and subject != peer.tls_subject:
+            raise NotSecured(f"The certificate of {peer.ae_title} has the subject {subject!r}, its row {peer.tls_subject!r}.")
 
     def _negotiate(self, association: Association, request: AssociateRequest) -> None:
         association.say(Event.TRANSPORT_CONFIRMED, write_request(request))

@@ -17,13 +17,14 @@ from edge.clock import Clock, SystemClock
 from edge.dimse.acceptor import Acceptor
 from edge.dimse.admission import Knock, Seats
 from edge.dimse.association import Association
-from edge.dimse.faults import AssociationEnded
+from edge.dimse.faults import AssociationEnded, NotSecured
 from edge.dimse.negotiation import BUSY, TOO_MANY_FROM_YOU, Rejection
 from edge.dimse.pdu import Deadlines, Wire, reject_pdu
 from edge.dimse.ports import Commitments, Index, Intake, Peers, Retrieve
 from edge.dimse.provider import Provider
 from edge.dimse.requestor import Requestor
-from edge.errors import OutpostError
+from edge.dimse.tls import Certificates
+from edge.errors import OutpostError, Permanent
 from edge.model import AETitle
 
 _log = logging.getLogger(__name__)
@@ -35,12 +36,23 @@ _MAX_LINGERING = 64
 _PAUSE_SECONDS = 0.1
 
 
+class CannotListen(Permanent):
+    """A port cannot be listened on. The message says which, and why."""
+
+    def __init__(self, port: int, why: str) -> None:
+        super().__init__(f"Port {port} cannot be used ({why}).")
+        self.port = port
+        self.why = why
+
+
 @dataclass(eq=False, slots=True)
 class _Guest:
     """A connection: it waits until its request is accepted, and an association has a place of its own."""
 
     address: str
     association: Association
+    certificates: Certificates | None
+    """It has to agree on TLS with one of these first; None on the plain port."""
     waits: bool = True
     told_to_leave: bool = False
 
@@ -57,10 +69,12 @@ class Listening:
     match_limit: int = 10_000
     """C-FIND answers at most; more is refused with what was found so far."""
     deadlines: Deadlines = field(default_factory=Deadlines)
+    tls_port: int = 0
+    """Where to listen with TLS too, if there are certificates; 0 lets the system choose."""
 
 
 class Server:
-    """Listens from `start` until `stop`. `port` is the real one where 0 was asked for."""
+    """Listens from `start` until `stop`, with certificates on two ports. `port` and `tls_port` are the real ones where 0 was asked for."""
 
     def __init__(
         self,
@@ -71,19 +85,20 @@ class Server:
         peers: Peers,
         audit: Audit,
         clock: Clock | None = None,
+        certificates: Certificates | None = None,
         commitments: Commitments | None = None,
     ) -> None:
+        """Raises CannotListen."""
         self._listening = listening
         self._clock = clock or SystemClock()
-        requestor = Requestor(listening.deadlines, self._clock)
+        requestor = Requestor(listening.deadlines, self._clock, certificates)
         self._audit = audit
         self._seats = Seats(listening.max_associations)
         self._acceptor = Acceptor(listening.ae_titles, peers, audit, self._seats)
         self._provider = Provider(intake, index, retrieve, peers, requestor, listening.match_limit, audit, commitments)
-        family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
-        self._listener = socket.create_server((listening.host, listening.port), family=family, backlog=_BACKLOG)
-        self._listener.setblocking(False)
-        self.port: int = self._listener.getsockname()[1]
+        self._listeners: dict[int, tuple[socket.socket, Certificates | None]] = {}
+        self.port = self._listen(listening.port, None)
+        self.tls_port = self._listen(listening.tls_port, certificates) if certificates is not None else None
         self._stop = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._stopping = threading.Lock()
@@ -96,6 +111,19 @@ class Server:
         with self._lock:
             return len(self._open)
 
+    def _listen(self, port: int, certificates: Certificates | None) -> int:
+        host = self._listening.host
+        try:
+            listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG)
+        except OSError as fault:
+            for other, _ in self._listeners.values():
+                other.close()
+            raise CannotListen(port, fault.strerror or "unknown error") from fault
+        listener.setblocking(False)
+        self._listeners[listener.fileno()] = listener, certificates
+        found: int = listener.getsockname()[1]
+        return found
+
     def start(self) -> None:
         """Begin to accept. Connections that came since the construction are waiting."""
         self._thread.start()
@@ -103,14 +131,16 @@ class Server:
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Accept no more, abort what is idle, give the rest the grace to finish what it is doing, then cut it off. Idempotent."""
         with self._stopping:
-            if self._listener.fileno() >= 0:
+            if self._listeners:
                 self._end(grace_seconds)
 
     def _end(self, grace_seconds: float) -> None:
         os.eventfd_write(self._stop, 1)
         if self._thread.ident is not None:
             self._thread.join()
-        self._listener.close()
+        for listener, _ in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
         until = self._clock.monotonic() + grace_seconds
         for thread in self._threads():
             thread.join(max(0.0, until - self._clock.monotonic()))
@@ -130,7 +160,8 @@ class Server:
         """Runs in the listener's thread. What is turned away lingers a little, so that it can read why."""
         lingering: collections.deque[tuple[float, socket.socket]] = collections.deque()
         with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
+            for descriptor in self._listeners:
+                selector.register(descriptor, selectors.EVENT_READ)
             selector.register(self._stop, selectors.EVENT_READ)
             while True:
                 patience = lingering[0][0] - self._clock.monotonic() if lingering else None
@@ -139,14 +170,16 @@ class Server:
                     lingering.popleft()[1].close()
                 if self._stop in ready:
                     break
-                if self._listener.fileno() in ready:
-                    self._take(lingering)
+                for listener, certificates in [self._listeners[one] for one in ready if one in self._listeners]:
+                    self._take(listener, certificates, lingering)
         for _, connection in lingering:
             connection.close()
 
-    def _take(self, lingering: collections.deque[tuple[float, socket.socket]]) -> None:
+    def _take(
+        self, listener: socket.socket, certificates: Certificates | None, lingering: collections.deque[tuple[float, socket.socket]]
+    ) -> None:
         try:
-            connection, (address, *_) = self._listener.accept()
+            connection, (address, *_) = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as fault:
@@ -155,7 +188,7 @@ class Server:
             select.select([self._stop], [], [], _PAUSE_SECONDS)
             return
         try:
-            rejection = self._admit(connection, address)
+            rejection = self._admit(connection, address, certificates)
         except OSError as fault:
             _log.warning("connection from %s: %s", address, fault)
             connection.close()
@@ -163,13 +196,16 @@ class Server:
         if rejection is not None:
             _log.warning("rejected a connection from %s: %s", address, rejection.sentence)
             self._audit.record(AssociationRefused(address=address, reason=rejection.sentence, calling=[]))
+            if certificates is not None:
+                connection.close()  # the reason could only be said after a handshake, which nobody waits for here
+                return
             connection.setblocking(False)
             with contextlib.suppress(OSError):
                 connection.send(reject_pdu(rejection.result, rejection.source, rejection.reason))
                 connection.shutdown(socket.SHUT_WR)
             lingering.append((self._clock.monotonic() + self._listening.deadlines.close_seconds, connection))
 
-    def _admit(self, connection: socket.socket, address: str) -> Rejection | None:
+    def _admit(self, connection: socket.socket, address: str, certificates: Certificates | None) -> Rejection | None:
         """Start a thread for the connection if the caps allow it.
 
         Those that have not asked yet take nobody's place: where too many of them wait, the one that has waited longest has to leave.
@@ -185,7 +221,7 @@ class Server:
             if len(guests) >= self._listening.max_associations + 2 * most_waiting:
                 return BUSY
             wire = Wire(connection, self._listening.deadlines, self._clock)
-            guest = _Guest(address, Association(wire, self._clock, (self._stop,)))
+            guest = _Guest(address, Association(wire, self._clock, (self._stop,)), certificates)
             thread = threading.Thread(target=self._serve, args=(guest,), name=f"dimse-{address}", daemon=True)
             self._open[thread] = guest
         if len(waiting) >= most_waiting:
@@ -200,10 +236,22 @@ class Server:
             return BUSY
         return None
 
+    def _secure(self, guest: _Guest, until: float) -> str | None:
+        """The subject of the guest's certificate, after the handshake that its port asks for; None on the plain port."""
+        if guest.certificates is None:
+            return None
+        try:
+            return guest.association.secure(guest.certificates.server(), until - self._clock.monotonic())
+        except NotSecured as fault:
+            self._audit.record(AssociationRefused(address=guest.address, reason=str(fault), calling=[]))
+            raise
+
     def _serve(self, guest: _Guest) -> None:
         association, address, caller = guest.association, guest.address, None
         try:
-            caller = self._acceptor.admit(association, Knock(address), self._listening.deadlines.request_seconds)
+            until = self._clock.monotonic() + self._listening.deadlines.request_seconds
+            knock = Knock(address, self._secure(guest, until))
+            caller = self._acceptor.admit(association, knock, until - self._clock.monotonic())
             if caller is not None:
                 guest.waits = False
                 self._provider.serve(association, caller)

@@ -17,6 +17,7 @@ from edge.audit import AuditFull, Event
 from edge.dimse.pdu import Deadlines
 from edge.dimse.ports import Arrival, Lost, Outcome, Ready
 from edge.dimse.server import Listening, Server
+from edge.dimse.tls import Certificates
 from edge.errors import OutpostError
 from edge.model import UID, AETitle, Digest, Json, Level, Located, PackId, Peer, Query
 
@@ -242,21 +243,31 @@ class Box:
     def port(self) -> int:
         return self.server.port
 
+    @property
+    def tls_port(self) -> int:
+        assert self.server.tls_port is not None
+        return self.server.tls_port
+
     def connect(self) -> socket.socket:
         return socket.create_connection((HERE, self.port), 5)
 
 
 @contextlib.contextmanager
 def box(
-    instances: list[Instance] | None = None, deadlines: Deadlines = PATIENT, total: int = 16, each: int = 8, match_limit: int = 100
+    instances: list[Instance] | None = None,
+    deadlines: Deadlines = PATIENT,
+    total: int = 16,
+    each: int = 8,
+    match_limit: int = 100,
+    certificates: Certificates | None = None,
 ) -> Iterator[Box]:
-    """A server that knows the peer TEST with every right."""
+    """A server that knows the peer TEST with every right, on a second port with TLS where there are certificates."""
     held = instances or []
     peers = FakePeers({"TEST": Peer(AETitle("TEST"), rights=EVERYTHING, idle_seconds=deadlines.idle_seconds)})
     listening = Listening(HERE, 0, frozenset({AETitle("OUTPOST"), AETitle("OUTPOST_STAT")}), total, each, match_limit, deadlines)
     intake, index, retrieve = FakeIntake(), FakeIndex(held), FakeRetrieve(held)
     audit = FakeAudit()
-    server = Server(listening, intake, index, retrieve, peers, audit)
+    server = Server(listening, intake, index, retrieve, peers, audit, certificates=certificates)
     server.start()
     try:
         yield Box(server, intake, index, retrieve, peers, audit)
