@@ -100,7 +100,11 @@ class Outgoing:
         self._wire.send(b"".join(pieces))
 
     def send_source(self, context_id: int, command: bytes, source: Source) -> None:
-        """One message whose dataset comes from a source. After an error half a message is out: abort."""
+        """One message whose dataset comes from a source. After an error half a message is out: abort.
+
+        A zero byte follows a dataset of odd length, which a deflate stream may have (PS3.5 section A.5): peers abort on an odd fragment
+        (PS3.8 section E.1).
+        """
         self._map()
         stride = self._fragment + _OVERHEAD
         head = b"".join(self._fragments(context_id, COMMAND, command))
@@ -117,6 +121,9 @@ class Outgoing:
             full = max(0, (rest - 1) // self._fragment)
             last = rest - full * self._fragment
             source.read_into([*self._rooms[:full], self._rooms[full][:last]], position)
+            if last % 2:
+                self._rooms[full][last] = 0
+                last += 1
             self._header(full * stride, context_id, LAST, last)
             self._wire.send(head, self._frame[: full * stride + _OVERHEAD + last])
             return
