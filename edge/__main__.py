@@ -90,7 +90,7 @@ class _Edge:
         if not layout.site.exists():
             _restore_site(layout, gate, inbox)
         state = site.SiteState(layout.site)
-        catalogue = Catalogue(layout.catalogue)
+        catalogue = Catalogue(layout.catalogue, state.issuer_of)
         decisions = Decisions(state)
         catalogue.remember(decisions.corrections())
         found = reconcile(layout.cache, layout.quarantine, catalogue, self._clock)

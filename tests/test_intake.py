@@ -7,7 +7,7 @@ import os
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,13 +33,19 @@ INSTANCE = "1.2.3.1.1"
 class Box:
     """A state directory that takes instances in."""
 
-    def __init__(self, state: Path, cache: Cache | None = None, packs: type[OpenPacks] = OpenPacks) -> None:
+    def __init__(
+        self,
+        state: Path,
+        cache: Cache | None = None,
+        packs: type[OpenPacks] = OpenPacks,
+        issuer_of: Callable[[str], str] = lambda source_ae: "",
+    ) -> None:
         self.layout = Layout(state)
         for directory in (self.layout.open_packs, self.layout.quarantine):
             directory.mkdir(parents=True, exist_ok=True)
         config = Config(cache=cache or Cache(reserve_bytes=0))
         self.clock = Clock()
-        self.catalogue = Catalogue(self.layout.catalogue)
+        self.catalogue = Catalogue(self.layout.catalogue, issuer_of)
         self.packs = packs(self.layout.cache, config.cache, self.catalogue, self.clock)
         self.stops: list[StoreFailed] = []
         self.intake = PackIntake(config, self.layout, self.catalogue, self.packs, self.clock, self.stops.append)

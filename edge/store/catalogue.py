@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from edge.store.matching import conditions_of
 from edge.store.pack import Member
 from edge.store.search import answer, statement
 from edge.store.sql import connect, fault_of, statements
-from edge.store.studies import Studies, correction_of
+from edge.store.studies import ISSUER, PATIENT_ID, Studies, correction_of
 
 SCHEMA_VERSION = 1
 KNOWN_SERIES = 10_000
@@ -64,8 +64,12 @@ class PackState:
 class Catalogue:
     """Writes and reads `catalogue.db`. Safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the database. Raises Refused for a newer schema, Corrupt for a damaged file."""
+    def __init__(self, path: Path, issuer_of: Callable[[str], str] = lambda source_ae: "") -> None:
+        """Opens or makes the database. `issuer_of` is the Issuer of Patient ID of what a source sends without one; empty = none.
+
+        Raises Refused for a newer schema, Corrupt for a damaged file.
+        """
+        self._issuer_of = issuer_of
         self._connection = connect(path, "schema.sql", SCHEMA_VERSION)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._sql = statements("queries.sql")
@@ -266,7 +270,10 @@ class Catalogue:
 
     def _describe(self, admission: Admission) -> None:
         identity, description = admission.identity, admission.description
-        self._studies.describe(description.patient, description.study, identity.study, admission.received_at)
+        patient = description.patient
+        if first(patient, PATIENT_ID) and not first(patient, ISSUER) and (issuer := self._issuer_of(admission.source_ae)):
+            patient = patient | {ISSUER: {"vr": "LO", "Value": [issuer]}}
+        self._studies.describe(patient, description.study, identity.study, admission.received_at)
         series = description.series
         self._run(
             "insert_series", identity.series, first(series, "00080060"), _number(series, "00200011"), json.dumps(series), identity.study

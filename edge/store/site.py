@@ -58,6 +58,11 @@ class SiteState:
             row = self._connection.execute(self._sql["peer"], (ae_title,)).fetchone()
         return _peer(row) if row else None
 
+    def issuer_of(self, source_ae: str) -> str:
+        """The Issuer of Patient ID of what this AE title sends without one; empty = none."""
+        peer = self.peer(AETitle(source_ae))
+        return peer.default_issuer if peer else ""
+
     def destination(self, ae_title: AETitle) -> Peer | None:
         """The peer that may be called back under this title (it has a host), or None."""
         peer = self.peer(ae_title)
