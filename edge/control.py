@@ -53,6 +53,7 @@ class PutPeer(_Message, frozen=True, tag="put-peer"):
     max_pdu_bytes: int | None = None
     idle_seconds: float | None = None
     max_associations: int | None = None
+    send_associations: int | None = None
     default_issuer: str | None = None
     query_charset: str | None = None
     commitment: str | None = None
@@ -203,6 +204,7 @@ class PeerRow(_Message, frozen=True, tag="peer"):
     max_pdu_bytes: int
     idle_seconds: float
     max_associations: int
+    send_associations: int
     default_issuer: str
     query_charset: str
     commitment: str

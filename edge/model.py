@@ -122,6 +122,8 @@ class Peer:
     idle_seconds: float = 60.0
     max_associations: int = 0
     """How many it may have open at the same time; 0 = as many as the site allows from one address."""
+    send_associations: int = 1
+    """How many associations are opened to it at the same time for what is sent to it; many devices take no second one."""
     default_issuer: str = ""
     """Issuer of Patient ID (0010,0021) of what it sends without one; empty = none."""
     query_charset: str = ""

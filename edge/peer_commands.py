@@ -59,6 +59,9 @@ def add_peer(
     max_pdu_bytes: Annotated[int | None, typer.Option(help="The largest PDU that we offer it; old devices need 16384.")] = None,
     idle_seconds: Annotated[float | None, typer.Option(help="How long its association may be idle.")] = None,
     max_associations: Annotated[int | None, typer.Option(help="How many it may have at the same time; 0 for no limit of its own.")] = None,
+    send_associations: Annotated[
+        int | None, typer.Option(help="How many are opened to it at the same time for what is sent to it; many devices take one.")
+    ] = None,
     default_issuer: Annotated[str | None, typer.Option(help="Issuer of Patient ID of what it sends without one.")] = None,
     query_charset: Annotated[
         str | None, typer.Option(help="Specific Character Set of its queries and our answers, for example ISO_IR 100.")
@@ -94,6 +97,7 @@ def add_peer(
         max_pdu_bytes=max_pdu_bytes,
         idle_seconds=idle_seconds,
         max_associations=max_associations,
+        send_associations=send_associations,
         default_issuer=default_issuer,
         query_charset=query_charset,
         commitment=commitment,

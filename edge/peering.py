@@ -24,6 +24,8 @@ from edge.store.site import RIGHTS, SiteState
 PeerRequest = control.ListPeers | control.PutPeer | control.RemovePeer | control.ListCallers | control.ApprovePeer
 _Kind = TypeVar("_Kind", Commitment, Urgency)
 _SMALLEST_PDU, _LARGEST_PDU = 4096, 1 << 20
+MOST_SENDING = 8
+"""Associations that are opened to one peer at the same time."""
 
 
 class PeerTable:
@@ -139,6 +141,8 @@ def _check(peer: Peer) -> None:
         raise Refused(f"A PDU of at most {peer.max_pdu_bytes} bytes is out of range: use {_SMALLEST_PDU} to {_LARGEST_PDU}.")
     if peer.max_associations < 0:
         raise Refused(f"{peer.max_associations} associations cannot be: use 1 or more, or 0 for no limit of its own.")
+    if not 1 <= peer.send_associations <= MOST_SENDING:
+        raise Refused(f"{peer.send_associations} associations to send over cannot be: use 1 to {MOST_SENDING}.")
     if len(peer.default_issuer) > 64 or "\\" in peer.default_issuer:
         raise Refused("An issuer has at most 64 characters and no backslash.")
     for name, value, least in (

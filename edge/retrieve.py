@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from edge.clock import Clock
@@ -118,9 +118,10 @@ class PackRetrieval:
     def __init__(self, layout: Layout, catalogue: Catalogue, desk: RecallDesk, located: list[Located], whole_packs: bool) -> None:
         self._catalogue = catalogue
         self._desk = desk
+        self.located: Sequence[Located] = tuple(located)
+        self.total = len(located)
         self._pending = located
         self._files = PackFiles(layout)
-        self.total = len(located)
         self.syntaxes: frozenset[tuple[UID, UID]] = frozenset((one.sop_class, one.transfer_syntax) for one in located)
         away: defaultdict[PackId, list[int]] = defaultdict(list)
         for one in located:

@@ -257,6 +257,7 @@ def _write_user(user: UserInformation) -> bytes:
     pieces += [_item(0x54, _count(uid.encode()) + bytes((role.scu, role.scp))) for uid, role in user.roles.items()]
     pieces.append(_item(0x55, user.implementation_version.encode()))
     pieces += [_item(0x56, _count(uid.encode()) + information) for uid, information in user.extended.items()]
+    pieces += [_item(0x57, _count(uid.encode()) + _count(service.encode()) + _count(b"")) for uid, service in user.service_classes.items()]
     if user.identity is not None:
         identity = user.identity
         fields = _count(identity.primary) + _count(identity.secondary)

@@ -61,6 +61,8 @@ class Association:
         self.machine = Machine()
         self.contexts: Mapping[int, Context] = {}
         self.calling_ae = self.called_ae = AETitle("")
+        self.window = 1
+        """Operations that we may have outstanding."""
         self.deadlines = wire.deadlines
         self.idle_seconds = wire.deadlines.idle_seconds
         self._wire = wire

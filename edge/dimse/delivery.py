@@ -1,34 +1,38 @@
-"""The sending side of a C-MOVE: a thread that stores what a retrieval yields at the destination, while the mover is told how it goes."""
+"""The sending side of a C-MOVE: threads that store what a retrieval yields at the destination, while the mover is told how it goes."""
 
 from __future__ import annotations
 
+import collections
 import logging
 import os
 import select
 import threading
 from collections.abc import Callable
 
-from edge.clock import Clock
 from edge.dimse import status
-from edge.dimse.association import Association
-from edge.dimse.faults import AssociationEnded, AssociationRejected, NoContext, Unreachable
-from edge.dimse.negotiation import context_for, storage_proposals
+from edge.dimse.courier import Courier, Parcel, Sender
+from edge.dimse.faults import AssociationEnded, AssociationRejected, NoContext, NotSecured, PeerSilent, SourceFailed, Unreachable
 from edge.dimse.ports import Lost, Ready, Retrieval
 from edge.dimse.requestor import Requestor
-from edge.dimse.suboperations import Tally, source_for, store_request
-from edge.errors import Corrupt, OutpostError
-from edge.model import UID, AETitle, Located, Peer
+from edge.dimse.suboperations import Tally
+from edge.errors import OutpostError
+from edge.model import AETitle, Located, Peer
 
 _log = logging.getLogger(__name__)
 _STEP_SECONDS = 0.5
 _UNUSED_SECONDS = 10.0
+_JOIN_SECONDS = 1.0
 _MAX_BROKEN = 2
+_MAX_TRIES = 2
+_WORTH_ANOTHER = 8
+"""Instances that make an association more worth its while."""
 
 
 class Delivery:
     """Starts at construction. `done` becomes readable when the last sub-operation ended; then `close`.
 
-    The association to the destination opens when the first instance is ready, closes after 10 s without one, and opens again.
+    An association to the destination opens when an instance is ready, closes after 10 s without one, and opens again. Where the
+    destination allows several, the others open when the first one stands. What an association that breaks did not answer is sent once more.
     """
 
     def __init__(
@@ -41,32 +45,38 @@ class Delivery:
         priority: int | None,
         told: Callable[[Located, int], None] | None = None,
     ) -> None:
-        """`originator` is who asked for a C-MOVE, and its Message ID; `told` hears the status of each sub-operation that was tried, in the
+        """`originator` is who asked for a C-MOVE, and its Message ID; `told` hears the status of each sub-operation, one at a time, in a
         thread of the delivery.
         """
         self.done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._retrieval = retrieval
-        self._destination = destination
-        self._requestor = requestor
-        self._clock: Clock = requestor.clock
-        self._calling_ae = calling_ae
-        self._originator = originator
-        self._priority = priority
+        self._clock = requestor.clock
+        self._sender = Sender(requestor, destination, calling_ae, originator, priority, retrieval.syntaxes)
         self._told = told
-        self._tally = Tally(retrieval.total)
+        self._tally = Tally(one.sop_instance for one in retrieval.located)
         self._lock = threading.Lock()
+        self._taking = threading.Lock()
+        self._telling = threading.Lock()
         self._cancelled = threading.Event()
-        self._association: Association | None = None
-        self._proposed: frozenset[tuple[UID, UID]] = frozenset()
+        self._stands = threading.Event()
+        self._again: collections.deque[Parcel] = collections.deque()
+        self._broken = 0
+        self._closed = False
         self._fault: str | None = None
-        self._thread = threading.Thread(target=self._run, name=f"dimse-deliver-{destination.ae_title}", daemon=True)
-        self._thread.start()
+        count = max(1, min(destination.send_associations, len(retrieval.located) // _WORTH_ANOTHER))
+        self._couriers = [Courier(self._sender) for _ in range(count)]
+        self._working = count
+        self._threads = [
+            threading.Thread(target=self._run, args=(place,), name=f"dimse-deliver-{destination.ae_title}-{place}", daemon=True)
+            for place in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def tally(self) -> Tally:
         """The counts as they are now."""
         with self._lock:
-            tally = self._tally
-            return Tally(tally.total, tally.completed, tally.warning, tally.failed, list(tally.failed_instances))
+            return self._tally.copy()
 
     @property
     def fault(self) -> str | None:
@@ -76,117 +86,164 @@ class Delivery:
     def cancel(self) -> None:
         """Begin no other sub-operation."""
         self._cancelled.set()
+        self._stands.set()
 
     def interrupt(self) -> None:
-        """Break off the sub-operation that is under way."""
-        self._cancelled.set()
-        with self._lock:
-            if self._association is not None:
-                self._association.interrupt()
+        """Break off the sub-operations that are under way."""
+        self.cancel()
+        for courier in self._couriers:
+            courier.interrupt()
 
     def is_done(self, seconds: float = 0.0) -> bool:
         """Whether the last sub-operation has ended; waits for it up to `seconds`."""
         return bool(select.select([self.done], [], [], seconds)[0])
 
     def close(self) -> None:
-        """Wait for the thread, which `cancel` or `interrupt` may have to end first, and give everything back."""
-        self._thread.join()
-        os.close(self.done)
+        """After `cancel` or `interrupt`, or when it is done: give everything back. A thread that still tries to connect ends by itself."""
+        self.cancel()
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+        with self._lock:
+            self._closed = True
+            os.close(self.done)
 
-    def _run(self) -> None:
+    # -- the threads
+
+    def _run(self, place: int) -> None:
+        courier = self._couriers[place]
         try:
-            self._deliver()
+            if place == 0 or self._joins(courier):
+                self._deliver(courier)
         except OutpostError as fault:
-            _log.warning("delivery to %s: %s", self._destination.ae_title, fault)
-            self._fault = str(fault)
+            _log.warning("delivery to %s: %s", self._sender.destination.ae_title, fault)
+            for parcel in courier.drop():
+                parcel.close()
+            self._give_up(str(fault))
         finally:
-            self._hang_up()
-            os.eventfd_write(self.done, 1)
+            courier.hang_up()
+            self._leave()
 
-    def _deliver(self) -> None:
+    def _leave(self) -> None:
+        with self._lock:
+            self._working -= 1
+            if self._working:
+                return
+            while self._again:  # somebody left just before it was put back
+                parcel = self._again.popleft()
+                parcel.close()
+                self._tally.count(parcel.ready.located.sop_instance, status.PROCESSING_FAILURE)
+            self._signal()
+
+    def _joins(self, courier: Courier) -> bool:
+        """Whether another association stands beside the first: the destination may allow fewer than its row says."""
+        self._stands.wait()
+        if self._cancelled.is_set() or not self._retrieval.remaining:
+            return False
+        try:
+            courier.open(min(self._sender.syntaxes))
+        except (Unreachable, AssociationRejected, NoContext, AssociationEnded) as fault:
+            _log.info("one association fewer to %s: %s", self._sender.destination.ae_title, fault)
+            return False
+        return True
+
+    def _deliver(self, courier: Courier) -> None:
         """Raises what ends it early: a destination that cannot be used, a retrieval that cannot go on."""
-        broken = 0
         used = self._clock.monotonic()
-        while self._retrieval.remaining and not self._cancelled.is_set():
-            item = self._retrieval.next(_STEP_SECONDS)
-            if item is None:
-                if self._clock.monotonic() - used > _UNUSED_SECONDS:
-                    self._hang_up()
-                continue
+        while courier.is_waiting or not self._is_over():
+            item = self._take(0.0 if courier.is_waiting else _STEP_SECONDS) if courier.has_room else None
             if isinstance(item, Lost):
                 self._count(item.located, status.PROCESSING_FAILURE)
-                continue
-            try:
-                self._count(item.located, self._store(item))
-                broken = 0
-            except (Unreachable, AssociationRejected, NoContext, AssociationEnded) as fault:
-                self._drop()
-                self._count(item.located, status.PROCESSING_FAILURE)
-                broken += 1
-                if broken == _MAX_BROKEN or not isinstance(fault, AssociationEnded):
-                    self._name_ready()
-                    raise
-                _log.warning("delivery to %s: %s", self._destination.ae_title, fault)
-            used = self._clock.monotonic()
+            elif item is not None or courier.is_waiting:
+                if not self._attempt(courier, item):
+                    return
+                used = self._clock.monotonic()
+            elif self._clock.monotonic() - used > _UNUSED_SECONDS:
+                courier.hang_up()
 
-    def _store(self, ready: Ready) -> int:
-        """One sub-operation; the C-STORE status of the destination, or of our own failure to send."""
-        located = ready.located
-        pair = located.sop_class, located.transfer_syntax
-        association = self._associated(pair)
-        context = context_for(association.contexts.values(), *pair)
-        if context is None:
-            return status.SOP_CLASS_NOT_SUPPORTED
-        number = association.new_message_id()
+    def _is_over(self) -> bool:
+        return self._cancelled.is_set() or not (self._retrieval.remaining or self._again)
+
+    def _take(self, seconds: float) -> Parcel | Lost | None:
+        """What to send next; None when nothing is ready within the time, or nothing more is to be begun."""
+        with self._taking:
+            if self._is_over():
+                return None
+            item = self._retrieval.next(seconds) if self._retrieval.remaining else None
+            if isinstance(item, Ready):
+                return Parcel.of(item)
+            return self._again.popleft() if item is None and self._again else item
+
+    def _attempt(self, courier: Courier, parcel: Parcel | None) -> bool:
+        """Send a parcel, or take an answer that is owed; False when this association is not to be had any more."""
         try:
-            source = source_for(ready, context)
-        except Corrupt as fault:
-            _log.warning("delivery to %s: %s", self._destination.ae_title, fault)
-            return status.PROCESSING_FAILURE
-        association.send_source(context, store_request(number, ready, self._priority, self._originator), source)
-        response = association.answer()
-        if response.command.number != number or response.command.status is None:
-            association.protocol_error("an answer to something else")
-        return response.command.status
+            if parcel is None:
+                self._settle(courier)
+                return True
+            located = parcel.ready.located
+            pair = located.sop_class, located.transfer_syntax
+            if not courier.has_context(pair):
+                while courier.is_waiting:
+                    self._settle(courier)
+                courier.open(pair)
+                self._stands.set()
+            code = courier.send(parcel)
+            if code is not None:
+                parcel.close()
+                self._count(located, code)
+        except (Unreachable, AssociationRejected, NoContext, NotSecured) as fault:
+            assert parcel is not None
+            self._again.append(parcel)
+            if self._working == 1:
+                raise
+            _log.info("one association fewer to %s: %s", self._sender.destination.ae_title, fault)
+            return False
+        except AssociationEnded as fault:
+            # What was sent last may be what the destination cannot bear, and our own disk does not get better by another try.
+            for one in [*courier.drop(), *([parcel] if parcel is not None else [])]:
+                self._put_back(one, hopeless=isinstance(fault, PeerSilent | SourceFailed))
+            with self._lock:
+                self._broken += 1
+                if self._broken >= _MAX_BROKEN:
+                    raise
+            _log.warning("delivery to %s: %s", self._sender.destination.ae_title, fault)
+        return True
 
-    def _associated(self, pair: tuple[UID, UID]) -> Association:
-        """The association, which is opened, or opened anew for a pair that did not fit in the proposal of the last."""
-        if self._association is not None and pair in self._proposed:
-            return self._association
-        self._hang_up()
-        contexts = storage_proposals(self._retrieval.syntaxes, pair)
-        association = self._requestor.associate(self._destination, self._calling_ae, contexts)
+    def _settle(self, courier: Courier) -> None:
+        parcel, code = courier.settle()
+        parcel.close()
         with self._lock:
-            self._association = association
-        self._proposed = frozenset(
-            (context.abstract_syntax, context.transfer_syntaxes[0]) for context in contexts if len(context.transfer_syntaxes) == 1
-        )
-        return association
+            self._broken = 0
+        self._count(parcel.ready.located, code)
 
-    def _hang_up(self) -> None:
-        """Release the association, if there is one; whatever the destination does about that is all the same."""
-        with self._lock:
-            association = self._association
-        if association is not None:
-            try:
-                association.release()
-            except AssociationEnded as fault:
-                _log.info("release by %s: %s", self._destination.ae_title, fault)
-            self._drop()
+    def _put_back(self, parcel: Parcel, *, hopeless: bool) -> None:
+        if hopeless or parcel.tries + 1 >= _MAX_TRIES:
+            parcel.close()
+            self._count(parcel.ready.located, status.PROCESSING_FAILURE)
+        else:
+            self._again.append(parcel.again())
 
-    def _drop(self) -> None:
+    def _give_up(self, fault: str) -> None:
+        """Nothing more can be sent: everything that is left has failed, by name."""
+        self._cancelled.set()
+        self._stands.set()
+        with self._taking:
+            while self._again:
+                self._again.popleft().close()
         with self._lock:
-            association, self._association = self._association, None
-        if association is not None:
-            association.close()
+            self._fault = fault
+            self._tally.fail_rest()
+            self._signal()
 
     def _count(self, located: Located, code: int) -> None:
         with self._lock:
             self._tally.count(located.sop_instance, code)
+            if not self._tally.remaining:
+                self._signal()
         if self._told is not None:
-            self._told(located, code)
+            with self._telling:
+                self._told(located, code)
 
-    def _name_ready(self) -> None:
-        """Nothing more can be sent: name what is ready as failed; what is still to be recalled is only counted."""
-        while self._retrieval.remaining and not self._cancelled.is_set() and (item := self._retrieval.next(0)) is not None:
-            self._count(item.located, status.PROCESSING_FAILURE)
+    def _signal(self) -> None:
+        """Under the lock."""
+        if not self._closed:
+            os.eventfd_write(self.done, 1)

@@ -47,7 +47,7 @@ class _Get:
         self._retrieval = retrieval
         self._account = account
         self._clock = clock
-        self._tally = Tally(retrieval.total)
+        self._tally = Tally(one.sop_instance for one in retrieval.located)
         self._contexts = [context for context in association.contexts.values() if context.roles.scp]
 
     def run(self, until: float) -> None:

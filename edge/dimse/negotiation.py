@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pydicom.uid import UID_dictionary
+
 from edge.dimse.associate import (
     APPLICATION_CONTEXT,
     AnsweredContext,
@@ -182,6 +184,15 @@ def propose(pairs: Iterable[tuple[UID, tuple[UID, ...]]]) -> tuple[ProposedConte
     if len(contexts) > MAX_CONTEXTS:
         raise ValueError(f"{len(contexts)} presentation contexts do not fit in one association")
     return contexts
+
+
+def service_classes(contexts: Iterable[ProposedContext]) -> dict[UID, UID]:
+    """Common extended negotiation (PS3.7 section D.3.3.6): that classes which nobody knows, private ones, are stored all the same."""
+    return {
+        context.abstract_syntax: STORAGE_SERVICE
+        for context in contexts
+        if purpose(context.abstract_syntax) is Purpose.STORAGE and context.abstract_syntax not in UID_dictionary
+    }
 
 
 def storage_proposals(syntaxes: frozenset[tuple[UID, UID]], needed: tuple[UID, UID]) -> tuple[ProposedContext, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,8 +93,13 @@ class Retrieval(Protocol):
     """The instances of one retrieve request, in the order in which they are sent. Used by one thread at a time."""
 
     @property
+    def located(self) -> Sequence[Located]:
+        """Every instance that the request matched, whether `next` has returned it or not."""
+        ...
+
+    @property
     def total(self) -> int:
-        """How many instances the request matched."""
+        """How many they are."""
         ...
 
     @property

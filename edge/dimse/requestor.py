@@ -11,7 +11,7 @@ from edge.clock import Clock, SystemClock
 from edge.dimse.associate import AssociateRequest, ProposedContext, Roles, UserInformation, read_answer, write_request
 from edge.dimse.association import Association
 from edge.dimse.faults import AssociationEnded, AssociationRejected, InvalidPdu, NoContext, NotSecured, Unreachable
-from edge.dimse.negotiation import agreed, is_usable, max_data_bytes
+from edge.dimse.negotiation import agreed, is_usable, max_data_bytes, service_classes, window
 from edge.dimse.pdu import Deadlines, Wire
 from edge.dimse.states import Action, Event
 from edge.dimse.tls import Certificates
@@ -28,13 +28,23 @@ class Requestor:
     """For peers that are called with TLS."""
 
     def associate(
-        self, peer: Peer, calling_ae: AETitle, contexts: tuple[ProposedContext, ...], roles: dict[UID, Roles] | None = None
+        self,
+        peer: Peer,
+        calling_ae: AETitle,
+        contexts: tuple[ProposedContext, ...],
+        roles: dict[UID, Roles] | None = None,
+        outstanding: int = 1,
     ) -> Association:
-        """An association with `peer`, which has a host, with at least one context accepted.
+        """An association with `peer`, which has a host, with at least one context accepted; at most `outstanding` operations at a time.
 
         Raises Unreachable, NotSecured, AssociationRejected, NoContext, or AssociationEnded when it breaks meanwhile.
         """
-        user = UserInformation(max_data_bytes=max_data_bytes(peer), roles=roles or {})
+        user = UserInformation(
+            max_data_bytes=max_data_bytes(peer),
+            roles=roles or {},
+            operations=(outstanding, 1) if outstanding > 1 else None,
+            service_classes=service_classes(contexts),
+        )
         request = AssociateRequest(peer.ae_title, calling_ae, contexts, user)
         association = self._connect(peer)
         try:
@@ -96,6 +106,7 @@ class Requestor:
             association.break_off(fault)
         contexts = agreed(request, answer)
         titles = AETitle(request.calling_ae), AETitle(request.called_ae)
+        association.window = window(answer)
         association.establish(contexts, titles, request.user.max_data_bytes, answer.user.max_data_bytes)
         if not contexts:
             association.release()

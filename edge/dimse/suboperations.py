@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 
@@ -31,24 +32,34 @@ _MOST = 0xFFFF
 _MOST_UIDS = 1000
 """Of what was asked for, in one line of the audit trail."""
 _WITH_DATASET = 0x0001
+_LONGEST_VALUE = 0xFFFE
 
 
-@dataclass(slots=True)
 class Tally:
-    """How many sub-operations stand where. `completed` includes no warnings."""
+    """How many sub-operations stand where, by SOP Instance UID. `completed` includes no warnings."""
 
-    total: int
-    completed: int = 0
-    warning: int = 0
-    failed: int = 0
-    failed_instances: list[str] = field(default_factory=list)
+    def __init__(self, instances: Iterable[str]) -> None:
+        self.completed = self.warning = self.failed = 0
+        self.failed_instances: list[str] = []
+        self._open = Counter(instances)
+        self.total = self.remaining
 
     @property
     def remaining(self) -> int:
-        return max(0, self.total - self.completed - self.warning - self.failed)
+        return self._open.total()
+
+    def copy(self) -> Tally:
+        """As it is now."""
+        other = Tally(())
+        other.completed, other.warning, other.failed = self.completed, self.warning, self.failed
+        other.total, other.failed_instances, other._open = self.total, list(self.failed_instances), self._open.copy()
+        return other
 
     def count(self, sop_instance: str, code: int) -> None:
-        """One sub-operation ended with this C-STORE status."""
+        """One sub-operation ended with this C-STORE status. Nothing, when it was counted with the rest before."""
+        if not self._open[sop_instance]:
+            return
+        self._open[sop_instance] -= 1
         if code == status.SUCCESS:
             self.completed += 1
         elif status.is_warning(code):
@@ -58,8 +69,10 @@ class Tally:
             self.failed_instances.append(sop_instance)
 
     def fail_rest(self) -> None:
-        """Nothing more will be sent; instances that were never named are counted without their UIDs."""
+        """Nothing more will be sent."""
         self.failed += self.remaining
+        self.failed_instances += self._open.elements()
+        self._open.clear()
 
     def outcome(self) -> int:
         """The final status when it was not cancelled."""
@@ -148,11 +161,22 @@ def tell_final(association: Association, message: Message, tally: Tally, code: i
     remaining = min(tally.remaining, _MOST) if code == status.CANCELLED else None
     failed = None
     if tally.failed_instances and code != status.SUCCESS:
-        listed = {_FAILED_INSTANCES: {"vr": "UI", "Value": tally.failed_instances}}
+        listed = {_FAILED_INSTANCES: {"vr": "UI", "Value": _that_fit(tally.failed_instances)}}
         failed = identifier.encode(listed, message.context.transfer_syntax, CharacterSet())
     kind = NO_DATASET if failed is None else _WITH_DATASET
     response = answer(message.command, code, dataset_type=kind, remaining=remaining, error_comment=comment, **_counts(tally))
     association.send(message.context, response, failed)
+
+
+def _that_fit(uids: list[str]) -> list[str]:
+    """As many as a value of VR UI can hold in explicit VR; the counts say how many there are."""
+    rest, ends = _LONGEST_VALUE, 0
+    for uid in uids:
+        rest -= len(uid) + 1
+        if rest < 0:
+            break
+        ends += 1
+    return uids[:ends]
 
 
 def store_request(message_id: int, ready: Ready, priority: int | None, originator: tuple[AETitle, int] | None) -> Command:

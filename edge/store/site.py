@@ -127,9 +127,8 @@ def _columns(peer: Peer) -> dict[str, object]:
 def _peer(row: tuple[Any, ...]) -> Peer:
     """From the columns in the order of the table, which is that of Peer."""
     (ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds) = row[:10]
-    (max_associations, issuer, charset, commitment, report_after, falls_back, urgency, skipped, accept_quarantined, retrieve_limit) = row[
-        10:
-    ]
+    max_associations, send_associations, issuer, charset, commitment, report_after, falls_back, urgency = row[10:18]
+    skipped, accept_quarantined, retrieve_limit = row[18:]
     return Peer(
         ae_title=ae_title,
         address=address,
@@ -142,6 +141,7 @@ def _peer(row: tuple[Any, ...]) -> Peer:
         max_pdu_bytes=max_pdu_bytes,
         idle_seconds=idle_seconds,
         max_associations=max_associations,
+        send_associations=send_associations,
         default_issuer=issuer,
         query_charset=charset,
         commitment=Commitment(commitment),

@@ -12,6 +12,7 @@ CREATE TABLE peer (
     max_pdu_bytes          INTEGER NOT NULL CHECK (max_pdu_bytes BETWEEN 4096 AND 1048576),
     idle_seconds           REAL NOT NULL CHECK (idle_seconds > 0),
     max_associations       INTEGER NOT NULL CHECK (max_associations >= 0),             -- 0 = the caps of the site alone
+    send_associations      INTEGER NOT NULL CHECK (send_associations BETWEEN 1 AND 8), -- opened to it at the same time
     default_issuer         TEXT NOT NULL CHECK (length(default_issuer) <= 64),
     query_charset          TEXT NOT NULL,
     commitment             TEXT NOT NULL CHECK (commitment IN ('local', 'two_copies', 'archived')),

@@ -1,10 +1,10 @@
 -- put_peer --
 -- Add a peer, or change it.
 REPLACE INTO peer (ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
-    default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
+    send_associations, default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
     accept_quarantined, retrieve_limit_seconds)
 VALUES (:ae_title, :address, :host, :port, :tls, :tls_subject, :rights, :accept_syntaxes, :max_pdu_bytes,
-    :idle_seconds, :max_associations, :default_issuer, :query_charset, :commitment, :report_after_seconds,
+    :idle_seconds, :max_associations, :send_associations, :default_issuer, :query_charset, :commitment, :report_after_seconds,
     :commitment_falls_back, :urgency, :send_skip_sop_classes, :accept_quarantined, :retrieve_limit_seconds);
 
 -- remove_peer --
@@ -14,14 +14,14 @@ DELETE FROM peer WHERE ae_title = ?;
 -- peer --
 -- One peer by its AE title.
 SELECT ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
-    default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
+    send_associations, default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
     accept_quarantined, retrieve_limit_seconds
 FROM peer WHERE ae_title = ?;
 
 -- peers --
 -- All peers.
 SELECT ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
-    default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
+    send_associations, default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
     accept_quarantined, retrieve_limit_seconds
 FROM peer ORDER BY ae_title;
 

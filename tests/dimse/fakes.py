@@ -172,6 +172,7 @@ class FakeRetrieval:
         self._retrieve = retrieve
         self._found = list(found)
         self._descriptors: list[int] = []
+        self.located = [one.located for one in found]
         self.total = len(found)
         self.syntaxes = frozenset((one.located.sop_class, one.located.transfer_syntax) for one in found)
 
