@@ -106,7 +106,7 @@ class Wire:
             self._socket = context.wrap_socket(self._socket, server_side=host is None, do_handshake_on_connect=False, server_hostname=host)
             if self._interrupted:
                 raise PeerGone
-            self._socket.settimeout(within_seconds)
+            self._socket.settimeout(max(0.001, within_seconds))
             self._socket.do_handshake()
         except TimeoutError:
             raise PeerSilent("The peer did not finish the TLS handshake in time. Look at the peer and the network.") from None
