@@ -32,6 +32,7 @@ EVERY_FIELD = control.PutPeer(
     max_pdu_bytes=16_384,
     idle_seconds=5.5,
     max_associations=3,
+    send_associations=2,
     default_issuer="CLINIC",
     query_charset="ISO 2022 IR 6\\ISO 2022 IR 87",
     commitment="two_copies",
