@@ -10,6 +10,7 @@ import pwd
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,15 @@ from edge.peering import Peering, PeerTable
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.retrieve import CatalogueIndex, Link, PackRetrieve
+from edge.routes import Routes, destination_of
+from edge.routing import Routing
 from edge.store import site
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.packs import OpenPacks
 from edge.store.reconcile import reconcile
+from edge.store.routes import Forwards, RouteTable
 from edge.trail import Trail
 from edge.wall import Gate
 
@@ -116,8 +120,25 @@ class _Edge:
         requestor = Requestor(_deadlines(config), self._clock, certificates)
         commitments = CommitmentDesk(state, catalogue, requestor, self._clock, fail_stop)
         outreach = Outreach(config, table, index, retrieve, intake, commitments, requestor)
+        destination = partial(destination_of, calling_ae=AETitle(config.site.ae_title), peers=table, requestor=requestor)
+        routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, self._clock, fail_stop)
+        routing = Routing(routes, audit, self._clock)
         controller = Controller(
-            config, layout, catalogue, peering, correcting, packs, intake, retrieve, keeper, link, outreach, refusals, self._clock
+            config,
+            layout,
+            catalogue,
+            peering,
+            correcting,
+            packs,
+            intake,
+            retrieve,
+            keeper,
+            link,
+            outreach,
+            routing,
+            lambda: [*commitments.notices(), *routes.notices()],
+            refusals,
+            self._clock,
         )
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
@@ -139,6 +160,7 @@ class _Edge:
                 running = [tasks.create_task(coroutine, name=name) for name, coroutine in work.items()]
                 server.start()
                 commitments.start()
+                routes.start()
                 log.info(
                     "ready: %s on port %d%s", config.site.ae_title, server.port, f", with TLS on {server.tls_port}" * bool(server.tls_port)
                 )
@@ -147,6 +169,7 @@ class _Edge:
                 notify("STOPPING=1")
                 await asyncio.to_thread(server.stop, GRACE_SECONDS)
                 await asyncio.to_thread(commitments.stop)
+                await asyncio.to_thread(routes.stop)
                 for task in running:
                     task.cancel()
             if self._failure is None:
@@ -154,6 +177,7 @@ class _Edge:
         finally:
             server.stop(0)
             commitments.stop()
+            routes.stop()
             loop.remove_reader(bell.fileno())
             bell.close()
             await asyncio.to_thread(audit.close)

@@ -86,6 +86,14 @@ class PeerChanged(_Kind, frozen=True, tag="peer-changed"):
     fields: list[str]
 
 
+class RouteChanged(_Kind, frozen=True, tag="route-changed"):
+    """A person changed where instances are sent on to. `change` is added, changed or removed."""
+
+    user: int
+    route: str
+    change: str
+
+
 class Decided(_Kind, frozen=True, tag="decided"):
     """A person decided about a study: corrected, rejected, taken back. `fields` are tags, without their values."""
 
@@ -100,7 +108,7 @@ class NotRecorded(_Kind, frozen=True, tag="not-recorded"):
 
 
 AnyRefusal = AssociationRefused | ContextRefused | StoreRefused
-Event = AnyRefusal | Queried | Retrieved | PeerChanged | Decided | NotRecorded
+Event = AnyRefusal | Queried | Retrieved | PeerChanged | RouteChanged | Decided | NotRecorded
 
 
 class Audit(Protocol):

@@ -15,6 +15,7 @@ from edge.audit_commands import audit
 from edge.decision_commands import correct, list_corrections
 from edge.model import Json
 from edge.peer_commands import peers
+from edge.route_commands import routes
 from edge.store.fold import first
 from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, console, json_lines
 
@@ -26,6 +27,7 @@ studies.command("correct")(correct)
 studies.command("corrections")(list_corrections)
 app.add_typer(studies, name="studies")
 app.add_typer(peers, name="peers")
+app.add_typer(routes, name="routes")
 app.add_typer(audit, name="audit")
 peers.command("echo")(errand_commands.echo)
 studies.command("send")(errand_commands.send)
@@ -154,6 +156,8 @@ def _print_status(found: control.Status) -> None:
     typer.echo(f"cache      {cache} of {cap}, {free} free on the disk")
     if found.quarantined:
         typer.echo(f"quarantine {found.quarantined} datasets were set aside")
+    for notice in found.notices:
+        typer.echo(f"waits      {notice}")
     for refusal in found.refusals:
         typer.echo(f"refused    {refusal}")
 

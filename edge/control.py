@@ -162,6 +162,8 @@ class Status(_Message, frozen=True, tag="status"):
     quarantined: int
     refusals: list[str] = msgspec.field(default_factory=list)
     """What was refused at the wall since start, newest last."""
+    notices: list[str] = msgspec.field(default_factory=list)
+    """What other application entities do not take: routes, storage commitment reports."""
 
 
 class Study(_Message, frozen=True, tag="study"):

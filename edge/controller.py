@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -29,6 +29,7 @@ from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.refusals import Refusals
 from edge.retrieve import Link, PackRetrieve
+from edge.routing import Routing
 from edge.store.catalogue import Catalogue
 from edge.store.packs import OpenPacks
 
@@ -59,6 +60,8 @@ class Controller:
         keeper: Keeper,
         link: Link,
         outreach: Outreach,
+        routing: Routing,
+        notices: Callable[[], list[str]],
         refusals: Refusals,
         clock: Clock,
     ) -> None:
@@ -73,6 +76,8 @@ class Controller:
         self._keeper = keeper
         self._link = link
         self._outreach = outreach
+        self._routing = routing
+        self._notices = notices
         self._clock = clock
         self._refusals = refusals
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,6 +157,9 @@ class Controller:
             case control.ListPeers() | control.PutPeer() | control.RemovePeer() | control.ListCallers() | control.ApprovePeer():
                 for row in await asyncio.to_thread(self._peering.answer, request, user):
                     yield row
+            case errands.ListRoutes() | errands.PutRoute() | errands.RemoveRoute() | errands.RetryRoute():
+                for route in await asyncio.to_thread(self._routing.answer, request, user):
+                    yield route
             case control.CorrectStudy() | control.ListCorrections():
                 for correction in await asyncio.to_thread(self._correcting.answer, request, user):
                     yield correction
@@ -200,6 +208,7 @@ class Controller:
             free_bytes=shutil.disk_usage(self._layout.cache).free,
             quarantined=len(self._catalogue.rows("quarantined")),
             refusals=self._refusals.all(),
+            notices=self._notices(),
         )
 
     def _studies(self, request: control.ListStudies) -> list[control.Study]:

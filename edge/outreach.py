@@ -70,13 +70,13 @@ class Outreach:
         self._intake = intake
         self._requestor = requestor
 
-    async def answers(self, errand: errands.Request) -> AsyncGenerator[errands.Answer, None]:
+    async def answers(self, errand: errands.PeerErrand) -> AsyncGenerator[errands.PeerAnswer, None]:
         """As `run`, for the loop. Whoever no longer listens ends the errand at its next answer."""
         loop = asyncio.get_running_loop()
-        arrived: asyncio.Queue[errands.Answer | OutpostError | None] = asyncio.Queue()
+        arrived: asyncio.Queue[errands.PeerAnswer | OutpostError | None] = asyncio.Queue()
         gone = threading.Event()
 
-        def tell(answer: errands.Answer | OutpostError | None) -> None:
+        def tell(answer: errands.PeerAnswer | OutpostError | None) -> None:
             with suppress(RuntimeError):  # the loop is closed: Outpost has ended
                 loop.call_soon_threadsafe(arrived.put_nowait, answer)
 
@@ -104,7 +104,7 @@ class Outreach:
         finally:
             gone.set()
 
-    def run(self, errand: errands.Request) -> Generator[errands.Answer, None, None]:
+    def run(self, errand: errands.PeerErrand) -> Generator[errands.PeerAnswer, None, None]:
         """Do it, and say how it goes. Raises Refused for what a person has to change, Transient for what may work later.
 
         An errand that is closed early is broken off.

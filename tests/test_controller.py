@@ -104,6 +104,8 @@ class Box:
             Keeper(config, self.layout, self.catalogue, Desk(), clock),
             Link(self.catalogue, 900.0, clock),
             Outreach(config, self.site, FakeIndex([]), self.retrieve, intake, None, Requestor()),
+            None,
+            list,
             Refusals(),
             clock,
         )

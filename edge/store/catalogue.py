@@ -72,7 +72,7 @@ class Catalogue:
         self._issuer_of = issuer_of
         self._connection = connect(path, "schema.sql", SCHEMA_VERSION)
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._sql = statements("queries.sql")
+        self._sql = statements("queries.sql") | statements("forward_queries.sql")
         self._lock = threading.RLock()
         self._known: set[tuple[UID, UID]] = set()
         self._studies = Studies(self._connection, self._sql)

@@ -137,6 +137,29 @@ CREATE TABLE caller (
     UNIQUE (ae_title, address)
 ) STRICT;
 
+-- How far a route has looked at what arrived, and how its destination fares. Not derived; where it is lost, what lies in the cache since
+-- the route's `since` is sent again.
+CREATE TABLE forwarding (
+    route    TEXT PRIMARY KEY,
+    upto     INTEGER NOT NULL DEFAULT 0,                    -- the last instance that was looked at
+    sent     INTEGER NOT NULL DEFAULT 0,
+    sent_at  REAL,
+    failures INTEGER NOT NULL DEFAULT 0,                    -- of the destination, in a row
+    fault    TEXT,
+    next_at  REAL NOT NULL DEFAULT 0
+) STRICT;
+
+-- What a route owes to its destination: a row for each instance until it is there.
+CREATE TABLE forward (
+    route    TEXT NOT NULL REFERENCES forwarding ON DELETE CASCADE,
+    instance INTEGER NOT NULL REFERENCES instance,
+    attempts INTEGER NOT NULL DEFAULT 0,                    -- that failed for this instance alone
+    fault    TEXT,
+    next_at  REAL NOT NULL DEFAULT 0,
+    PRIMARY KEY (route, instance)
+) STRICT;
+CREATE INDEX forward_by_instance ON forward (instance);
+
 -- What cloudsync last said of the link; one row.
 CREATE TABLE link (
     one      INTEGER PRIMARY KEY CHECK (one = 1),

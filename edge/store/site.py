@@ -30,7 +30,7 @@ class SiteState:
         """Opens or makes the database; errors as Catalogue."""
         self._connection = connect(path, "site.sql", SCHEMA_VERSION)
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._sql = statements("site_queries.sql") | statements("commitment_queries.sql")
+        self._sql = statements("site_queries.sql") | statements("commitment_queries.sql") | statements("route_queries.sql")
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class SiteState:
         peer = self.peer(ae_title)
         return peer if peer is not None and peer.host else None
 
-    def rows(self, name: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
+    def rows(self, name: str, /, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
         """The rows of a named query. Raises StoreFull, StoreFailed or Corrupt."""
         with self._lock:
             try:
@@ -76,7 +76,7 @@ class SiteState:
             except sqlite3.DatabaseError as fault:
                 raise fault_of(fault, "The site state") from fault
 
-    def change(self, name: str, *parameters: object, **named: object) -> int:
+    def change(self, name: str, /, *parameters: object, **named: object) -> int:
         """How many rows a named statement changed; they are flushed. Errors as `rows`."""
         with self._lock:
             try:

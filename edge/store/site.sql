@@ -65,3 +65,20 @@ CREATE TABLE correction (
     corrected_at REAL NOT NULL,
     rejected     INTEGER NOT NULL CHECK (rejected IN (0, 1))     -- not to be used
 ) STRICT;
+
+-- Where instances are sent on to, and which of them: what arrives from `since` on and meets every condition; an empty one holds for all.
+CREATE TABLE route (
+    name        TEXT PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64),
+    peer        TEXT NOT NULL,                              -- AE title of a peer, or
+    url         TEXT NOT NULL,                              -- of a STOW-RS service,
+    token_file  TEXT NOT NULL,                              -- with a bearer token from this file; empty = none
+    from_ae     TEXT NOT NULL,
+    urgency     TEXT NOT NULL CHECK (urgency IN ('', 'stat', 'routine', 'background')),
+    modalities  TEXT NOT NULL CHECK (json_valid(modalities)),
+    description TEXT NOT NULL,                              -- of study or series, with * and ?, whatever the case
+    begins      TEXT NOT NULL CHECK (begins = '' OR begins GLOB '[0-2][0-9]:[0-5][0-9]'), -- local time of day of the reception
+    ends        TEXT NOT NULL CHECK (ends = '' OR ends GLOB '[0-2][0-9]:[0-5][0-9]'),     -- may lie before `begins`: over midnight
+    since       REAL NOT NULL,
+    CHECK ((peer = '') != (url = '')),
+    CHECK ((begins = '') = (ends = ''))
+) STRICT;

@@ -26,12 +26,29 @@ def test_every_table_is_strict(catalogue: Catalogue, tmp_path: Path) -> None:
         tables = {name: strict for _, name, kind, _, _, strict in beside.execute("PRAGMA table_list") if kind == "table"}
     beside.close()
     ours = {name: strict for name, strict in tables.items() if not name.startswith("sqlite_")}
-    assert ours == dict.fromkeys(("caller", "facts", "holding", "instance", "link", "pack", "patient", "quarantine", "series", "study"), 1)
+    expected = (
+        "caller",
+        "facts",
+        "forward",
+        "forwarding",
+        "holding",
+        "instance",
+        "link",
+        "pack",
+        "patient",
+        "quarantine",
+        "series",
+        "study",
+    )
+    assert ours == dict.fromkeys(expected, 1)
 
 
-@pytest.mark.parametrize("resource", ["queries.sql", "site_queries.sql", "reader_queries.sql"])
+@pytest.mark.parametrize(
+    "resource",
+    ["queries.sql", "forward_queries.sql", "reader_queries.sql", "site_queries.sql", "commitment_queries.sql", "route_queries.sql"],
+)
 def test_each_statement_is_one_that_sqlite_understands(resource: str, tmp_path: Path) -> None:
-    schema = "site.sql" if resource.startswith("site") else "schema.sql"
+    schema = "site.sql" if resource.startswith(("commitment", "route", "site")) else "schema.sql"
     connection = connect(tmp_path / "any.db", schema, 1)
     named = statements(resource)
     assert len(named) > 3

@@ -1,0 +1,385 @@
+"""Forwarding: what arrives is sent on to peers and STOW-RS services, by rules.
+
+One thread for each route: a hung destination blocks no other, and never reception.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from edge.backoff import Backoff
+from edge.clock import Clock
+from edge.dataset.part10 import file_meta
+from edge.dimse import status
+from edge.dimse.delivery import Delivery
+from edge.dimse.outgoing import Source, Stored
+from edge.dimse.patching import patched
+from edge.dimse.ports import Lost, Peers, Ready, Retrieval, Retrieve
+from edge.dimse.requestor import Requestor
+from edge.errors import Corrupt, OutpostError, StoreFailed, Transient
+from edge.model import UID, AETitle, Digest, Identity, Level, Located, Query
+from edge.store.routes import Forwards, Owed, Route, RouteTable, Standing
+from edge.stow import StowService
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 2.0
+"""How often a route looks for what arrived."""
+BATCH = 200
+"""Instances that are taken up at once; those of one study share an association."""
+_DESTINATION = Backoff(first_seconds=5.0, max_seconds=600.0)
+_INSTANCE = Backoff(first_seconds=60.0, max_seconds=6 * 3600.0)
+_TROUBLE_SECONDS = 10.0
+_STEP_SECONDS = 0.5
+_DAY = 86_400.0
+_PIECE = 256 << 10
+
+Outcome = Callable[[Located, str | None], None]
+"""Told of each instance that was tried: None when it is there, else why not."""
+
+
+class Destination(Protocol):
+    """Where a route sends. Used by one thread; interrupted by any."""
+
+    def skipped(self) -> frozenset[UID]:
+        """SOP classes that it is not to get."""
+        ...
+
+    def send(self, retrieval: Retrieval, outcome: Outcome) -> None:
+        """Send all of it. Raises Transient or Refused when the destination cannot be used."""
+        ...
+
+    def interrupt(self) -> None:
+        """Break off what is under way. Idempotent."""
+        ...
+
+
+class PeerDestination:
+    """A peer, by C-STORE, as C-MOVE sends to it."""
+
+    def __init__(self, ae_title: AETitle, calling_ae: AETitle, peers: Peers, requestor: Requestor) -> None:
+        self._ae_title = ae_title
+        self._calling_ae = calling_ae
+        self._peers = peers
+        self._requestor = requestor
+        self._stopped = threading.Event()
+
+    def skipped(self) -> frozenset[UID]:
+        peer = self._peers.destination(self._ae_title)
+        return peer.send_skip_sop_classes if peer is not None else frozenset()
+
+    def send(self, retrieval: Retrieval, outcome: Outcome) -> None:
+        peer = self._peers.destination(self._ae_title)
+        if peer is None:
+            raise Transient(f"There is no peer {self._ae_title} with a host. `outpost peers add` enters it.")
+        told: list[tuple[Located, int]] = []
+        delivery = Delivery(retrieval, peer, self._requestor, self._calling_ae, None, None, lambda one, code: told.append((one, code)))
+        try:
+            while not delivery.is_done(_STEP_SECONDS) and not self._stopped.is_set():
+                pass
+        finally:
+            delivery.interrupt()
+            delivery.close()
+        full = False
+        for located, code in told:
+            if code == status.SUCCESS or status.is_warning(code):
+                outcome(located, None)
+            elif code & 0xFF00 == status.OUT_OF_RESOURCES:
+                full = True
+            elif delivery.fault is None and not self._stopped.is_set():
+                outcome(located, f"status {code:04X}")
+        if delivery.fault is not None or full:
+            raise Transient(delivery.fault or f"{peer.ae_title} is out of resources.")
+
+    def interrupt(self) -> None:
+        self._stopped.set()
+
+
+class StowDestination:
+    """A STOW-RS service."""
+
+    def __init__(self, service: StowService) -> None:
+        self._service = service
+        self._stopped = threading.Event()
+
+    def skipped(self) -> frozenset[UID]:
+        return frozenset()
+
+    def send(self, retrieval: Retrieval, outcome: Outcome) -> None:
+        while retrieval.remaining and not self._stopped.is_set():
+            match retrieval.next(_STEP_SECONDS):
+                case Ready() as ready:
+                    outcome(ready.located, self._store(ready))
+                case Lost(located, reason):
+                    outcome(located, reason)
+
+    def interrupt(self) -> None:
+        self._stopped.set()
+        self._service.close()
+
+    def _store(self, ready: Ready) -> str | None:
+        located = ready.located
+        stored = Stored(ready.descriptor, ready.offset, ready.length)
+        try:
+            dataset = patched(stored, located.transfer_syntax, located.correction) if located.correction else stored
+            digest = _digest(dataset) if located.correction else located.digest
+            identity = Identity(located.sop_class, located.sop_instance, located.series, located.study)
+            meta = file_meta(identity, located.transfer_syntax, "", digest)
+            return self._service.store(located.sop_instance, len(meta) + dataset.length, _part10(meta, dataset))
+        except Corrupt as fault:
+            self._service.close()  # half a request may be out
+            return str(fault)
+
+
+class Routes:
+    """The routes and their senders, between `start` and `stop`. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        table: RouteTable,
+        forwards: Forwards,
+        retrieve: Retrieve,
+        destination: Callable[[Route], Destination],
+        clock: Clock,
+        fail_stop: Callable[[StoreFailed], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._table = table
+        self._forwards = forwards
+        self._retrieve = retrieve
+        self._destination = destination
+        self._clock = clock
+        self._fail_stop = fail_stop
+        self._jitter = jitter
+        self._lock = threading.Lock()
+        self._senders: dict[str, _Sender] = {}
+        self._running = False
+
+    def start(self) -> None:
+        with self._lock:
+            self._running = True
+            for route in self._table.all():
+                self._begin(route)
+
+    def stop(self) -> None:
+        """What is under way is broken off, and sent again after the next start."""
+        with self._lock:
+            self._running = False
+            senders, self._senders = list(self._senders.values()), {}
+        for sender in senders:
+            sender.end()
+        for sender in senders:
+            sender.join()
+
+    def put(self, route: Route) -> None:
+        """Add or change a route; in force at once."""
+        with self._lock:
+            self._table.put(route)
+            self._end(route.name)
+            if self._running:
+                self._begin(next(one for one in self._table.all() if one.name == route.name))
+
+    def remove(self, name: str) -> bool:
+        """Also forgets what it owes. False when there is no such route."""
+        with self._lock:
+            found = self._table.remove(name)
+            self._end(name)
+            self._forwards.forget(name)
+            return found
+
+    def retry(self, name: str) -> bool:
+        """Try now what waits. False when there is no such route."""
+        with self._lock:
+            self._forwards.retry(name)
+            sender = self._senders.get(name)
+            if sender is not None:
+                sender.wake()
+            return sender is not None or any(route.name == name for route in self._table.all())
+
+    def standings(self) -> list[tuple[Route, Standing]]:
+        """Every route, and how it fares."""
+        return [(route, self._forwards.standing(route.name)) for route in self._table.all()]
+
+    def notices(self) -> list[str]:
+        """A sentence for each route that has trouble."""
+        said = []
+        for route, standing in self.standings():
+            if standing.owed and standing.failures:
+                said.append(f"Route {route.name}: {standing.owed} instances wait. {standing.fault}")
+            elif standing.refused:
+                said.append(f"Route {route.name}: {standing.refused} instances are not taken ({standing.refusal}).")
+        return said
+
+    def _begin(self, route: Route) -> None:
+        sender = _Sender(route, self._table, self._forwards, self._retrieve, self._destination(route), self._clock, self._jitter)
+        self._senders[route.name] = sender
+        sender.start(self._fail_stop)
+
+    def _end(self, name: str) -> None:
+        sender = self._senders.pop(name, None)
+        if sender is not None:
+            sender.end()
+            sender.join()
+
+
+class _Sender:
+    """The thread of one route."""
+
+    def __init__(
+        self,
+        route: Route,
+        table: RouteTable,
+        forwards: Forwards,
+        retrieve: Retrieve,
+        destination: Destination,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._route = route
+        self._table = table
+        self._forwards = forwards
+        self._retrieve = retrieve
+        self._destination = destination
+        self._clock = clock
+        self._jitter = jitter
+        self._changed = threading.Condition()
+        self._woken = self._ended = False
+        self._thread: threading.Thread | None = None
+
+    def start(self, fail_stop: Callable[[StoreFailed], None]) -> None:
+        self._thread = threading.Thread(target=self._run, args=(fail_stop,), name=f"route-{self._route.name}", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        self._destination.interrupt()
+
+    def join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, fail_stop: Callable[[StoreFailed], None]) -> None:
+        while not self._ended:
+            try:
+                pause = self.step()
+            except StoreFailed as fault:
+                fail_stop(fault)
+                return
+            except OutpostError as fault:  # of our own disk or link
+                log.warning("route %s: %s", self._route.name, fault)
+                pause = _TROUBLE_SECONDS
+            with self._changed:
+                if not self._woken and not self._ended:
+                    self._changed.wait(pause)
+                self._woken = False
+
+    def step(self) -> float:
+        """Look for what arrived and send what may be sent; how long to wait then, in seconds."""
+        name, now = self._route.name, self._clock.now()
+        self._forwards.know(name)
+        self._forwards.match(self._route)
+        standing = self._forwards.standing(name)
+        if standing.next_at > now:
+            return min(POLL_SECONDS, standing.next_at - now)
+        owed = self._forwards.due(name, now, BATCH)
+        if not owed:
+            self._close_books(standing, now)
+            return POLL_SECONDS
+        try:
+            for study in dict.fromkeys(one.study for one in owed):
+                if self._ended:
+                    return 0.0
+                self._send(study, [one for one in owed if one.study == study])
+        except StoreFailed:
+            raise
+        except OutpostError as fault:
+            if not self._ended:
+                log.warning("route %s: %s", name, fault)
+                pause = _DESTINATION.wait_seconds(standing.failures + 1, self._jitter())
+                self._forwards.destination_failed(name, str(fault), self._clock.now() + pause)
+        return 0.0
+
+    def _send(self, study: UID, owed: Sequence[Owed]) -> None:
+        name = self._route.name
+        skipped = self._destination.skipped()
+        if unwanted := [one.instance for one in owed if one.sop_class in skipped]:
+            self._forwards.forwarded(name, unwanted, self._clock.now())
+        wanted = {one.sop_instance: one for one in owed if one.sop_class not in skipped}
+        if not wanted:
+            return
+        there: list[int] = []
+        tried = set()
+
+        def outcome(located: Located, fault: str | None) -> None:
+            one = wanted[located.sop_instance]
+            tried.add(one.instance)
+            if fault is None:
+                there.append(one.instance)
+            else:
+                self._not_taken(one, fault)
+
+        query = Query(Level.IMAGE, {"0020000D": study, "00080018": "\\".join(wanted)})
+        try:
+            with closing(self._retrieve.begin(query)) as retrieval:
+                self._destination.send(retrieval, outcome)
+        finally:
+            if there:
+                self._forwards.forwarded(name, there, self._clock.now())
+        for one in wanted.values():
+            if one.instance not in tried and not self._ended:
+                self._not_taken(one, "It cannot be had here.")
+
+    def _not_taken(self, one: Owed, fault: str) -> None:
+        log.warning("route %s: %s is not taken: %s", self._route.name, one.sop_instance, fault)
+        pause = _INSTANCE.wait_seconds(one.attempts + 1, self._jitter())
+        self._forwards.failed(self._route.name, one.instance, fault, self._clock.now() + pause)
+
+    def _close_books(self, standing: Standing, now: float) -> None:
+        """Once a day: what was sent by then is not sent again, should the catalogue have to be made anew."""
+        since = min(now, standing.owed_since or now) - _DAY
+        if since - self._route.since > _DAY:
+            self._table.move_since(self._route.name, since)
+            self._route = replace(self._route, since=since)
+
+
+def _part10(meta: bytes, dataset: Source) -> Iterator[bytes | memoryview]:
+    yield meta
+    yield from _pieces(dataset)
+
+
+def _pieces(dataset: Source) -> Iterator[memoryview]:
+    """Each is valid until the next is asked for."""
+    room = memoryview(bytearray(min(_PIECE, max(1, dataset.length))))
+    for position in range(0, dataset.length, len(room)):
+        piece = room[: min(len(room), dataset.length - position)]
+        dataset.read_into([piece], position)
+        yield piece
+
+
+def _digest(dataset: Source) -> Digest:
+    total = hashlib.sha256()
+    for piece in _pieces(dataset):
+        total.update(piece)
+    return Digest(total.hexdigest())
+
+
+def destination_of(route: Route, calling_ae: AETitle, peers: Peers, requestor: Requestor) -> Destination:
+    """Where a route leads."""
+    if route.peer:
+        return PeerDestination(AETitle(route.peer), calling_ae, peers, requestor)
+    return StowDestination(StowService(route.url, Path(route.token_file) if route.token_file else None))

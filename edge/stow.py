@@ -1,0 +1,148 @@
+"""Storing at a STOW-RS service (PS3.18 section 10.5): an instance a request, over a connection that is kept. Blocking, under a deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ipaddress
+import json
+import secrets
+import socket
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from edge.errors import Refused, Transient
+from edge.model import UID
+
+TIMEOUT_SECONDS = 60.0
+"""For the connection, and for each step of a request."""
+_ANSWER_MAX_BYTES = 1 << 20
+_TOKEN_MAX_BYTES = 16 << 10
+_STORED = 200
+_OF_THIS_INSTANCE = {202, 400, 409, 413, 415, 422}
+"""The service is well, and does not take what was sent; anything else says that it cannot be used."""
+_REFERENCED, _SOP_INSTANCE, _FAILED, _REASON = "00081199", "00081155", "00081198", "00081197"
+
+
+class Unusable(Transient):
+    """The STOW-RS service cannot be used. The message says why; it is tried again."""
+
+
+class StowService:
+    """One service. Used by one thread; closed by any, which breaks off what is under way."""
+
+    def __init__(self, url: str, token_file: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """`url` as `checked` returns it."""
+        self._place = urlsplit(url)
+        self._token_file = token_file
+        self._timeout = timeout_seconds
+        self._connection: http.client.HTTPConnection | None = None
+
+    def store(self, sop_instance: UID, length: int, part10: Iterable[bytes | memoryview]) -> str | None:
+        """Store a Part 10 file of `length` bytes. None when the service says that it has it, else why it does not take this one.
+
+        Raises Unusable.
+        """
+        boundary = secrets.token_hex(16)
+        # Without the parameter transfer-syntax, which the file meta says anyway: Orthanc takes no part that has one.
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: {length}\r\n\r\n".encode()
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        headers = {
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Content-Length": str(len(head) + length + len(tail)),
+            "Accept": "application/dicom+json",
+            **self._authorization(),
+        }
+        try:
+            connection = self._connected()
+            connection.putrequest("POST", f"{self._place.path}/studies")
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(head)
+            for piece in part10:
+                connection.send(piece)
+            connection.send(tail)
+            with connection.getresponse() as response:
+                answer = response.read(_ANSWER_MAX_BYTES)
+                status = response.status
+                if response.will_close or response.read(1):
+                    self.close()
+        except (OSError, http.client.HTTPException) as fault:
+            self.close()
+            raise Unusable(f"{self._place.netloc} cannot be used ({fault or type(fault).__name__}).") from fault
+        if status == _STORED:
+            # Some answer 200 whatever became of the parts; only what the response names is stored.
+            return None if _names(answer, sop_instance) else f"status 200{_reason(answer)}, without a word that it is stored"
+        if status in _OF_THIS_INSTANCE:
+            return f"status {status}{_reason(answer)}"
+        self.close()
+        raise Unusable(f"{self._place.netloc} answers with status {status}.")
+
+    def close(self) -> None:
+        """Idempotent; the next request connects again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if connection.sock is not None:
+                with contextlib.suppress(OSError):  # it is closed already
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+    def _connected(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            host, port = self._place.hostname or "", self._place.port
+            if self._place.scheme == "https":
+                context = ssl.create_default_context()
+                self._connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=context)
+            else:
+                self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+            self._connection.connect()
+            self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._connection
+
+    def _authorization(self) -> dict[str, str]:
+        """Read for each request: a token that was renewed counts at once."""
+        if self._token_file is None:
+            return {}
+        try:
+            with self._token_file.open("rb") as file:
+                token = file.read(_TOKEN_MAX_BYTES).decode("ascii").strip()
+        except (OSError, UnicodeDecodeError) as fault:
+            raise Unusable(f"The token in {self._token_file} cannot be read ({fault}).") from fault
+        return {"Authorization": f"Bearer {token}"}
+
+
+def checked(url: str, *, with_token: bool) -> str:
+    """The address of a service, without `/` at its end. Raises Refused for what is none, and for a token that would travel in the clear."""
+    place = urlsplit(url.rstrip("/"))
+    if place.scheme not in {"http", "https"} or not place.hostname or place.query or place.fragment or place.username:
+        raise Refused(f"{url!r} is no address of a STOW-RS service: write http(s)://HOST[:PORT]/PATH, without the /studies.")
+    if with_token and place.scheme == "http" and not _is_loopback(place.hostname):
+        raise Refused("A token over http can be read by everybody on the network. Use https.")
+    return place.geturl()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _names(answer: bytes, sop_instance: UID) -> bool:
+    """Whether a Store Instances Response (PS3.18 table 10.5.3-1) says that the instance is stored."""
+    try:
+        stored = json.loads(answer)[_REFERENCED]["Value"]
+        return any(sop_instance in one[_SOP_INSTANCE]["Value"] for one in stored)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _reason(answer: bytes) -> str:
+    """The first Failure Reason of a Store Instances Response, if it says one."""
+    try:
+        failed = json.loads(answer)[_FAILED]["Value"][0]
+        return f", failure reason {int(failed[_REASON]['Value'][0]):04X}"
+    except (ValueError, TypeError, KeyError, IndexError):
+        return ""
