@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -24,19 +25,30 @@ log = logging.getLogger(__name__)
 
 
 class AnotherWriter(Refused):
-    """Another box writes this site's catalog. Stop one of the two before anything else is shipped; nothing was overwritten."""
+    """Another box writes this site's catalog: stop one of the two for good (docs/operations-archive.md, `conflict`)."""
 
 
 class CatalogLane:
     """Closes, records and ships segments."""
 
-    def __init__(self, ledger: Ledger, keys: Keys, archive: Archive, teller: Teller, clock: Clock, segment_seconds: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        keys: Keys,
+        archive: Archive,
+        teller: Teller,
+        clock: Clock,
+        segment_seconds: float,
+        written: Callable[[int], None],
+    ) -> None:
+        """`written` is told the number of each segment that the archive has now."""
         self._ledger = ledger
         self._keys = keys
         self._archive = archive
         self._teller = teller
         self._clock = clock
         self._segment_seconds = segment_seconds
+        self._written = written
         self._chain = CatalogChain(keys.site_id, keys.trust_root, keys.open)
         self._changed = asyncio.Event()
 
@@ -82,8 +94,12 @@ class CatalogLane:
         try:
             await self._archive.put(segment.name, segment.sealed, md5_of(segment.sealed))
         except Occupied as fault:
-            raise AnotherWriter(f"other bytes lie at {segment.name}. {' '.join((AnotherWriter.__doc__ or '').split())}") from fault
+            raise AnotherWriter(
+                f"another box writes this site's catalog, and {segment.name} is its own: stop one of the two for good"
+                " (docs/operations-archive.md, `conflict`)"
+            ) from fault
         await self._ledger.chain.confirmed(segment.sequence)
+        self._written(segment.sequence)
         self._teller.wake()
         return True
 

@@ -69,10 +69,11 @@ class Service:
             wake, to_ship = Wake(), asyncio.Event()
             teller = Teller(ledger, facts, lambda: ring(layout.edge_bell))
             stack.push_async_callback(_farewell, teller)
-            watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, teller.say)
+            sequence = await ledger.chain.last_confirmed()
+            watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, teller.say, sequence)
             archive = self._retrying(metered, watch, wake)
             recaller = Recaller(ledger, keys, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set)
-            lane = CatalogLane(ledger, keys, archive, teller, self._clock, config.archive.segment_seconds)
+            lane = CatalogLane(ledger, keys, archive, teller, self._clock, config.archive.segment_seconds, watch.written)
             shipper = Shipper(
                 ledger,
                 keys,

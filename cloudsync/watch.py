@@ -13,40 +13,42 @@ from edge.journal import Link
 
 UP = "The archive answers."
 
-STATES: tuple[tuple[type[OutpostError], str, str], ...] = (
-    (CredentialRefused, "credential", "Nothing is shipped; scanning continues. {fault}."),
-    (QuotaExceeded, "quota", "Nothing is shipped; scanning continues. {fault}."),
-    (Throttled, "throttled", "Shipping is slower for a while. {fault}."),
-    (StoreFull, "disk", "The gateway's own disk is full; shipping waits. {fault}."),
-    (LinkDown, "down", "Scanning continues and everything is kept; shipping goes on by itself. {fault}."),
-    (OutpostError, "conflict", "Shipping stopped; scanning continues. {fault}."),
+STATES: tuple[tuple[type[OutpostError], str], ...] = (
+    (CredentialRefused, "credential"),
+    (QuotaExceeded, "quota"),
+    (Throttled, "throttled"),
+    (StoreFull, "disk"),
+    (LinkDown, "down"),
+    (OutpostError, "conflict"),
 )
-"""What each class of fault is called, and what is said about it. The first that fits counts."""
+"""What each class of fault is called; the first that fits counts. What it means for the clinic is edge's to say."""
 
 DISK_SECONDS = 30.0
 """Pause before a write on a full disk is tried again."""
-_GOODPUT_SECONDS = 60.0
-"""Goodput is told again when it changed by half or more, and at most so often."""
+AGAIN_SECONDS = 60.0
+"""While the archive answers, it is told again with the time of the answer and the goodput, at most so often."""
 
 
 def disk_full(fault: OSError) -> StoreFull | None:
     """What to say of a write on our own disk that failed because it is full; None when it failed for another reason."""
     if fault.errno not in {errno.ENOSPC, errno.EDQUOT}:
         return None
-    return StoreFull("Free space on the disk of the state directory")
+    return StoreFull("the disk of the state directory is full: free space there")
 
 
 class Watch:
-    """Follows how calls end, and tells edge when the state of the link changes. It is up from the first answer on."""
+    """Follows how calls end, and tells edge how the link is. It is up from the first answer on."""
 
-    def __init__(self, clock: Clock, wake: Wake, goodput: Callable[[], float], tell: Callable[[Link], None]) -> None:
+    def __init__(self, clock: Clock, wake: Wake, goodput: Callable[[], float], tell: Callable[[Link], None], sequence: int) -> None:
+        """`sequence` is the number of the last catalog segment that the archive has."""
         self._clock = clock
         self._wake = wake
         self._goodput = goodput
         self._tell = tell
+        self._sequence = sequence
         self._told_at = 0.0
-        self._told_goodput = 0.0
         self._last_answer = clock.monotonic()
+        self._answered_at = 0.0
         self._alarmed = False
         self.state = ""
         self.since = clock.now()
@@ -63,17 +65,23 @@ class Watch:
 
     def answered(self) -> None:
         """The archive answered as it should."""
-        self._last_answer = self._clock.monotonic()
+        self._last_answer, self._answered_at = self._clock.monotonic(), self._clock.now()
         if not self.up:
             self._change("up", UP)
             self._wake.ring()
-        elif self._last_answer - self._told_at >= _GOODPUT_SECONDS and _differs(self._goodput(), self._told_goodput):
+        elif self._last_answer - self._told_at >= AGAIN_SECONDS:
             self._say()
+
+    def written(self, sequence: int) -> None:
+        """The archive has the catalog segment of this number."""
+        self._sequence = sequence
+        self._say()
 
     def failed(self, fault: OutpostError) -> None:
         """An attempt failed."""
-        state, sentence = next((state, sentence) for kind, state, sentence in STATES if isinstance(fault, kind))
-        self._change(state, sentence.format(fault=str(fault).rstrip(".")))
+        state = next(state for kind, state in STATES if isinstance(fault, kind))
+        said = str(fault).rstrip(".")
+        self._change(state, f"{said[:1].upper()}{said[1:]}.")
 
     def alarm(self, fault: OutpostError) -> None:
         """A fault that stays until somebody has acted and Outpost was started again."""
@@ -87,9 +95,14 @@ class Watch:
         self._say()
 
     def _say(self) -> None:
-        self._told_at, self._told_goodput = self._clock.monotonic(), self._goodput()
-        self._tell(Link(state=self.state, since=self.since, goodput_bytes_per_second=self._told_goodput, sentence=self.sentence))
-
-
-def _differs(now: float, before: float) -> bool:
-    return abs(now - before) * 2 >= before
+        self._told_at = self._clock.monotonic()
+        self._tell(
+            Link(
+                state=self.state,
+                since=self.since,
+                goodput_bytes_per_second=self._goodput(),
+                sentence=self.sentence,
+                answered_at=self._answered_at,
+                sequence=self._sequence,
+            )
+        )

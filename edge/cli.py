@@ -152,6 +152,8 @@ def _print_status(found: control.Status) -> None:
     typer.secho(found.sentence, fg=mark if os.isatty(1) else None)
     typer.echo(f"{found.site} ({found.ae_title}): {found.studies} studies, {found.instances} instances, {found.receiving} being received")
     typer.echo(f"link       {found.link_sentence or 'not heard of yet'}")
+    if found.catalog_sequence:
+        typer.echo(f"archive    catalog number {found.catalog_sequence}")
     cache, cap, free = (status.size(count) for count in (found.cache_bytes, found.cache_max_bytes, found.free_bytes))
     typer.echo(f"cache      {cache} of {cap}, {free} free on the disk")
     if found.quarantined:

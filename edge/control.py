@@ -156,6 +156,8 @@ class Status(_Message, frozen=True, tag="status"):
     link_since: float | None
     link_sentence: str
     goodput_bytes_per_second: float
+    catalog_sequence: int
+    """Number of the last segment of the archive's catalog: what `outpost restore --last-sequence` wants; 0 before it was heard of."""
     cache_bytes: int
     cache_max_bytes: int
     free_bytes: int

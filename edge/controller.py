@@ -182,12 +182,12 @@ class Controller:
     def _status(self) -> control.Status:
         ((studies, waiting, waiting_bytes, oldest, instances, last_held, stopped),) = self._catalogue.rows("counts")
         link = self._catalogue.rows("link")
-        state, since, goodput, link_sentence = link[0] if link else ("", None, 0.0, "")
-        figures = status.Figures(
-            studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, len(self._packs.studies)
-        )
+        state, since, goodput, link_sentence, answered_at, sequence = link[0] if link else ("", None, 0.0, "", 0.0, 0)
+        now, receiving = self._clock.now(), len(self._packs.studies)
+        link_sentence = status.link_sentence(state, link_sentence, answered_at, now)
+        figures = status.Figures(studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, receiving)
         return control.Status(
-            sentence=status.sentence(figures, self._clock.now()),
+            sentence=status.sentence(figures, now),
             lamp=status.lamp(figures),
             site=self._config.site.name,
             ae_title=self._config.site.ae_title,
@@ -198,11 +198,12 @@ class Controller:
             oldest_waiting_at=oldest,
             last_held_at=last_held,
             stopped=stopped,
-            receiving=len(self._packs.studies),
+            receiving=receiving,
             link_state=state,
             link_since=since,
             link_sentence=link_sentence,
             goodput_bytes_per_second=goodput,
+            catalog_sequence=sequence,
             cache_bytes=int(self._catalogue.figure("cached_bytes")),
             cache_max_bytes=self._config.cache.max_bytes,
             free_bytes=shutil.disk_usage(self._layout.cache).free,

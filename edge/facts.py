@@ -107,7 +107,8 @@ class Facts:
             case Stopped():
                 catalogue.mark_stopped(entry.pack, entry.reason)
             case Link():
-                catalogue.set_link(entry.state, entry.since, entry.goodput_bytes_per_second, entry.sentence)
+                goodput, answered_at = entry.goodput_bytes_per_second, entry.answered_at
+                catalogue.set_link(entry.state, entry.since, goodput, entry.sentence, answered_at, entry.sequence)
             case _:
                 return
 

@@ -131,13 +131,17 @@ class Stopped(Line, frozen=True, tag="stopped"):
 
 
 class Link(Line, frozen=True, tag="link"):
-    """Fact: the state of the link changed. `state` is one of up, down, throttled, credential, quota, disk, clock."""
+    """Fact: how the link is. `state` is one of up, down, throttled, credential, quota, disk, clock, conflict."""
 
     state: str
     since: float
     goodput_bytes_per_second: float
     sentence: str
-    """In plain words, for people; with the cure where there is one. No secret, no PHI."""
+    """What is wrong with the link, in plain words, for people; with the cure where there is one. No secret, no PHI."""
+    answered_at: float = 0.0
+    """When the archive answered last; 0 when it did not since cloudsync started."""
+    sequence: int = 0
+    """Of the last catalog segment that the archive has; the end of the catalog that a rebuild is to find."""
 
 
 class SiteStateHere(Line, frozen=True, tag="site-state-here"):

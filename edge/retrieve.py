@@ -11,7 +11,7 @@ from edge.clock import Clock
 from edge.config import Layout
 from edge.dimse.ports import Lost, Ready
 from edge.errors import StoreFull, Transient
-from edge.model import UID, Json, Level, Located, PackId, Query
+from edge.model import UID, Json, Level, Located, PackId, Query, recallable
 from edge.recall import RecallDesk
 from edge.store.catalogue import Catalogue
 from edge.store.files import Gone, PackFiles
@@ -43,8 +43,8 @@ class Link:
         rows = self._catalogue.rows("link")
         if not rows:
             return True
-        state, since, _, _ = rows[0]
-        return bool(state == "up" or self._clock.now() - since < self._offline_after)
+        state, since, *_ = rows[0]
+        return recallable(state, self._clock.now() - since, self._offline_after)
 
 
 class CatalogueIndex:

@@ -9,6 +9,10 @@ from typing import Any
 from edge import control
 from edge.model import availability
 
+FOR_A_PERSON = frozenset({"credential", "quota", "disk", "clock", "conflict"})
+"""States of the link that end only when somebody acts."""
+IDLE_SECONDS = 120.0
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -26,17 +30,20 @@ class Figures:
 
 def sentence(figures: Figures, now: float) -> str:
     """In plain words, for a person who wants to go home."""
+    # Where a person has to act, it is said although nothing waits yet.
+    alarm = f" {figures.link_sentence}" if figures.link_state in FOR_A_PERSON else ""
     if not figures.studies:
-        return "No study has arrived yet."
+        return f"No study has arrived yet.{alarm}"
     if not figures.waiting_studies:
         all_of_them = "The only study is" if figures.studies == 1 else f"All {figures.studies:,} studies are"
-        return f"{all_of_them} safe in the archive; the last one {ago(figures.last_held_at, now)}."
+        return f"{all_of_them} safe in the archive; the last one {ago(figures.last_held_at, now)}.{alarm}"
     of_all = f"{figures.waiting_studies:,} of {_count(figures.studies, 'study', 'studies')}"
     waiting = f"{of_all} not yet in the archive ({size(figures.waiting_bytes)})"
     if figures.stopped:
         return f"{waiting}; {_count(figures.stopped, 'of them waits', 'of them wait')} for a person: see `outpost studies`."
     if figures.link_state not in {"up", ""}:
-        return f"{figures.link_sentence} Scanning continues; {waiting}."
+        shipping = "nothing more is shipped" if figures.link_state == "conflict" else "shipping goes on by itself as soon as it can"
+        return f"{figures.link_sentence} Scanning continues, and {shipping}; {waiting}."
     if figures.receiving:
         return f"{waiting}; {_count(figures.receiving, 'study is', 'studies are')} being received."
     if figures.goodput_bytes_per_second > 0 and figures.waiting_bytes:
@@ -45,9 +52,16 @@ def sentence(figures: Figures, now: float) -> str:
     return f"{waiting}; on the way."
 
 
+def link_sentence(state: str, sentence: str, answered_at: float, now: float) -> str:
+    """How the link is, for people: of an archive that was not asked for a while it is not said that it answers now."""
+    if state == "up" and answered_at and now - answered_at >= IDLE_SECONDS:
+        return f"The archive answered {ago(answered_at, now)}."
+    return sentence
+
+
 def lamp(figures: Figures) -> str:
     """green: everything is safe. amber: it is on its way. red: a person must act."""
-    if figures.stopped or figures.link_state in {"credential", "quota", "disk", "clock"}:
+    if figures.stopped or figures.link_state in FOR_A_PERSON:
         return "red"
     return "amber" if figures.waiting_studies else "green"
 

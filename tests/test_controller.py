@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -137,6 +138,11 @@ async def test_the_status_is_one_sentence_with_its_figures(box: Box) -> None:
     (found,) = await box.ask(control.GetStatus())
     assert (found.studies, found.instances, found.lamp) == (1, 1, "amber")
     assert "not yet in the archive" in found.sentence
+    with box.catalogue.facts(1):
+        box.catalogue.set_link("up", 1.0, 0.0, "The archive answers.", 2.0, 8)
+    (found,) = await box.ask(control.GetStatus())
+    assert found.catalog_sequence == 8
+    assert re.fullmatch(r"The archive answered \d+ days ago\.", found.link_sentence)
 
 
 async def test_a_peer_is_added_listed_and_removed(box: Box) -> None:

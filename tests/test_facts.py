@@ -72,7 +72,7 @@ def held(letter: str, study: Json = STUDY) -> Held:
 
 
 def link(state: str) -> Link:
-    return Link(state=state, since=1.0, goodput_bytes_per_second=0.0, sentence="The archive answers.")
+    return Link(state=state, since=1.0, goodput_bytes_per_second=0.0, sentence="The archive answers.", answered_at=2.0, sequence=8)
 
 
 def test_a_batch_is_committed_then_told_then_acknowledged_once(edge: EdgeSide) -> None:
@@ -83,6 +83,7 @@ def test_a_batch_is_committed_then_told_then_acknowledged_once(edge: EdgeSide) -
     assert state is not None
     assert (state.held, state.here) == (True, "no")
     assert edge.settled == [pack_id("a")]
+    assert edge.catalogue.rows("link") == [("up", 1.0, 0.0, "The archive answers.", 2.0, 8)]
     assert edge.desk.told == [("heard", pack_id("a")), ("failed", pack_id("b"))]
     assert edge.acknowledged() == [3]
 

@@ -70,6 +70,17 @@ def test_a_head_that_does_not_come_is_not_waited_for_without_end(box: tuple[Layo
     assert desk.wanted == [pack_id("a")]
 
 
+def test_the_link_counts_as_up_until_it_was_down_for_long(box: tuple[Layout, Catalogue, Desk]) -> None:
+    _, catalogue, _ = box
+    clock = Clock()
+    link = Link(catalogue, 900.0, clock)
+    assert link.up()
+    for state, down_seconds, up in (("up", 9000, True), ("down", 899, True), ("down", 900, False), ("conflict", 9000, True)):
+        with catalogue.facts(1):
+            catalogue.set_link(state, clock.now() - down_seconds, 0.0, "", 0.0, 0)
+        assert link.up() == up, (state, down_seconds)
+
+
 def test_a_study_of_many_packs_keeps_few_of_them_open(box: tuple[Layout, Catalogue, Desk]) -> None:
     layout, catalogue, _ = box
     letters = "abcdefghijklmnopqrstuvwxyz"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edge.status import Figures, ago, duration, lamp, sentence, size, study
+from edge.status import Figures, ago, duration, lamp, link_sentence, sentence, size, study
 
 NOW = 1_000_000.0
 CALM = {
@@ -43,7 +43,8 @@ CASES = [
     ({**WAITING, "receiving": 2}, "37 of 1,204 studies not yet in the archive (4.1 GB); 2 studies are being received.", "amber"),
     (
         {**WAITING, **DOWN, "receiving": 2},
-        "The link has been down since 09:12. Scanning continues; 37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "The link has been down since 09:12. Scanning continues, and shipping goes on by itself as soon as it can; "
+        "37 of 1,204 studies not yet in the archive (4.1 GB).",
         "amber",
     ),
     (
@@ -58,9 +59,21 @@ CASES = [
     ),
     (
         {**WAITING, "link_state": "credential", "link_sentence": "The archive refuses our credential."},
-        "The archive refuses our credential. Scanning continues; 37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "The archive refuses our credential. Scanning continues, and shipping goes on by itself as soon as it can; "
+        "37 of 1,204 studies not yet in the archive (4.1 GB).",
         "red",
     ),
+    (
+        {**WAITING, "link_state": "conflict", "link_sentence": "Another box writes."},
+        "Another box writes. Scanning continues, and nothing more is shipped; 37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "red",
+    ),
+    (
+        {"link_state": "conflict", "link_sentence": "Another box writes."},
+        "All 1,204 studies are safe in the archive; the last one 3 minutes ago. Another box writes.",
+        "red",
+    ),
+    ({"studies": 0, "link_state": "credential", "link_sentence": "Expired."}, "No study has arrived yet. Expired.", "red"),
     ({**WAITING, "link_state": ""}, "37 of 1,204 studies not yet in the archive (4.1 GB); on the way.", "amber"),
     ({**DOWN}, "All 1,204 studies are safe in the archive; the last one 3 minutes ago.", "green"),
 ]
@@ -92,6 +105,19 @@ def test_each_case_has_its_sentence_and_its_lamp(change: dict[str, object], said
 )
 def test_durations_are_rounded_for_reading(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("state", "answered_at", "said"),
+    [
+        ("up", NOW - 119, "As cloudsync said."),
+        ("up", NOW - 240, "The archive answered 4 minutes ago."),
+        ("up", 0.0, "As cloudsync said."),
+        ("down", NOW - 240, "As cloudsync said."),
+    ],
+)
+def test_an_archive_that_was_not_asked_for_a_while_is_not_said_to_answer(state: str, answered_at: float, said: str) -> None:
+    assert link_sentence(state, "As cloudsync said.", answered_at, NOW) == said
 
 
 def test_a_clock_that_jumped_back_does_not_speak_of_the_future() -> None:

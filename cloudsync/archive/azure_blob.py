@@ -213,15 +213,11 @@ def _raise_status(fault: HttpResponseError, name: str, container: str) -> NoRetu
     status, code = fault.status_code or 0, _code(fault)
     reason = f"HTTP {status} {code}".rstrip()
     if code in _PAUSED:
-        raise QuotaExceeded(f"the storage account is closed or full ({reason}). Settle it; shipping then goes on by itself") from fault
+        raise QuotaExceeded(f"the storage account is closed or full ({reason}): settle it") from fault
     if status in {401, 403}:
-        raise CredentialRefused(
-            f"the archive refuses our credential ({reason}). Put a valid one in archive.credential_file; shipping then goes on by itself"
-        ) from fault
+        raise CredentialRefused(f"the archive refuses our credential ({reason}): put a valid one in archive.credential_file") from fault
     if code in {"ContainerNotFound", "ContainerBeingDeleted"}:
-        raise CredentialRefused(
-            f"archive.container: there is no container {container!r} ({reason}). Make it, or correct the name"
-        ) from fault
+        raise CredentialRefused(f"there is no container {container!r} ({reason}): make it, or correct archive.container") from fault
     if status == 404:
         raise NotThere(f"the archive has no {name}") from fault
     if status in {429, 503}:
@@ -231,7 +227,7 @@ def _raise_status(fault: HttpResponseError, name: str, container: str) -> NoRetu
     if status == 413 or code in _OF_ONE_OBJECT:
         raise ObjectRefused(f"the archive refuses {name} ({reason})") from fault
     raise CredentialRefused(
-        f"the archive refuses our requests ({reason}). Compare archive.container and archive.credential_file with the portal"
+        f"the archive refuses our requests ({reason}): compare archive.container and archive.credential_file with the portal"
     ) from fault
 
 

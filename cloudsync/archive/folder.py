@@ -229,7 +229,9 @@ def _mapped(root: Path) -> Iterator[None]:
     except OSError as fault:
         reason = f"{root}: {fault.strerror}"
         if fault.errno in _FULL:
-            raise QuotaExceeded(f"the archive's disk is full ({reason}). Free space there; shipping then goes on by itself") from fault
+            raise QuotaExceeded(f"the archive's disk is full ({reason}): free space there") from fault
         if fault.errno in _DENIED:
-            raise CredentialRefused(f"the archive's directory refuses us ({reason}). Give cloudsync's user the right to write") from fault
-        raise LinkDown(f"the archive's disk does not answer ({reason}). Check cable and mount") from fault
+            raise CredentialRefused(
+                f"the archive's directory refuses us ({reason}): give cloudsync's user the right to write there"
+            ) from fault
+        raise LinkDown(f"the archive's disk does not answer ({reason}): check cable and mount") from fault

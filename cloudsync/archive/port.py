@@ -15,11 +15,11 @@ from edge.errors import Corrupt, Permanent, Refused, Transient
 
 
 class LinkDown(Transient):
-    """The archive does not answer. Shipping and recall go on by themselves once it does; check cable, modem and disk if it lasts."""
+    """The archive does not answer. Check cable, modem and disk if it lasts; nothing is given up meanwhile."""
 
 
 class Throttled(Transient):
-    """The archive asks us to slow down. Nothing to do; shipping goes on when it allows."""
+    """The archive asks us to slow down. Nothing to do."""
 
     def __init__(self, message: str | None = None, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -28,11 +28,11 @@ class Throttled(Transient):
 
 
 class CredentialRefused(Refused):
-    """The archive refuses our credential. Put a valid one in archive.credential_file; shipping then goes on by itself."""
+    """The archive refuses our credential. Put a valid one in archive.credential_file."""
 
 
 class QuotaExceeded(Refused):
-    """The archive is full or its account is closed. Free space or settle the account; shipping then goes on by itself."""
+    """The archive is full or its account is closed. Free space or settle the account."""
 
 
 class Occupied(Refused):

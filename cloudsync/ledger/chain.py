@@ -30,6 +30,13 @@ class Chain:
             row = await transaction.one("chain_state")
         return None if row is None else ChainTip(row["sequence"], Digest(row["tip"]), row["signer"])
 
+    async def last_confirmed(self) -> int:
+        """The number of the last segment that the archive has; 0 before the first."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("chain_confirmed")
+        assert row is not None
+        return int(row["sequence"])
+
     async def in_flight(self) -> InFlight | None:
         """The segment that is recorded and not confirmed."""
         async with self._database.transaction() as transaction:

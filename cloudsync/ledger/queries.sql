@@ -132,6 +132,9 @@ UPDATE entries SET sequence = :sequence WHERE sequence IS NULL AND number <= :up
 -- chain_state: where the chain stands
 SELECT sequence, tip, signer FROM segments ORDER BY sequence DESC LIMIT 1;
 
+-- chain_confirmed: the number of the last segment that the archive has
+SELECT COALESCE(MAX(sequence), 0) AS sequence FROM segments WHERE confirmed = 1;
+
 -- segment_in_flight: the segment that is recorded and not confirmed
 SELECT sequence, name, sealed FROM segments WHERE confirmed = 0;
 

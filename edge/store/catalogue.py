@@ -216,8 +216,8 @@ class Catalogue:
     def mark_stopped(self, pack: str, reason: str) -> None:
         self._run("mark_stopped", reason, pack)
 
-    def set_link(self, state: str, since: float, goodput: float, sentence: str) -> None:
-        self._run("set_link", state, since, goodput, sentence)
+    def set_link(self, state: str, since: float, goodput: float, sentence: str, answered_at: float, sequence: int) -> None:
+        self._run("set_link", state, since, goodput, sentence, answered_at, sequence)
 
     # Reading
 

@@ -16,7 +16,7 @@ import aiosqlite
 from edge import tarblock
 from edge.clock import Clock
 from edge.errors import Corrupt, Refused, Transient
-from edge.model import UID, Json, Located, Query
+from edge.model import UID, Json, Located, Query, recallable
 from edge.store.catalogue import SCHEMA_VERSION, located
 from edge.store.search import answer, statement
 from edge.store.sql import statements
@@ -95,7 +95,7 @@ class CatalogueReader:
     async def link_up(self) -> bool:
         """Whether the archive counts as reachable: False once the link has been down for longer than `link.offline_after_seconds`."""
         rows = await self._all("link", {})
-        return not rows or rows[0][0] == "up" or self._clock.now() - float(rows[0][1]) < self._offline_after
+        return not rows or recallable(rows[0][0], self._clock.now() - float(rows[0][1]), self._offline_after)
 
     async def _all(self, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         async with self._reading() as connection, connection.execute(self._sql[name], dict(parameters)) as cursor:

@@ -162,11 +162,13 @@ CREATE INDEX forward_by_instance ON forward (instance);
 
 -- What cloudsync last said of the link; one row.
 CREATE TABLE link (
-    one      INTEGER PRIMARY KEY CHECK (one = 1),
-    state    TEXT NOT NULL,
-    since    REAL NOT NULL,
-    goodput  REAL NOT NULL,
-    sentence TEXT NOT NULL
+    one         INTEGER PRIMARY KEY CHECK (one = 1),
+    state       TEXT NOT NULL,
+    since       REAL NOT NULL,
+    goodput     REAL NOT NULL,
+    sentence    TEXT NOT NULL,
+    answered_at REAL NOT NULL,   -- 0: not since cloudsync started
+    sequence    INTEGER NOT NULL -- of the archive's catalog
 ) STRICT;
 
 -- How far the journal of facts is committed here; one row.

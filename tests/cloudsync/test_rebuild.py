@@ -89,6 +89,32 @@ async def test_it_answers_as_the_lost_box_did_and_goes_on(
     second.close()
 
 
+async def test_of_two_boxes_that_wrote_one_site_only_a_rebuilt_one_goes_on(
+    shipped: EdgeSide, kit: Kit, other: Layout, archive_folder: Path, tmp_path: Path
+) -> None:
+    """docs/operations-archive.md, "Two boxes for one site"."""
+    await restored(other, archive_folder, kit)
+    second, by_the_second, by_the_first = EdgeSide(other), CodedPack.generated(10), CodedPack.generated(11)
+    async with serving(other):
+        second.code(by_the_second)
+        await second.hears(Held, pack=by_the_second.pack)
+    for times in (1, 2):  # a restart does not mend it
+        async with serving(shipped.layout):
+            shipped.code(by_the_first)
+            await shipped.hears(Link, count=times, state="conflict")
+    assert shipped.heard(Held, pack=by_the_first.pack) == []
+    again = Layout(tmp_path / "again")
+    assert (await restored(again, archive_folder, kit)).holdings == 4
+    third, sent_again = EdgeSide(again), CodedPack.generated(11)
+    async with serving(again):
+        third.code(sent_again)
+        await third.hears(Held, pack=sent_again.pack)
+    assert {fact.pack for fact in third.heard(Held)} == {pack.pack for pack in (*PACKS, by_the_second, sent_again)}
+    assert third.heard(Link, state="conflict") == []
+    for side in (second, third):
+        side.close()
+
+
 async def test_it_is_rebuilt_from_azure_blob_with_read_and_list(
     edge: EdgeSide, site: NewSite, kit: Kit, other: Layout, emulator: azurite.Azurite, tmp_path: Path, running: Running
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from cloudsync.archive.port import CredentialRefused, LinkDown
 from cloudsync.archive.port import Stat as ArchiveStat
 from cloudsync.setup import NewSite
 from edge import journal
+from edge.config import Layout
 from edge.journal import Ack, Held, Here, Link, Progress, RecallFailed, Stopped
 from tests.cloudsync.conftest import Running
-from tests.cloudsync.edge_side import CodedPack, EdgeSide
+from tests.cloudsync.edge_side import CodedPack, EdgeSide, settings
 
 pytestmark = pytest.mark.asyncio
 
@@ -54,7 +56,9 @@ def packs_of(archive: Path, site: NewSite) -> Path:
     return archive / site.site_id / "p"
 
 
-async def test_a_coded_pack_is_held_and_comes_back_byte_for_byte(edge: EdgeSide, running: Running) -> None:
+async def test_a_coded_pack_is_held_and_comes_back_byte_for_byte(
+    edge: EdgeSide, running: Running, site: NewSite, archive_folder: Path
+) -> None:
     pack = CodedPack.generated(1, parts=5)
     async with running():
         edge.code(pack)
@@ -66,7 +70,9 @@ async def test_a_coded_pack_is_held_and_comes_back_byte_for_byte(edge: EdgeSide,
         await edge.hears(Here, count=6, pack=pack.pack)
         assert tuple(edge.inbox(pack.pack, number) for number in range(6)) == pack.objects
         await edge.hears(Ack, upto=2)
-        assert edge.heard(Link)[0].state == "up"
+        links = edge.heard(Link)
+        assert (links[0].state, links[-1].state) == ("up", "up")
+        assert links[-1].sequence == len(list((archive_folder / site.site_id / "c/0").iterdir()))
         assert list(edge.layout.sealed.iterdir()) == []
 
 
@@ -105,10 +111,23 @@ async def test_a_link_that_is_down_loses_nothing_and_is_told(edge: EdgeSide, run
         archive.fault = LinkDown("the cable is out")
         edge.code(pack)
         (down,) = await edge.hears(Link, state="down")
-        assert "the cable is out" in down.sentence
+        assert down.sentence == "The cable is out."
         archive.fault = None
         await edge.hears(Held, pack=pack.pack)
-        assert [fact.state for fact in edge.heard(Link)] == ["up", "down", "up"]
+        assert [state for state, _ in groupby(fact.state for fact in edge.heard(Link))] == ["up", "down", "up"]
+
+
+async def test_an_idle_box_notices_that_the_archive_went_away_within_a_third_of_the_offline_time(
+    site: NewSite, layout: Layout, running: Running, archive_folder: Path
+) -> None:
+    layout.config.write_text(settings(archive_folder, offline_after_seconds=3))
+    edge = EdgeSide(layout)
+    async with running():
+        await edge.hears(Link, state="up", sequence=1)
+        (archive_folder / ".outpost-archive").unlink()
+        (down,) = await edge.hears(Link, state="down", seconds=4)
+    assert down.sentence == f"There is no archive at {archive_folder}: plug the disk in or mount it."
+    edge.close()
 
 
 async def test_a_recall_over_a_dead_link_says_so_and_goes_on_when_it_is_back(

@@ -32,7 +32,7 @@ class Told:
     goodput: float = 100.0
 
     def watch(self) -> Watch:
-        return Watch(self.clock, Wake(), lambda: self.goodput, self.facts.append)
+        return Watch(self.clock, Wake(), lambda: self.goodput, self.facts.append, 7)
 
     @property
     def states(self) -> list[str]:
@@ -40,12 +40,12 @@ class Told:
 
 
 SENTENCES = {
-    "down": (LinkDown("the cable is out"), "Scanning continues and everything is kept; shipping goes on by itself. the cable is out."),
-    "throttled": (Throttled("HTTP 503"), "Shipping is slower for a while. HTTP 503."),
-    "credential": (CredentialRefused("expired"), "Nothing is shipped; scanning continues. expired."),
-    "quota": (QuotaExceeded("full"), "Nothing is shipped; scanning continues. full."),
-    "disk": (StoreFull("free space"), "The gateway's own disk is full; shipping waits. free space."),
-    "conflict": (AnotherWriter("two boxes"), "Shipping stopped; scanning continues. two boxes."),
+    "down": (LinkDown("the cable is out"), "The cable is out."),
+    "throttled": (Throttled(), "The archive asks us to slow down. Nothing to do."),
+    "credential": (CredentialRefused("expired: renew it"), "Expired: renew it."),
+    "quota": (QuotaExceeded("full"), "Full."),
+    "disk": (StoreFull("our disk is full"), "Our disk is full."),
+    "conflict": (AnotherWriter("two boxes write"), "Two boxes write."),
 }
 
 
@@ -68,18 +68,29 @@ def test_a_state_is_told_once_with_its_beginning() -> None:
     assert [(fact.state, fact.since) for fact in told.facts] == [("down", 1000.0), ("up", 1003.0)]
 
 
-def test_goodput_is_told_again_when_it_changed_much_and_not_too_often() -> None:
+def test_an_answer_is_told_again_with_its_time_and_the_goodput_and_not_too_often() -> None:
     told = Told()
     watch = told.watch()
     watch.answered()
-    told.goodput = 1000.0
+    told.goodput = 200.0
+    told.clock.at += 59
     watch.answered()
-    told.clock.at += 61
+    told.clock.at += 2
     watch.answered()
-    told.clock.at += 61
-    told.goodput = 1100.0
     watch.answered()
-    assert [fact.goodput_bytes_per_second for fact in told.facts] == [100.0, 1000.0]
+    assert [(fact.answered_at, fact.goodput_bytes_per_second) for fact in told.facts] == [(1000.0, 100.0), (1061.0, 200.0)]
+    told.clock.at += 1
+    watch.failed(LinkDown())
+    assert (told.facts[-1].state, told.facts[-1].answered_at) == ("down", 1061.0)
+
+
+def test_the_number_of_the_catalog_is_told_at_once_and_with_everything_later() -> None:
+    told = Told()
+    watch = told.watch()
+    watch.answered()
+    watch.written(8)
+    watch.failed(LinkDown())
+    assert [fact.sequence for fact in told.facts] == [7, 8, 8]
 
 
 def test_an_alarm_stays() -> None:

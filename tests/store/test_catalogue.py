@@ -286,9 +286,9 @@ def test_facts_and_their_position_are_one_commit(catalogue: Catalogue) -> None:
 
 def test_the_last_word_about_the_link_counts(catalogue: Catalogue) -> None:
     with catalogue.facts(1):
-        catalogue.set_link("up", 1.0, 2.0, "Good.")
-        catalogue.set_link("down", 3.0, 0.0, "Bad.")
-    assert catalogue.rows("link") == [("down", 3.0, 0.0, "Bad.")]
+        catalogue.set_link("up", 1.0, 2.0, "Good.", 2.5, 7)
+        catalogue.set_link("down", 3.0, 0.0, "Bad.", 2.5, 8)
+    assert catalogue.rows("link") == [("down", 3.0, 0.0, "Bad.", 2.5, 8)]
 
 
 def test_the_figures_of_the_sentence(catalogue: Catalogue) -> None:

@@ -66,9 +66,15 @@ async def test_targets_are_a_study_a_series_or_an_instance(reader: CatalogueRead
 @pytest.mark.asyncio
 async def test_the_link_counts_as_up_until_it_was_down_for_long(reader: CatalogueReader, catalogue: Catalogue) -> None:
     assert await reader.link_up()
-    for state, since, up in (("up", 1.0, True), ("down", 9_101.0, True), ("down", 9_100.0, False), ("credential", 1.0, False)):
+    for state, since, up in (
+        ("up", 1.0, True),
+        ("down", 9_101.0, True),
+        ("down", 9_100.0, False),
+        ("credential", 1.0, False),
+        ("conflict", 1.0, True),
+    ):
         with catalogue.facts(1):
-            catalogue.set_link(state, since, 0.0, "")
+            catalogue.set_link(state, since, 0.0, "", 0.0, 0)
         assert await reader.link_up() == up, (state, since)
 
 
