@@ -53,17 +53,19 @@ class Known:
     held: bool
     copied: bool
     """Every object of its pack is proven to be in the archive; the catalog need not name it yet."""
+    rejected: bool = False
+    """A person decided that its study is not to be used."""
 
 
 def judge(sop_class: UID, known: Sequence[Known], aside: bool, peer: Peer, waited_seconds: float) -> int | None:
     """0 for an instance that is committed to, its Failure Reason (PS3.3 section C.14.1.1), or None while it is waited for.
 
-    `aside`: it lies in quarantine, or a person has to decide between variants of it.
+    `aside`: something lies in quarantine under its SOP Instance UID.
     """
     of_class = [one for one in known if one.sop_class == sop_class]
     if known and not of_class:
         return status.CLASS_CONFLICT
-    if aside:
+    if (aside and not of_class) or any(one.rejected for one in of_class):
         return status.PROCESSING_FAILURE
     if not of_class or not all(one.here or one.held for one in of_class):
         return None if waited_seconds < UNKNOWN_SECONDS else status.NO_SUCH_INSTANCE
@@ -257,12 +259,10 @@ class CommitmentDesk:
     def _known(self, uids: list[UID]) -> tuple[defaultdict[UID, list[Known]], set[UID]]:
         """What the catalogue knows of these instances, and which of them are set aside."""
         known: defaultdict[UID, list[Known]] = defaultdict(list)
-        aside = set()
-        for uid, sop_class, here, held, copied, rejected in self._catalogue.rows("committable", uids=json.dumps(uids)):
-            known[uid].append(Known(sop_class, bool(here), bool(held), bool(copied)))
-            if rejected:
-                aside.add(uid)
-        return known, aside
+        wanted = json.dumps(uids)
+        for uid, sop_class, here, held, copied, rejected in self._catalogue.rows("committable", uids=wanted):
+            known[uid].append(Known(sop_class, bool(here), bool(held), bool(copied), bool(rejected)))
+        return known, {uid for (uid,) in self._catalogue.rows("set_aside", uids=wanted)}
 
     def _tell(self, pending: Pending, busy: set[AETitle]) -> None:
         """Hand the report to an open association, or call the peer."""

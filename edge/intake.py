@@ -156,7 +156,9 @@ class _Arriving:
     def _keep_aside(self, sink: QuarantineWriter) -> Outcome:
         digest = sink.commit()
         arrival = self._arrival
-        self._intake.catalogue.quarantine(digest, self._reason, sink.size, arrival.transfer_syntax, arrival.calling_ae, self._received_at)
+        self._intake.catalogue.quarantine(
+            digest, self._reason, sink.size, arrival.transfer_syntax, arrival.sop_instance, arrival.calling_ae, self._received_at
+        )
         return self._outcome
 
     def _admit(self) -> Outcome:

@@ -20,7 +20,7 @@ from edge.config import Config
 from edge.dimse.ports import CommitmentReport, CommitmentRequest, Reference
 from edge.dimse.requestor import Requestor
 from edge.dimse.server import Listening, Server
-from edge.model import UID, AETitle, Commitment, Json, Peer
+from edge.model import UID, AETitle, Commitment, Digest, Json, Peer
 from edge.outreach import Outreach
 from edge.store.catalogue import Catalogue
 from edge.store.commitments import CommitmentRows
@@ -122,6 +122,16 @@ def test_the_same_request_again_is_one_request_decided_anew(tmp_path: Path) -> N
         assert ours.pending() == []
         ours.ask("1.1", (CT, ONE))
         assert ours.pending() == [("1.1", None, 0)]
+
+
+def test_what_lies_in_quarantine_fails_at_once(tmp_path: Path) -> None:
+    clock = Clock()
+    with site(tmp_path, clock, LOCAL) as ours:
+        ours.catalogue.quarantine(Digest("0" * 64), "why", 100, "1.2", ONE, MODALITY, clock.time)
+        ours.ask("1.1", (CT, ONE))
+        clock.time += 2
+        ours.desk.step()
+        assert ours.pending() == [("1.1", ((CT, ONE, 0x0110),), 0)]
 
 
 def test_a_rejected_study_is_not_committed_to(tmp_path: Path) -> None:

@@ -102,10 +102,12 @@ class Catalogue:
         """The variants that are catalogued of an instance, the visible one first."""
         return [Digest(row[0]) for row in self._all("digests_of_instance", identity.study, identity.series, identity.sop_instance)]
 
-    def quarantine(self, digest: Digest, reason: str, size: int, syntax: str, source_ae: str, received_at: float) -> None:
+    def quarantine(
+        self, digest: Digest, reason: str, size: int, syntax: str, sop_instance: UID, source_ae: str, received_at: float
+    ) -> None:
         """Record a dataset that was set aside. Idempotent by digest."""
         with self._transaction():
-            self._run("insert_quarantined", digest, reason, size, syntax, source_ae, received_at)
+            self._run("insert_quarantined", digest, reason, size, syntax, sop_instance, source_ae, received_at)
 
     # The life of a pack
 

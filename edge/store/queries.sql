@@ -198,11 +198,15 @@ UPDATE pack SET used_at = ? WHERE pack = ?;
 
 -- insert_quarantined --
 -- A dataset that was set aside.
-INSERT INTO quarantine (digest, reason, bytes, syntax, source_ae, received_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO quarantine (digest, reason, bytes, syntax, sop_instance, source_ae, received_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- quarantined --
 -- What was set aside, newest first.
 SELECT digest, reason, bytes, syntax, source_ae, received_at FROM quarantine ORDER BY received_at DESC;
+
+-- set_aside --
+-- Which of these instances were set aside.
+SELECT DISTINCT sop_instance FROM quarantine WHERE sop_instance IN (SELECT value FROM json_each(:uids));
 
 -- quarantined_bytes --
 -- What quarantine occupies.

@@ -116,13 +116,15 @@ CREATE INDEX instance_by_uid ON instance (uid);
 CREATE UNIQUE INDEX instance_visible ON instance (series, uid) WHERE visible = 1;
 
 CREATE TABLE quarantine (
-    digest      TEXT PRIMARY KEY CHECK (length(digest) = 64),
-    reason      TEXT NOT NULL,
-    bytes       INTEGER NOT NULL,
-    syntax      TEXT NOT NULL,
-    source_ae   TEXT NOT NULL,
-    received_at REAL NOT NULL
+    digest       TEXT PRIMARY KEY CHECK (length(digest) = 64),
+    reason       TEXT NOT NULL,
+    bytes        INTEGER NOT NULL,
+    syntax       TEXT NOT NULL,
+    sop_instance TEXT NOT NULL,                             -- as the request named it, whatever the dataset says
+    source_ae    TEXT NOT NULL,
+    received_at  REAL NOT NULL
 ) STRICT;
+CREATE INDEX quarantine_by_instance ON quarantine (sop_instance);
 
 -- Who was turned away because no peer allows it; capped in number. Not derived, and no loss when it is gone.
 CREATE TABLE caller (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import Corrupt, Refused, StoreFailed
-from edge.model import Availability, Digest, Level, Query, Urgency
+from edge.model import UID, Availability, Digest, Level, Query, Urgency
 from edge.store.catalogue import SCHEMA_VERSION, Catalogue
 from edge.store.sql import connect, statements
 from tests.store.rows import admission, ask, close, hear, hold, pack_id, put, values
@@ -173,8 +173,8 @@ def test_the_newest_reception_of_a_study_is_kept(catalogue: Catalogue) -> None:
 
 def test_quarantine_counts_each_digest_once(catalogue: Catalogue) -> None:
     for _ in range(2):
-        catalogue.quarantine(Digest("0" * 64), "why", 100, "1.2", "CT99", 1.0)
-    catalogue.quarantine(Digest("1" * 64), "why", 50, "1.2", "CT99", 2.0)
+        catalogue.quarantine(Digest("0" * 64), "why", 100, "1.2", UID("1.2.3.1.1"), "CT99", 1.0)
+    catalogue.quarantine(Digest("1" * 64), "why", 50, "1.2", UID("1.2.3.1.2"), "CT99", 2.0)
     assert catalogue.figure("quarantined_bytes") == 150
     assert [row[2] for row in catalogue.rows("quarantined")] == [50, 100]
 
