@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,28 @@ def edge_alone(
         for there in destinations:
             list(control.ask(layout.control, control.PutPeer(ae_title=there.ae_title, host="127.0.0.1", port=there.port)))
         yield endpoint
+
+
+@contextmanager
+def edge_web(state: Path) -> Iterator[Callable[[str], bytes]]:
+    """edge-web beside an edge process whose settings have web.port = 0: what GET answers for a path, in any thread."""
+    layout = Layout(state)
+    port = layout.edge / "web.port"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with started([sys.executable, "-m", "edge.web", "--state", str(state)], state / "edge-web.log", env=environment) as process:
+        until(lambda: port.exists() or process.poll() is not None, "edge-web listens")
+        assert process.poll() is None, (state / "edge-web.log").read_text()
+        headers = {"Authorization": f"Bearer {layout.web_token.read_text().strip()}"}
+
+        def get(path: str) -> bytes:
+            with closing(http.client.HTTPConnection("127.0.0.1", int(port.read_text()), timeout=60)) as connection:
+                connection.request("GET", path, headers=headers)
+                response = connection.getresponse()
+                body = response.read()
+                assert response.status == 200, body
+                return body
+
+        yield get
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge.dataset.part10 import file_meta
@@ -18,20 +19,43 @@ _HEAD = 4096
 """Bytes of a file within which its UIDs lie."""
 
 
-class Study:
-    """Part 10 files of one generated study, in a directory of its own."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What sort of instances: pixels along an edge, and what makes MR of a CT."""
 
-    def __init__(self, directory: Path, instances: int) -> None:
+    name: str
+    size: int
+    changes: tuple[tuple[bytes, bytes], ...] = ()
+
+
+CT = Kind("CT", 512)
+MR = Kind("MR", 142, ((b"1.2.840.10008.5.1.4.1.1.2\0", b"1.2.840.10008.5.1.4.1.1.4\0"), (b"\x08\0\x60\0CS\2\0CT", b"\x08\0\x60\0CS\2\0MR")))
+"""525 kB and 41 kB an instance."""
+
+
+class Study:
+    """Part 10 files of one generated study, in directories below one of its own, which hold equal shares."""
+
+    def __init__(self, directory: Path, instances: int, kind: Kind = CT, shares: int = 1) -> None:
         self.directory = directory
         self.instances = instances
         self._run = 0
         directory.mkdir(parents=True)
-        for number, sample in enumerate(phantom(instances, run=int(_MARK))):
+        self.shares = [directory / str(share) for share in range(shares)]
+        for share in self.shares:
+            share.mkdir()
+        self._heads: dict[Path, bytes] = {}
+        self.bytes = 0
+        for number, sample in enumerate(phantom(instances, kind.size, run=int(_MARK))):
             identity = Identity(sample.sop_class, sample.sop_instance, parse_uid("1.2") or sample.study, sample.study)
             data = file_meta(identity, sample.transfer_syntax, "BENCH", None) + sample.dataset
-            (directory / f"{number:04d}.dcm").write_bytes(data)
-        self.bytes = sum(path.stat().st_size for path in directory.iterdir())
-        self._heads = {path: path.read_bytes()[:_HEAD] for path in sorted(directory.iterdir())}
+            for before, after in kind.changes:
+                assert before in data[:_HEAD]
+                data = data[:_HEAD].replace(before, after) + data[_HEAD:]
+            path = self.shares[number % shares] / f"{number:05d}.dcm"
+            path.write_bytes(data)
+            self._heads[path] = data[:_HEAD]
+            self.bytes += len(data)
 
     @property
     def uid(self) -> str:

@@ -34,11 +34,11 @@ def rows(runs: int) -> Iterator[Row]:
         study.refresh()
         there = {nodelay: stack.enter_context(ignoring_scp(place / f"ignoring-{nodelay}", nodelay)) for nodelay in _SETTINGS}
         ours = stack.enter_context(edge_alone(place / "outpost", destinations=tuple(there.values())))
-        send(study.directory, ours)
+        send(study, ours)
         for nodelay, (setting, promise) in _SETTINGS.items():
             known = {one.ae_title: [one.ae_title, "127.0.0.1", one.port] for one in there.values()}
             with orthanc(place / f"orthanc-{nodelay}", nodelay, DicomModalities={"BENCH": ["BENCH", "127.0.0.1", 104], **known}) as theirs:
-                send(study.directory, theirs)
+                send(study, theirs)
                 for name, command in (("C-MOVE", _move(study, there[nodelay])), ("C-GET", _get(study))):
                     mine, other = _turns(runs, command, nodelay, ours, theirs)
                     yield Row(f"{name} {INSTANCES} CT, {setting}", mine, other, "Orthanc, same peers", "s", other / mine, promise)

@@ -28,13 +28,13 @@ class Row:
 
 def show(rows: Iterable[Row], as_json: bool) -> None:
     if not as_json:
-        print(f"{'':34} {'ours':>9} {'peer':>9} {'unit':5} {'ratio':>7} {'promise':>8} {'kept':>5}  peer")
+        print(f"{'':42} {'ours':>9} {'peer':>9} {'unit':5} {'ratio':>7} {'promise':>8} {'kept':>5}  peer")
     for row in rows:
         if as_json:
             print(json.dumps({**asdict(row), "kept": row.kept}), flush=True)
         else:
             promise = f">= {row.promise}" if row.promise else "-"
             print(
-                f"{row.name:34} {row.ours:9.2f} {row.peer:9.2f} {row.unit:5} {row.ratio:7.2f} {promise:>8} {row.kept:>5}  {row.peer_name}",
+                f"{row.name:42} {row.ours:9.2f} {row.peer:9.2f} {row.unit:5} {row.ratio:7.2f} {promise:>8} {row.kept:>5}  {row.peer_name}",
                 flush=True,
             )
