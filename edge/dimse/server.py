@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import logging
 import os
-import select
-import selectors
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -17,9 +13,10 @@ from edge.clock import Clock, SystemClock
 from edge.dimse.acceptor import Acceptor
 from edge.dimse.admission import Knock, Seats
 from edge.dimse.association import Association
+from edge.dimse.door import Door, Visitor
 from edge.dimse.faults import AssociationEnded, NotSecured
 from edge.dimse.negotiation import BUSY, TOO_MANY_FROM_YOU, Rejection
-from edge.dimse.pdu import Deadlines, Wire, reject_pdu
+from edge.dimse.pdu import Deadlines, Wire
 from edge.dimse.ports import Commitments, Index, Intake, Peers, Retrieve
 from edge.dimse.provider import Provider
 from edge.dimse.requestor import Requestor
@@ -31,9 +28,7 @@ _log = logging.getLogger(__name__)
 _BACKLOG = 4096
 """As much as the system allows: who does not fit into it tries again only after a second."""
 _WAITING_FOR_EACH = 4
-"""So many connections may wait for each association that may be open."""
-_MAX_LINGERING = 64
-_PAUSE_SECONDS = 0.1
+"""So many connections may say nothing, and as many may not have asked yet, for each association that may be open."""
 
 
 class CannotListen(Permanent):
@@ -47,12 +42,14 @@ class CannotListen(Permanent):
 
 @dataclass(eq=False, slots=True)
 class _Guest:
-    """A connection: it waits until its request is accepted, and an association has a place of its own."""
+    """Who has said something: it waits until its request is accepted, and an association has a place of its own."""
 
     address: str
     association: Association
     certificates: Certificates | None
     """It has to agree on TLS with one of these first; None on the plain port."""
+    until: float
+    """When its request has to be whole, on the monotonic clock."""
     waits: bool = True
     told_to_leave: bool = False
 
@@ -103,11 +100,13 @@ class Server:
         self._lock = threading.Lock()
         self._stopping = threading.Lock()
         self._open: dict[threading.Thread, _Guest] = {}
-        self._thread = threading.Thread(target=self._accept, name="dimse-listener")
+        self._most_waiting = _WAITING_FOR_EACH * listening.max_associations
+        door = Door(self._listeners, self._stop, listening.deadlines, self._most_waiting, self._refusal, self._begin, audit, self._clock)
+        self._thread = threading.Thread(target=door.run, name="dimse-listener")
 
     @property
     def associations(self) -> int:
-        """How many are open, those that have not asked yet included."""
+        """How many are open, those included that have said something and not asked yet."""
         with self._lock:
             return len(self._open)
 
@@ -156,75 +155,29 @@ class Server:
         with self._lock:
             return list(self._open)
 
-    def _accept(self) -> None:
-        """Runs in the listener's thread. What is turned away lingers a little, so that it can read why."""
-        lingering: collections.deque[tuple[float, socket.socket]] = collections.deque()
-        with selectors.DefaultSelector() as selector:
-            for descriptor in self._listeners:
-                selector.register(descriptor, selectors.EVENT_READ)
-            selector.register(self._stop, selectors.EVENT_READ)
-            while True:
-                patience = lingering[0][0] - self._clock.monotonic() if lingering else None
-                ready = {key.fd for key, _ in selector.select(patience)}
-                while lingering and (lingering[0][0] <= self._clock.monotonic() or len(lingering) > _MAX_LINGERING):
-                    lingering.popleft()[1].close()
-                if self._stop in ready:
-                    break
-                for listener, certificates in [self._listeners[one] for one in ready if one in self._listeners]:
-                    self._take(listener, certificates, lingering)
-        for _, connection in lingering:
-            connection.close()
-
-    def _take(
-        self, listener: socket.socket, certificates: Certificates | None, lingering: collections.deque[tuple[float, socket.socket]]
-    ) -> None:
-        try:
-            connection, (address, *_) = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError as fault:
-            # Out of descriptors or memory: the connection stays in the backlog until an association ends; no spinning meanwhile.
-            _log.warning("cannot accept: %s", fault)
-            select.select([self._stop], [], [], _PAUSE_SECONDS)
-            return
-        try:
-            rejection = self._admit(connection, address, certificates)
-        except OSError as fault:
-            _log.warning("connection from %s: %s", address, fault)
-            connection.close()
-            return
-        if rejection is not None:
-            _log.warning("rejected a connection from %s: %s", address, rejection.sentence)
-            self._audit.record(AssociationRefused(address=address, reason=rejection.sentence, calling=[]))
-            if certificates is not None:
-                connection.close()  # the reason could only be said after a handshake, which nobody waits for here
-                return
-            connection.setblocking(False)
-            with contextlib.suppress(OSError):
-                connection.send(reject_pdu(rejection.result, rejection.source, rejection.reason))
-                connection.shutdown(socket.SHUT_WR)
-            lingering.append((self._clock.monotonic() + self._listening.deadlines.close_seconds, connection))
-
-    def _admit(self, connection: socket.socket, address: str, certificates: Certificates | None) -> Rejection | None:
-        """Start a thread for the connection if the caps allow it.
-
-        Those that have not asked yet take nobody's place: where too many of them wait, the one that has waited longest has to leave.
-        """
+    def _refusal(self, address: str, waiting: int) -> Rejection | None:
+        """Why one more from there is too many, of which so many have said nothing yet."""
         if self._seats.full:
             return BUSY
-        most_waiting = _WAITING_FOR_EACH * self._listening.max_associations
+        with self._lock:
+            here = sum(address == guest.address for guest in self._open.values())
+        return TOO_MANY_FROM_YOU if here + waiting >= self._listening.max_associations_per_address else None
+
+    def _begin(self, visitor: Visitor) -> Rejection | None:
+        """Start a thread for who has said something.
+
+        Those that have not asked yet take nobody's place: where too many of them talk, the one that has talked longest has to leave.
+        """
         with self._lock:
             guests = self._open.values()
-            if sum(address == guest.address for guest in guests) >= self._listening.max_associations_per_address:
-                return TOO_MANY_FROM_YOU
             waiting = [guest for guest in guests if guest.waits and not guest.told_to_leave]
-            if len(guests) >= self._listening.max_associations + 2 * most_waiting:
+            if len(guests) >= self._listening.max_associations + 2 * self._most_waiting:
                 return BUSY
-            wire = Wire(connection, self._listening.deadlines, self._clock)
-            guest = _Guest(address, Association(wire, self._clock, (self._stop,)), certificates)
-            thread = threading.Thread(target=self._serve, args=(guest,), name=f"dimse-{address}", daemon=True)
+            wire = Wire(visitor.connection, self._listening.deadlines, self._clock)
+            guest = _Guest(visitor.address, Association(wire, self._clock, (self._stop,)), visitor.certificates, visitor.until)
+            thread = threading.Thread(target=self._serve, args=(guest,), name=f"dimse-{visitor.address}", daemon=True)
             self._open[thread] = guest
-        if len(waiting) >= most_waiting:
+        if len(waiting) >= self._most_waiting:
             _log.warning("closed a connection from %s that had not asked for anything: too many wait", waiting[0].address)
             waiting[0].told_to_leave = True
             waiting[0].association.interrupt()
@@ -236,12 +189,12 @@ class Server:
             return BUSY
         return None
 
-    def _secure(self, guest: _Guest, until: float) -> str | None:
+    def _secure(self, guest: _Guest) -> str | None:
         """The subject of the guest's certificate, after the handshake that its port asks for; None on the plain port."""
         if guest.certificates is None:
             return None
         try:
-            return guest.association.secure(guest.certificates.server(), until - self._clock.monotonic())
+            return guest.association.secure(guest.certificates.server(), guest.until - self._clock.monotonic())
         except NotSecured as fault:
             self._audit.record(AssociationRefused(address=guest.address, reason=str(fault), calling=[]))
             raise
@@ -249,9 +202,8 @@ class Server:
     def _serve(self, guest: _Guest) -> None:
         association, address, caller = guest.association, guest.address, None
         try:
-            until = self._clock.monotonic() + self._listening.deadlines.request_seconds
-            knock = Knock(address, self._secure(guest, until))
-            caller = self._acceptor.admit(association, knock, until - self._clock.monotonic())
+            knock = Knock(address, self._secure(guest))
+            caller = self._acceptor.admit(association, knock, guest.until - self._clock.monotonic())
             if caller is not None:
                 guest.waits = False
                 self._provider.serve(association, caller)

@@ -24,6 +24,13 @@ def wait_until_idle(served: Box) -> None:
     assert served.server.associations == 0
 
 
+def wait_until_open(served: Box, count: int) -> None:
+    until = time.monotonic() + 10
+    while served.server.associations < count and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    assert served.server.associations == count
+
+
 def wait_until_receiving(served: Box) -> None:
     until = time.monotonic() + 10
     while not served.intake.fragments and time.monotonic() < until:
@@ -79,6 +86,7 @@ def test_silent_peers_of_many_addresses_keep_nobody_out_and_the_oldest_has_to_le
         silent = [socket.create_connection((HERE, served.port), 5, source_address=(f"127.0.0.{9 + at}", 0)) for at in range(8)]
         for peer in silent:
             peer.sendall(b"\1\0\0")
+        wait_until_open(served, 8)
         with established(served) as first:
             assert pdu(silent[0]) == (0, b"")
             silent[1].settimeout(0.2)
@@ -88,6 +96,27 @@ def test_silent_peers_of_many_addresses_keep_nobody_out_and_the_oldest_has_to_le
             assert pdu(first)[0] == 4
         for peer in silent:
             peer.close()
+
+
+def test_who_says_nothing_costs_no_thread_and_the_oldest_has_to_leave() -> None:
+    with box(deadlines=PATIENT, total=2, each=2) as served:
+        mute = [socket.create_connection((HERE, served.port), 5, source_address=(f"127.0.0.{9 + at}", 0)) for at in range(9)]
+        assert pdu(mute[0]) == (0, b"")
+        assert served.server.associations == 0
+        assert_serves(served)
+        mute[-1].sendall(write_request(REQUEST))
+        assert pdu(mute[-1])[0] == 2
+        for peer in mute:
+            peer.close()
+
+
+def test_who_says_nothing_is_closed_at_the_deadline_and_the_first_word_does_not_move_it() -> None:
+    with box(deadlines=QUICK) as served, served.connect() as peer, served.connect() as late:
+        began = time.monotonic()
+        assert pdu(peer) == (0, b"")
+        late.sendall(b"\1")
+        assert pdu(late) == (0, b"")
+        assert time.monotonic() - began < QUICK.request_seconds + 0.7
 
 
 def test_stopping_aborts_idle_associations_at_once_and_lets_a_transfer_finish() -> None:
