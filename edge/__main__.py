@@ -19,6 +19,7 @@ from edge.clock import SystemClock
 from edge.code.worker import Coder
 from edge.commitment import CommitmentDesk
 from edge.config import Config, Layout, load
+from edge.conflicts import Conflicts
 from edge.controller import Controller
 from edge.correcting import Correcting
 from edge.dimse.pdu import Deadlines
@@ -42,6 +43,7 @@ from edge.refusals import Refusals
 from edge.retrieve import CatalogueIndex, Link, PackRetrieve
 from edge.routes import Routes, destination_of
 from edge.routing import Routing
+from edge.setaside import SetAside
 from edge.store import site
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
@@ -50,6 +52,7 @@ from edge.store.packs import OpenPacks
 from edge.store.reconcile import reconcile
 from edge.store.routes import Forwards, RouteTable
 from edge.trail import Trail
+from edge.variants import Variants
 from edge.wall import Gate
 
 log = logging.getLogger(__name__)
@@ -101,7 +104,7 @@ class _Edge:
         log.info("start: %d open packs, %d instances adopted, %d bytes cut", found.packs, found.adopted, found.cut_bytes)
         journal = JournalWriter(layout.asks)
         asks = Asks(journal, lambda: ring(layout.cloudsync_bell))
-        coder, decoder = Coder(), Coder()
+        coder, decoder, comparer = Coder(), Coder(), Coder()
         packs = OpenPacks(layout.cache, config.cache, catalogue, self._clock)
         link = Link(catalogue, config.link.offline_after_seconds, self._clock)
         refusals = Refusals()
@@ -110,12 +113,15 @@ class _Edge:
         callers = Callers(catalogue, self._clock)
         desk = RecallDesk(layout, catalogue, decoder, asks, inbox, refusals, fail_stop)
         outbox = Outbox(config, layout, catalogue, packs, coder, asks, self._clock)
+        variants = Variants(layout, catalogue, decisions, comparer, desk, self._clock)
         keeper = Keeper(config, layout, catalogue, desk, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
         index = CatalogueIndex(catalogue, link)
         peering = Peering(config, state, callers, audit)
         correcting = Correcting(catalogue, decisions, audit, self._clock)
+        conflicts = Conflicts(catalogue, decisions, audit, self._clock)
+        set_aside = SetAside(layout, catalogue, intake, audit, AETitle(config.site.ae_title))
         table = PeerTable(state, callers)
         requestor = Requestor(_deadlines(config), self._clock, certificates)
         commitments = CommitmentDesk(state, catalogue, requestor, self._clock, fail_stop)
@@ -129,6 +135,8 @@ class _Edge:
             catalogue,
             peering,
             correcting,
+            conflicts,
+            set_aside,
             packs,
             intake,
             retrieve,
@@ -154,6 +162,7 @@ class _Edge:
                     "copy site state": outbox.copy_site(state),
                     "follow facts": facts.follow(rung, config.link.poll_seconds),
                     "keep below mark": keeper.keep_below_mark(),
+                    "class variants": variants.class_all(),
                     "answer requests": controller.serve(),
                     "tell the service manager": controller.tell_manager(),
                 }
@@ -183,6 +192,7 @@ class _Edge:
             await asyncio.to_thread(audit.close)
             await coder.close()
             await decoder.close()
+            await comparer.close()
             catalogue.close()
             state.close()
             journal.close()

@@ -12,6 +12,7 @@ import typer
 
 from edge import control, errand_commands, status
 from edge.audit_commands import audit
+from edge.choice_commands import conflicts, quarantine
 from edge.decision_commands import correct, list_corrections
 from edge.model import Json
 from edge.peer_commands import peers
@@ -29,6 +30,8 @@ app.add_typer(studies, name="studies")
 app.add_typer(peers, name="peers")
 app.add_typer(routes, name="routes")
 app.add_typer(audit, name="audit")
+app.add_typer(conflicts, name="conflicts")
+app.add_typer(quarantine, name="quarantine")
 peers.command("echo")(errand_commands.echo)
 studies.command("send")(errand_commands.send)
 studies.command("commit")(errand_commands.commit)
@@ -158,6 +161,10 @@ def _print_status(found: control.Status) -> None:
     typer.echo(f"cache      {cache} of {cap}, {free} free on the disk")
     if found.quarantined:
         typer.echo(f"quarantine {found.quarantined} datasets were set aside")
+    if found.conflicts:
+        typer.echo(f"conflicts  {found.conflicts} studies: see `outpost conflicts ls`")
+    if found.shared_ids:
+        typer.echo(f"patients   {found.shared_ids} Patient IDs belong to more than one person: see `outpost conflicts ls`")
     for notice in found.notices:
         typer.echo(f"waits      {notice}")
     for refusal in found.refusals:

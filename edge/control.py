@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from edge import errands
+from edge import choices, errands
 from edge.errands import Message as _Message
 from edge.errors import AlreadyRunning, Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient
 
@@ -162,6 +162,10 @@ class Status(_Message, frozen=True, tag="status"):
     cache_max_bytes: int
     free_bytes: int
     quarantined: int
+    conflicts: int = 0
+    """Studies with an instance among whose variants a person must choose."""
+    shared_ids: int = 0
+    """Patient IDs that more than one person has."""
     refusals: list[str] = msgspec.field(default_factory=list)
     """What was refused at the wall since start, newest last."""
     notices: list[str] = msgspec.field(default_factory=list)
@@ -272,8 +276,10 @@ class Failed(_Message, frozen=True, tag="failed"):
 
 DecisionRequest = CorrectStudy | ListCorrections
 PeerRequest = ListPeers | PutPeer | RemovePeer | ListCallers | ApprovePeer
-Request = GetStatus | ListStudies | Evict | RecallStudy | Admit | PeerRequest | DecisionRequest | errands.Request
-Answer = Status | Study | PeerRow | CallerRow | Evicted | Recalled | Admitted | Done | Failed | CorrectionRow | errands.Answer
+Request = GetStatus | ListStudies | Evict | RecallStudy | Admit | PeerRequest | DecisionRequest | choices.Request | errands.Request
+Answer = (
+    Status | Study | PeerRow | CallerRow | Evicted | Recalled | Admitted | Done | Failed | CorrectionRow | choices.Answer | errands.Answer
+)
 
 encode = msgspec.json.Encoder().encode
 decode_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

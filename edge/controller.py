@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from edge import control, errands, status
+from edge import choices, control, errands, status
 from edge.clock import Clock
 from edge.config import Config, Layout
+from edge.conflicts import Conflicts
 from edge.control import Answer, Request
 from edge.correcting import Correcting
 from edge.dimse.ports import Arrival, Lost, Ready
@@ -30,6 +31,7 @@ from edge.peering import Peering
 from edge.refusals import Refusals
 from edge.retrieve import Link, PackRetrieve
 from edge.routing import Routing
+from edge.setaside import SetAside
 from edge.store.catalogue import Catalogue
 from edge.store.packs import OpenPacks
 
@@ -54,6 +56,8 @@ class Controller:
         catalogue: Catalogue,
         peering: Peering,
         correcting: Correcting,
+        conflicts: Conflicts,
+        set_aside: SetAside,
         packs: OpenPacks,
         intake: PackIntake,
         retrieve: PackRetrieve,
@@ -70,6 +74,8 @@ class Controller:
         self._catalogue = catalogue
         self._peering = peering
         self._correcting = correcting
+        self._conflicts = conflicts
+        self._set_aside = set_aside
         self._packs = packs
         self._intake = intake
         self._retrieve = retrieve
@@ -163,6 +169,19 @@ class Controller:
             case control.CorrectStudy() | control.ListCorrections():
                 for correction in await asyncio.to_thread(self._correcting.answer, request, user):
                     yield correction
+            case choices.ListConflicts() | choices.ShowConflict() | choices.Choose():
+                for told in await asyncio.to_thread(self._conflicts.answer, request, user):
+                    yield told
+            case (
+                choices.ListQuarantine()
+                | choices.ShowQuarantined()
+                | choices.ExportQuarantined()
+                | choices.ReadmitQuarantined()
+                | choices.DiscardQuarantined()
+            ):
+                beside = descriptors[0] if descriptors else None
+                for quarantined in await asyncio.to_thread(self._set_aside.answer, request, user, beside):
+                    yield quarantined
             case control.Evict():
                 for one in await asyncio.to_thread(self._keeper.evict, request.study, request.dry_run):
                     yield control.Evicted(pack=one.pack, study=one.study, bytes=one.bytes)
@@ -181,11 +200,14 @@ class Controller:
 
     def _status(self) -> control.Status:
         ((studies, waiting, waiting_bytes, oldest, instances, last_held, stopped),) = self._catalogue.rows("counts")
+        conflicts = len(self._catalogue.rows("conflicts"))
         link = self._catalogue.rows("link")
         state, since, goodput, link_sentence, answered_at, sequence = link[0] if link else ("", None, 0.0, "", 0.0, 0)
         now, receiving = self._clock.now(), len(self._packs.studies)
         link_sentence = status.link_sentence(state, link_sentence, answered_at, now)
-        figures = status.Figures(studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, receiving)
+        figures = status.Figures(
+            studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, receiving, conflicts
+        )
         return control.Status(
             sentence=status.sentence(figures, now),
             lamp=status.lamp(figures),
@@ -208,6 +230,8 @@ class Controller:
             cache_max_bytes=self._config.cache.max_bytes,
             free_bytes=shutil.disk_usage(self._layout.cache).free,
             quarantined=len(self._catalogue.rows("quarantined")),
+            conflicts=conflicts,
+            shared_ids=len(self._catalogue.rows("people_apart")),
             refusals=self._refusals.all(),
             notices=self._notices(),
         )

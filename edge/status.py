@@ -26,10 +26,20 @@ class Figures:
     link_sentence: str
     goodput_bytes_per_second: float
     receiving: int
+    conflicts: int = 0
+    """Studies with an instance among whose variants a person must choose."""
 
 
 def sentence(figures: Figures, now: float) -> str:
     """In plain words, for a person who wants to go home."""
+    safe = _safe(figures, now)
+    if not figures.conflicts:
+        return safe
+    wait = _count(figures.conflicts, "study waits", "studies wait")
+    return f"{safe} {wait} for a person to choose between two versions: see `outpost conflicts ls`."
+
+
+def _safe(figures: Figures, now: float) -> str:
     # Where a person has to act, it is said although nothing waits yet.
     alarm = f" {figures.link_sentence}" if figures.link_state in FOR_A_PERSON else ""
     if not figures.studies:
@@ -61,7 +71,7 @@ def link_sentence(state: str, sentence: str, answered_at: float, now: float) -> 
 
 def lamp(figures: Figures) -> str:
     """green: everything is safe. amber: it is on its way. red: a person must act."""
-    if figures.stopped or figures.link_state in FOR_A_PERSON:
+    if figures.stopped or figures.conflicts or figures.link_state in FOR_A_PERSON:
         return "red"
     return "amber" if figures.waiting_studies else "green"
 

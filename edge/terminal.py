@@ -25,10 +25,10 @@ WIDE = 200
 """Columns where the output is no terminal: nothing is cut off."""
 
 
-def ask(state: Path, request: Request) -> Iterator[Answer]:
-    """The answers to a request; an error ends the command with its sentence and exit code."""
+def ask(state: Path, request: Request, descriptor: int | None = None) -> Iterator[Answer]:
+    """The answers to a request, beside which a descriptor may go; an error ends the command with its sentence and exit code."""
     try:
-        yield from control.ask(Layout(state).control, request)
+        yield from control.ask(Layout(state).control, request, descriptor)
     except PermissionError as fault:
         typer.echo(f"{Layout(state).control}: this user may not ask. Use sudo.", err=True)
         raise typer.Exit(77) from fault

@@ -16,17 +16,19 @@ import pytest_asyncio
 
 from edge import control
 from edge.config import Cache, Config, Layout
+from edge.conflicts import Conflicts
 from edge.controller import Controller
 from edge.correcting import Correcting
 from edge.dimse.requestor import Requestor
 from edge.errors import Refused
 from edge.intake import PackIntake
 from edge.keeper import Keeper
-from edge.model import UID, Query
+from edge.model import UID, AETitle, Query
 from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.refusals import Refusals
 from edge.retrieve import Link
+from edge.setaside import SetAside
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
@@ -99,6 +101,8 @@ class Box:
             self.catalogue,
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
             Correcting(self.catalogue, Decisions(self.site), self.audit, clock),
+            Conflicts(self.catalogue, Decisions(self.site), self.audit, clock),
+            SetAside(self.layout, self.catalogue, intake, self.audit, AETitle("OUTPOST")),
             packs,
             intake,
             self.retrieve,

@@ -75,6 +75,12 @@ CASES = [
     ),
     ({"studies": 0, "link_state": "credential", "link_sentence": "Expired."}, "No study has arrived yet. Expired.", "red"),
     ({**WAITING, "link_state": ""}, "37 of 1,204 studies not yet in the archive (4.1 GB); on the way.", "amber"),
+    (
+        {"conflicts": 1},
+        "All 1,204 studies are safe in the archive; the last one 3 minutes ago. "
+        "1 study waits for a person to choose between two versions: see `outpost conflicts ls`.",
+        "red",
+    ),
     ({**DOWN}, "All 1,204 studies are safe in the archive; the last one 3 minutes ago.", "green"),
 ]
 

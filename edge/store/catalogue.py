@@ -24,7 +24,7 @@ from edge.store.matching import conditions_of
 from edge.store.pack import Member
 from edge.store.search import answer, statement
 from edge.store.sql import connect, fault_of, statements
-from edge.store.studies import ISSUER, PATIENT_ID, Studies, correction_of
+from edge.store.studies import BIRTH_DATE, ISSUER, PATIENT_ID, Studies, correction_of, patient_part
 
 SCHEMA_VERSION = 1
 KNOWN_SERIES = 10_000
@@ -74,7 +74,8 @@ class Catalogue:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._sql = statements("queries.sql") | statements("forward_queries.sql")
         self._lock = threading.RLock()
-        self._known: set[tuple[UID, UID]] = set()
+        self._known: dict[tuple[UID, UID], tuple[str, str]] = {}
+        """The patient ID and birth date that were last found to agree with a series' study."""
         self._studies = Studies(self._connection, self._sql)
 
     def close(self) -> None:
@@ -87,16 +88,16 @@ class Catalogue:
 
     def open_pack(self, pack: PackId, urgency: Urgency, opened_at: float, first_of: Admission) -> bool:
         """Record a new pack together with its first instance, as `admit` does."""
-        with self._described(first_of):
+        with self._described(first_of) as agrees:
             self._run("insert_pack", pack, urgency, opened_at, opened_at, first_of.identity.study)
-            admitted = self._insert(first_of)
+            admitted = self._insert(first_of, agrees)
             self._run("touch_study", pack=pack)
             return admitted
 
     def admit(self, admission: Admission) -> bool:
         """Record an instance in a pack that is recorded. False, and nothing changes, when this digest of it is catalogued already."""
-        with self._described(admission):
-            return self._insert(admission)
+        with self._described(admission) as agrees:
+            return self._insert(admission, agrees)
 
     def digests(self, identity: Identity) -> list[Digest]:
         """The variants that are catalogued of an instance, the visible one first."""
@@ -166,6 +167,10 @@ class Catalogue:
             for one in corrections:
                 self._studies.correct(one)
 
+    def arrived_anew(self, study: UID, patient: Json, attributes: Json, source_ae: str) -> None:
+        """A study was sent again with other patient or study attributes. Inside `change`."""
+        self._studies.arrived_anew(study, self._with_issuer(patient, source_ae), attributes)
+
     # Facts
 
     @contextmanager
@@ -206,8 +211,7 @@ class Catalogue:
         """The instances of a pack, from its head."""
         with self._transaction(flushed=True):
             for admission in admissions:
-                self._describe(admission)
-                self._insert(admission)
+                self._insert(admission, self._describe(admission))
             ends = (one.member.dataset_offset + one.member.dataset_length for one in admissions)
             size = max((end + tarblock.padding(end) for end in ends), default=0) + len(tarblock.ZERO_TAIL)
             self._run("set_head", size, pack)
@@ -270,19 +274,27 @@ class Catalogue:
 
     # How rows are made
 
-    def _describe(self, admission: Admission) -> None:
+    def _describe(self, admission: Admission) -> bool:
+        """Whether its patient can be that of its study."""
         identity, description = admission.identity, admission.description
-        patient = description.patient
-        if first(patient, PATIENT_ID) and not first(patient, ISSUER) and (issuer := self._issuer_of(admission.source_ae)):
-            patient = patient | {ISSUER: {"vr": "LO", "Value": [issuer]}}
+        patient = self._with_issuer(description.patient, admission.source_ae)
         self._studies.describe(patient, description.study, identity.study, admission.received_at)
         series = description.series
         self._run(
             "insert_series", identity.series, first(series, "00080060"), _number(series, "00200011"), json.dumps(series), identity.study
         )
+        # The head of an archived pack has the patient of the study; what one of its instances says otherwise stands with that.
+        return self._studies.agrees(identity.study, description.patient | patient_part(description.instance))
 
-    def _insert(self, admission: Admission) -> bool:
-        identity, member = admission.identity, admission.member
+    def _with_issuer(self, patient: Json, source_ae: str) -> Json:
+        """A Patient ID that comes without its issuer is of the issuer that is set for who sent it."""
+        if first(patient, PATIENT_ID) and not first(patient, ISSUER) and (issuer := self._issuer_of(source_ae)):
+            return patient | {ISSUER: {"vr": "LO", "Value": [issuer]}}
+        return patient
+
+    def _insert(self, admission: Admission, agrees: bool) -> bool:
+        identity, member, description = admission.identity, admission.member, admission.description
+        own = description.instance if agrees else patient_part(description.patient) | description.instance
         cursor = self._connection.execute(
             self._sql["insert_instance"],
             {
@@ -291,9 +303,10 @@ class Catalogue:
                 "uid": identity.sop_instance,
                 "class": identity.sop_class,
                 "syntax": admission.transfer_syntax,
-                "number": _number(admission.description.instance, "00200013"),
+                "number": _number(description.instance, "00200013"),
                 "digest": member.digest,
-                "fault": admission.description.fault,
+                "stranger": int(not agrees),
+                "fault": description.fault,
                 "pack": admission.pack,
                 "header_offset": member.header_offset,
                 "dataset_offset": member.dataset_offset,
@@ -301,22 +314,26 @@ class Catalogue:
                 "here": int(admission.here),
                 "received_at": admission.received_at,
                 "source_ae": admission.source_ae,
-                "attributes": json.dumps(admission.description.instance),
+                "attributes": json.dumps(own),
             },
         )
         return cursor.rowcount == 1
 
     @contextmanager
-    def _described(self, admission: Admission) -> Iterator[None]:
-        """A transaction in which patient, study and series of an instance stand. Rows of them never go, so one look is enough."""
+    def _described(self, admission: Admission) -> Iterator[bool]:
+        """A transaction in which patient, study and series of an instance stand; whether its patient can be that of its study. Rows of
+        them never go, so one look for each is enough.
+        """
         series = (admission.identity.study, admission.identity.series)
+        patient = admission.description.patient
+        person = first(patient, PATIENT_ID), first(patient, BIRTH_DATE)
         with self._transaction():
-            if series not in self._known:
-                self._describe(admission)
-            yield
+            agrees = self._known.get(series) == person or self._describe(admission)
+            yield agrees
         if len(self._known) >= KNOWN_SERIES:
             self._known.clear()
-        self._known.add(series)
+        if agrees:
+            self._known[series] = person
 
     @contextmanager
     def _transaction(self, flushed: bool = False) -> Iterator[None]:

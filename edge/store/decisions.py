@@ -7,10 +7,11 @@ from typing import Any
 
 from edge.model import UID, Correction
 from edge.store.site import SiteState
+from edge.store.variants import Choice
 
 
 class Decisions:
-    """Corrections in `site.db`. Safe to use from several threads."""
+    """Corrections and choices in `site.db`. Safe to use from several threads."""
 
     def __init__(self, site: SiteState) -> None:
         self._site = site
@@ -29,6 +30,15 @@ class Decisions:
             self._site.change("put_correction", one.study, json.dumps(one.attributes), one.corrected_at, int(one.rejected))
         else:
             self._site.change("remove_correction", one.study)
+
+    def choice(self, study: str, series: str, instance: str) -> Choice | None:
+        """What was chosen among the variants of an instance."""
+        rows = self._site.rows("choice", study, series, instance)
+        return Choice(UID(study), UID(series), UID(instance), *rows[0]) if rows else None
+
+    def put_choice(self, one: Choice) -> None:
+        """Keep a choice in place of an earlier one."""
+        self._site.change("put_choice", one.study, one.series, one.instance, one.digest, one.chosen_at)
 
 
 def _correction(row: tuple[Any, ...]) -> Correction:

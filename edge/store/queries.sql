@@ -38,7 +38,9 @@ FROM patient WHERE patient_id = ? ORDER BY patient;
 
 -- people_apart --
 -- Patient IDs that more than one person has: another birth date, or another sex and name.
-SELECT patient_id, issuer, count(*) FROM patient WHERE substr(identity, 1, 3) = 'id ' GROUP BY patient_id, issuer HAVING count(*) > 1;
+SELECT DISTINCT patient_id, issuer, (SELECT count(*) FROM patient AS other WHERE other.patient_id = one.patient_id AND other.issuer = one.issuer)
+FROM patient AS one WHERE apart
+    AND (SELECT count(*) FROM patient AS other WHERE other.patient_id = one.patient_id AND other.issuer = one.issuer) > 1;
 
 -- insert_series --
 -- A series as first seen.
@@ -46,12 +48,13 @@ INSERT INTO series (study, uid, modality, number, attributes)
 SELECT study, ?, ?, ?, ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
 
 -- insert_instance --
--- One variant of an instance; the first becomes the visible one. Nothing happens when this digest is catalogued already, unless it
+-- One variant of an instance; the first becomes the visible one, any other is to be classed. Nothing happens when this digest is catalogued already, unless it
 -- was lost: then this is where it lies.
-INSERT INTO instance (series, uid, class, syntax, number, digest, visible, fault, pack, header_offset, dataset_offset, dataset_length,
+INSERT INTO instance (series, uid, class, syntax, number, digest, stranger, visible, variant, fault, pack, header_offset, dataset_offset, dataset_length,
     here, received_at, source_ae, attributes)
-SELECT series.series, :uid, :class, :syntax, :number, :digest,
-    NOT EXISTS (SELECT 1 FROM instance AS other WHERE other.series = series.series AND other.uid = :uid AND other.visible = 1),
+SELECT series.series, :uid, :class, :syntax, :number, :digest, :stranger,
+    NOT :stranger AND NOT EXISTS (SELECT 1 FROM instance AS other WHERE other.series = series.series AND other.uid = :uid AND visible = 1),
+    iif(:stranger OR EXISTS (SELECT 1 FROM instance AS other WHERE other.series = series.series AND other.uid = :uid), 'unclassed', NULL),
     :fault, :pack, :header_offset, :dataset_offset, :dataset_length, :here, :received_at, :source_ae, :attributes
 FROM series JOIN study USING (study) WHERE study.uid = :study AND series.uid = :series
 ON CONFLICT (series, uid, digest) DO UPDATE SET pack = excluded.pack, header_offset = excluded.header_offset, here = 1,
@@ -65,6 +68,41 @@ SELECT digest FROM instance JOIN series USING (series) JOIN study USING (study)
 WHERE study.uid = ? AND series.uid = ? AND instance.uid = ?
     AND (here = 1 OR EXISTS (SELECT 1 FROM holding WHERE holding.pack = instance.pack))
 ORDER BY visible DESC;
+
+-- unclassed --
+-- Instances with a variant that is to be classed, the oldest first.
+SELECT study.uid, series.uid, instance.uid FROM instance JOIN series USING (series) JOIN study USING (study)
+WHERE variant = 'unclassed' GROUP BY instance.series, instance.uid ORDER BY min(instance.instance) LIMIT :most;
+
+-- variants_of --
+-- The variants of an instance in the order in which they were received.
+SELECT instance.instance, digest, instance.received_at, source_ae, syntax, pack, dataset_offset, dataset_length, here, visible, variant, stranger,
+    here = 0 AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = instance.pack)
+FROM instance JOIN series USING (series) JOIN study USING (study)
+WHERE study.uid = ? AND series.uid = ? AND instance.uid = ? ORDER BY instance.received_at, instance.instance;
+
+-- class_variant --
+-- What became of a variant.
+UPDATE instance SET visible = ?, variant = ?, because = ? WHERE instance = ?;
+
+-- class_again --
+-- A person chose among the variants of an instance.
+UPDATE instance SET variant = 'unclassed' WHERE instance.uid = ? AND series = (
+    SELECT series.series FROM series JOIN study USING (study) WHERE series.uid = ? AND study.uid = ?);
+
+-- conflicts --
+-- Studies with instances among whose variants a person must choose: how many instances, since when, and why.
+SELECT study.uid, count(DISTINCT series.uid || ' ' || instance.uid), min(instance.received_at), json_group_array(DISTINCT because)
+FROM instance JOIN series USING (series) JOIN study USING (study) WHERE variant = 'conflict'
+GROUP BY study.study ORDER BY min(instance.received_at);
+
+-- variants_in_conflict --
+-- Every variant of the instances of a study among which a person must choose, in the order in which they were received.
+SELECT series.uid, instance.uid, digest, instance.received_at, source_ae, dataset_length, visible, variant, because
+FROM instance JOIN series USING (series) JOIN study USING (study)
+WHERE study.uid = :study AND EXISTS (
+    SELECT 1 FROM instance AS other WHERE other.series = instance.series AND other.uid = instance.uid AND other.variant = 'conflict')
+ORDER BY series.uid, instance.uid, instance.received_at, instance.instance;
 
 -- touch_study --
 -- The newest reception of a study, from what lies in one of its packs.
@@ -207,6 +245,10 @@ SELECT digest, reason, bytes, syntax, source_ae, received_at FROM quarantine ORD
 -- set_aside --
 -- Which of these instances were set aside.
 SELECT DISTINCT sop_instance FROM quarantine WHERE sop_instance IN (SELECT value FROM json_each(:uids));
+
+-- forget_quarantined --
+-- A dataset that is no longer set aside.
+DELETE FROM quarantine WHERE digest = ?;
 
 -- quarantined_bytes --
 -- What quarantine occupies.

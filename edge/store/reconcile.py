@@ -11,10 +11,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge import tarblock
 from edge.clock import Clock
 from edge.dataset.attributes import HEAD_CAP, describe, identify
 from edge.dataset.walk import Malformed
-from edge.model import UID, Identity, PackId, Urgency, parse_pack_id
+from edge.model import UID, Digest, Identity, PackId, Urgency, parse_digest, parse_pack_id
 from edge.store.catalogue import Admission, Catalogue
 from edge.store.pack import Found, scan
 from edge.store.packs import end_tar, move_out
@@ -35,9 +36,9 @@ class Reconciled:
 
 def reconcile(cache: Path, quarantine: Path, catalogue: Catalogue, clock: Clock) -> Reconciled:
     """Bring cache and catalogue together before anything is served. Every pack that was open is closed afterwards."""
-    sweep(quarantine)
+    _set_aside(quarantine, catalogue)
     adopted = cut = lost = 0
-    paths = sorted((cache / "open").glob("*.tar"))
+    paths = sorted((cache / "open").glob("*.tar"), key=_begun)  # the first variant of an instance is catalogued first
     for path in paths:
         pack = parse_pack_id(path.stem)
         if pack is None:
@@ -72,6 +73,27 @@ def reconcile(cache: Path, quarantine: Path, catalogue: Catalogue, clock: Clock)
         move_out(cache, path)
     lost += _missing(cache, catalogue)
     return Reconciled(len(paths), adopted, cut, lost)
+
+
+def _set_aside(quarantine: Path, catalogue: Catalogue) -> None:
+    """Quarantine as its files have it: an interrupted discard leaves a row without a file, and files outlive the catalogue."""
+    sweep(quarantine)
+    files = {path.name: path.stat() for path in quarantine.iterdir() if parse_digest(path.name)}
+    known = {row[0] for row in catalogue.rows("quarantined")}
+    for digest in known - files.keys():
+        catalogue.rows("forget_quarantined", digest)
+    for digest in files.keys() - known:
+        found = files[digest]
+        catalogue.quarantine(
+            Digest(digest), "found at a start; who sent it is not known any more", found.st_size, "", UID(""), "", found.st_mtime
+        )
+
+
+def _begun(path: Path) -> tuple[int, str]:
+    """When the first instance of a pack was received."""
+    with path.open("rb") as file:
+        entry = tarblock.parse(file.read(tarblock.BLOCK))
+    return entry.mtime if entry else 0, path.name
 
 
 def _adopt(catalogue: Catalogue, pack: PackId, descriptor: int, found: Found) -> bool:

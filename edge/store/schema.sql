@@ -10,8 +10,11 @@ CREATE TABLE patient (
     sounds      TEXT NOT NULL,                              -- keys of the words of the name by their sound, each between spaces
     birth_date  TEXT NOT NULL,
     sex         TEXT NOT NULL,
-    attributes  TEXT NOT NULL CHECK (json_valid(attributes))
+    attributes  TEXT NOT NULL CHECK (json_valid(attributes)),
+    apart       INTEGER GENERATED ALWAYS AS (length(identity) - length(replace(identity, char(31), '')) = 2) VIRTUAL
+                                                            -- there are, or were, other people of the same ID and issuer
 ) STRICT;
+CREATE INDEX patient_apart ON patient (patient_id, issuer) WHERE apart;
 CREATE INDEX patient_by_id ON patient (patient_id);
 CREATE INDEX patient_by_name ON patient (name);
 
@@ -99,7 +102,10 @@ CREATE TABLE instance (
     syntax         TEXT NOT NULL,
     number         INTEGER,
     digest         TEXT NOT NULL CHECK (length(digest) = 64),
-    visible        INTEGER NOT NULL CHECK (visible IN (0, 1)), -- of the variants of one instance, the first stays visible
+    visible        INTEGER NOT NULL CHECK (visible IN (0, 1)), -- of the variants of one instance, one at most
+    stranger       INTEGER NOT NULL CHECK (stranger IN (0, 1)), -- its patient ID or birth date cannot be that of its study: hidden
+    variant        TEXT CHECK (variant IN ('unclassed', 'duplicate', 'correction', 'conflict', 'decided')), -- beside those before it
+    because        TEXT,                                    -- why it is a conflict
     fault          TEXT,                                    -- what breaks PS3.5 in it; it is served as it arrived
     pack           TEXT NOT NULL REFERENCES pack,
     header_offset  INTEGER NOT NULL,                        -- of its tar header block in the pack file
@@ -113,6 +119,7 @@ CREATE TABLE instance (
     UNIQUE (pack, header_offset)
 ) STRICT;
 CREATE INDEX instance_by_uid ON instance (uid);
+CREATE INDEX instance_by_variant ON instance (variant) WHERE variant IS NOT NULL;
 CREATE UNIQUE INDEX instance_visible ON instance (series, uid) WHERE visible = 1;
 
 CREATE TABLE quarantine (

@@ -82,3 +82,13 @@ CREATE TABLE route (
     CHECK ((peer = '') != (url = '')),
     CHECK ((begins = '') = (ends = ''))
 ) STRICT;
+
+-- Which variant of an instance a person chose, of those that had been received by then.
+CREATE TABLE choice (
+    study     TEXT NOT NULL,
+    series    TEXT NOT NULL,
+    instance  TEXT NOT NULL,
+    digest    TEXT CHECK (length(digest) = 64),                  -- NULL: none of them
+    chosen_at REAL NOT NULL,
+    PRIMARY KEY (study, series, instance)
+) STRICT, WITHOUT ROWID;

@@ -40,3 +40,11 @@ SELECT study, attributes, corrected_at, rejected FROM correction WHERE study = ?
 -- corrections --
 -- What is right of every corrected study, newest first.
 SELECT study, attributes, corrected_at, rejected FROM correction ORDER BY corrected_at DESC, study;
+
+-- put_choice --
+-- The variant of an instance that a person chose.
+REPLACE INTO choice (study, series, instance, digest, chosen_at) VALUES (?, ?, ?, ?, ?);
+
+-- choice --
+-- What a person chose among the variants of one instance.
+SELECT digest, chosen_at FROM choice WHERE study = ? AND series = ? AND instance = ?;

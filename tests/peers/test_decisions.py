@@ -19,7 +19,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from edge import control
+from edge import choices, control
 from edge.config import Layout
 from edge.dataset.part10 import read_file_meta
 from edge.errors import Refused
@@ -214,3 +214,31 @@ def test_a_rejected_study_is_found_as_unavailable_and_goes_nowhere(tmp_path: Pat
         assert served.web(f"/studies/{study}", "*/*")[0] == 200
         with pytest.raises(Refused, match="no study"):
             served.ask(control.CorrectStudy(study="1.2.3", rejected=True))
+
+
+def test_two_versions_of_an_instance_turn_the_lamp_red_until_somebody_chooses(tmp_path: Path) -> None:
+    original = pydicom.dcmread(sample("CT_small.dcm"))
+    study, sop_instance = str(original.StudyInstanceUID), str(original.SOPInstanceUID)
+    changed = tmp_path / "changed.dcm"
+    original.PixelData = b"\0\1" + original.PixelData[2:]
+    original.save_as(changed)
+    with site(tmp_path / "state", tmp_path / "got") as served:
+        served.send("CT_small.dcm")
+        served.dcmtk("storescu", "-xe", files=(str(changed),))
+        until(lambda: served.ask(control.GetStatus())[0].conflicts == 1, "the variant is classed")
+        (found,) = served.ask(control.GetStatus())
+        assert (found.lamp, found.instances) == ("red", 1)
+        (conflict,) = served.ask(choices.ListConflicts())
+        assert conflict.reasons == ["its pixels differ"]
+        assert pixels(served, study, sop_instance) != original.PixelData
+        assert served.ask(choices.Choose(study=study, keep="newest")) == [choices.Chosen(instances=1)]
+        until(lambda: pixels(served, study, sop_instance) == original.PixelData, "the newest is visible")
+        assert served.ask(control.GetStatus())[0].lamp == "amber"
+
+
+def pixels(served: Site, study: str, sop_instance: str) -> bytes:
+    series = json.loads(served.web(f"/studies/{study}/series")[1])[0]["0020000E"]["Value"][0]
+    status, body = served.web(f"/studies/{study}/series/{series}/instances/{sop_instance}", "application/dicom")
+    assert status == 200
+    data: bytes = pydicom.dcmread(BytesIO(body)).PixelData
+    return data

@@ -1,0 +1,127 @@
+"""Quarantine as people clear it: look, export, take in what identifies itself after all, discard. Stored bytes are never changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edge import audit, choices
+from edge.audit import Audit
+from edge.config import Layout
+from edge.dataset.attributes import HEAD_CAP, identify
+from edge.dataset.part10 import file_meta
+from edge.dataset.walk import EXPLICIT_LE, Malformed
+from edge.dimse.ports import Arrival, Outcome
+from edge.durable import disk_errors, flush_directory, write_all
+from edge.errors import Permanent, Refused
+from edge.intake import PackIntake
+from edge.model import UID, AETitle, Digest, Identity, Peer, parse_ae_title, parse_uid
+from edge.store.catalogue import Catalogue
+
+_PIECE = 1 << 18
+_LEAST = 8
+"""Digits of a digest that name it."""
+
+
+class SetAside:
+    """Answers what is asked about quarantine. Safe to use from several threads."""
+
+    def __init__(self, layout: Layout, catalogue: Catalogue, intake: PackIntake, trail: Audit, called_ae: AETitle) -> None:
+        self._layout = layout
+        self._catalogue = catalogue
+        self._intake = intake
+        self._audit = trail
+        self._called = called_ae
+
+    def answer(self, request: choices.QuarantineRequest, user: int, descriptor: int | None) -> list[choices.Quarantined]:
+        """The answers to a request of the Unix user. Raises Refused with the reason and the cure."""
+        if isinstance(request, choices.ListQuarantine):
+            return [_row(row, None) for row in self._catalogue.rows("quarantined")]
+        row = self._find(request.digest)
+        one = _row(row, self._identity(row))
+        match request:
+            case choices.ExportQuarantined():
+                if descriptor is None:
+                    raise Refused("No descriptor came with the request.")
+                self._export(one, descriptor)
+                self._tell(user, "exported", one)
+            case choices.ReadmitQuarantined():
+                self._readmit(one)
+                self._tell(user, "readmitted", one)
+            case choices.DiscardQuarantined():
+                self._discard(one)
+                self._tell(user, "discarded", one)
+        return [one]
+
+    def _find(self, digest: str) -> tuple[Any, ...]:
+        found = [row for row in self._catalogue.rows("quarantined") if len(digest) >= _LEAST and row[0].startswith(digest)]
+        if len(found) != 1:
+            raise Refused(f"{digest!r} names no dataset in quarantine. `outpost quarantine ls` lists them by their digests.")
+        return found[0]
+
+    def _identity(self, row: tuple[Any, ...]) -> Identity | None:
+        with self._path(row[0]).open("rb") as file:
+            try:
+                return identify(file.read(HEAD_CAP), row[3] or EXPLICIT_LE)
+            except Malformed:
+                return None
+
+    def _export(self, one: choices.Quarantined, descriptor: int) -> None:
+        """As a Part 10 file, whose meta says what is known."""
+        known = [UID(uid) for uid in one.identity or [""] * 4]
+        with disk_errors():
+            write_all(descriptor, file_meta(Identity(*known), UID(one.transfer_syntax or EXPLICIT_LE), one.source_ae, Digest(one.digest)))
+            self._copy(one, lambda piece: write_all(descriptor, piece))
+            os.fsync(descriptor)
+
+    def _readmit(self, one: choices.Quarantined) -> None:
+        calling, syntax = parse_ae_title(one.source_ae), parse_uid(one.transfer_syntax)
+        if one.identity is None or calling is None or syntax is None:
+            raise Refused(
+                "It does not say what it is, or how it was sent is not known any more, so it cannot be filed. Export it, have it sent "
+                "again by a device that identifies it, and discard it here."
+            )
+        sop_class, sop_instance = UID(one.identity[0]), UID(one.identity[1])
+        reception = self._intake.begin(Arrival(sop_class, sop_instance, syntax, calling, self._called, "", Peer(calling)))
+        try:
+            self._copy(one, lambda piece: reception.write(memoryview(piece)))
+            outcome = reception.commit()
+        finally:
+            reception.abort()
+        if outcome not in {Outcome.STORED, Outcome.VARIANT, Outcome.DUPLICATE}:
+            raise Permanent("It was set aside again. Export it to look at it.")
+        self._discard(one)
+
+    def _discard(self, one: choices.Quarantined) -> None:
+        """The file first: what is left of an interrupted discard is a row, which the next start forgets."""
+        with disk_errors():
+            self._path(one.digest).unlink(missing_ok=True)
+            flush_directory(self._layout.quarantine)
+        with self._catalogue.change():
+            self._catalogue.rows("forget_quarantined", one.digest)
+
+    def _copy(self, one: choices.Quarantined, take: Callable[[bytes], object]) -> None:
+        with self._path(one.digest).open("rb") as file:
+            while piece := file.read(_PIECE):
+                take(piece)
+
+    def _path(self, digest: str) -> Path:
+        return self._layout.quarantine / digest
+
+    def _tell(self, user: int, change: str, one: choices.Quarantined) -> None:
+        self._audit.record(audit.Decided(user=user, study=one.identity[3] if one.identity else "", change=change, fields=[one.digest]))
+
+
+def _row(row: tuple[Any, ...], identity: Identity | None) -> choices.Quarantined:
+    digest, reason, size, syntax, source_ae, received_at = row
+    return choices.Quarantined(
+        digest=digest,
+        reason=reason,
+        bytes=size,
+        transfer_syntax=syntax,
+        source_ae=source_ae,
+        received_at=received_at,
+        identity=None if identity is None else [identity.sop_class, identity.sop_instance, identity.series, identity.study],
+    )
