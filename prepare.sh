@@ -24,19 +24,38 @@ debian_packages() {
     apt-get -qq install -y --no-install-recommends "$@" >&2
 }
 
-# find_python: sets $python to the first Python 3.11 or later that can make a virtual environment. Each one is tried,
-# because a name on the path may be a wrapper for a version that is not there.
+# find_python: sets $python to a Python 3.11 or later that can make a virtual environment.
 find_python() {
-    for attempt in first second; do
-        for python in python3.13 python3.12 python3.11 python3; do
-            "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && return
-        done
-        [ "$attempt" = first ] || break
-        debian_packages python3 python3-venv
-    done
+    python=$(suitable)
+    [ -n "$python" ] && return
+    debian_packages python3 python3-venv
+    python=$(suitable)
+    [ -n "$python" ] && return
     say "there is no Python 3.11 or later here. Debian 12 and later have one: apt-get install -y python3 python3-venv"
     exit 69
 }
+
+PROBE='import ensurepip, os, sys, venv; print(os.path.realpath(sys.executable)); sys.exit(sys.version_info < (3, 11))'
+
+# suitable: prints the first such Python on the path, or nothing. Each one is tried, because a name on the path may be a wrapper for a
+# version that is not there. What root makes is for others too: a Python below somebody's home is taken only when there is no other.
+suitable() (
+    IFS=:
+    at_home=''
+    for directory in $PATH; do
+        for name in python3.13 python3.12 python3.11 python3; do
+            place=$("$directory/$name" -c "$PROBE" 2>/dev/null) || continue
+            case $(is_root && printf '%s' "$place") in
+                ~root/* | /home/*) at_home=${at_home:-$directory/$name} ;;
+                *) printf '%s' "$directory/$name" && exit ;;
+            esac
+        done
+    done
+    [ -n "$at_home" ] || exit 0
+    say "the only Python here, $at_home, lies below a home directory, where the users of the services cannot reach it. For a real site:"
+    say "    apt-get install -y python3 python3-venv, remove $here/.venv, and run this again"
+    printf '%s' "$at_home"
+)
 
 # prepare LOCKFILE...: the virtual environment .venv holds exactly what each lock file names. A lock file that did not change
 # since it was installed costs one checksum. Two first runs at the same time wait for each other.
@@ -57,6 +76,13 @@ up_to_date() {
 }
 
 install_locked() (
+    for place in "$here" "$here/.venv" "$here/.venv.lock"; do
+        if [ -e "$place" ] && [ ! -w "$place" ]; then
+            say "the packages that $* names have to be installed into $here/.venv, and this user cannot write $place."
+            say "    Run $here/outpost --help once as the user who owns that directory, or with sudo."
+            exit 77
+        fi
+    done
     exec 9>"$here/.venv.lock"
     flock 9
     if ! "$here/.venv/bin/python" -c '' >/dev/null 2>&1; then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 PYTHON = """#!/bin/sh
 case "$*" in
-    "-c import ensurepip"*) test -e "$STUBS/can-make-environments" ;;
+    "-c import ensurepip"*) readlink -f "$0"; test -e "$STUBS/can-make-environments" ;;
     --version) echo Python 3.11.2 ;;
     "-m venv"*)
         echo venv >>"$STUBS/log"
@@ -57,13 +58,16 @@ class Machine:
     def lock(self, text: str) -> None:
         (self.checkout / "requirements.lock").write_text(text)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {"PATH": str(self.stubs), "STUBS": str(self.stubs)}
+    def start(self, *arguments: str, before: str = "", user: int | None = None) -> subprocess.Popen[str]:
+        """`before` comes before the stubs on the path."""
+        environment = {"PATH": before + str(self.stubs), "STUBS": str(self.stubs)}
         command = ["/bin/sh", str(self.checkout / "outpost"), *arguments]
-        return subprocess.Popen(command, cwd=self.elsewhere, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            command, cwd=self.elsewhere, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, user=user
+        )
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        with self.start(*arguments) as process:
+    def run(self, *arguments: str, before: str = "", user: int | None = None) -> tuple[int, str, str]:
+        with self.start(*arguments, before=before, user=user) as process:
             out, err = process.communicate(timeout=30)
         return process.returncode, out, err
 
@@ -129,6 +133,47 @@ def test_anyone_else_is_told_the_one_line_to_run(machine: Machine) -> None:
     assert (code, out) == (69, "")
     assert err.splitlines()[-1].strip() == "outpost:     sudo apt-get install -y python3 python3-venv"
     assert machine.log == []
+
+
+IN_A_HOME = PYTHON.replace('readlink -f "$0"', "echo ~root/python/bin/python3.13")
+
+
+def test_root_passes_over_a_python_below_a_home_for_one_that_everybody_can_run(machine: Machine) -> None:
+    machine.stub("python3.13", IN_A_HOME.replace("3.11.2", "3.13.1"))
+    assert "making .venv with Python 3.11.2" in machine.run()[2]
+
+
+def test_root_takes_a_python_below_a_home_where_there_is_no_other_and_says_so(machine: Machine) -> None:
+    machine.stub("python3", IN_A_HOME)
+    code, _, err = machine.run()
+    assert code == 0
+    assert f"the only Python here, {machine.stubs}/python3, lies below a home directory" in err
+    assert not any(line.startswith("apt") for line in machine.log)
+
+
+def test_anyone_else_uses_the_first_python_on_the_path_wherever_it_lies(machine: Machine) -> None:
+    machine.stub("id", "#!/bin/sh\necho 1000\n")
+    machine.stub("python3.13", IN_A_HOME.replace("3.11.2", "3.13.1"))
+    code, _, err = machine.run(before="/no such place:")
+    assert code == 0
+    assert "making .venv with Python 3.13.1" in err
+    assert "home" not in err
+
+
+def test_who_cannot_write_beside_the_launcher_gets_a_sentence() -> None:
+    root = Path(tempfile.mkdtemp())  # not pytest's own directory: anybody has to be able to walk to it
+    try:
+        root.chmod(0o755)
+        machine = Machine(root)
+        machine.checkout.chmod(0o555)
+        nobody = 65_534 if os.geteuid() == 0 else None
+        code, out, err = machine.run("status", user=nobody)
+        machine.checkout.chmod(0o755)
+    finally:
+        shutil.rmtree(root)
+    assert (code, out) == (77, "")
+    assert f"this user cannot write {machine.checkout}." in err
+    assert all(line.startswith("outpost: ") for line in err.splitlines())
 
 
 def test_a_failed_installation_is_not_taken_for_done(machine: Machine) -> None:
