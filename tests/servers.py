@@ -64,6 +64,12 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def answers(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket: its file is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def started(command: list[str], log: Path, **options: object) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended at the end of the block; its output goes to `log`."""
@@ -96,7 +102,7 @@ def edge_alone(
     for left in (port, layout.control):
         left.unlink(missing_ok=True)
     with started([sys.executable, "-m", "edge", "--state", str(state)], state / "edge.log", env=environment) as process:
-        until(lambda: (port.exists() and layout.control.exists()) or process.poll() is not None, "edge is ready")
+        until(lambda: (port.exists() and answers(layout.control)) or process.poll() is not None, "edge is ready")
         assert process.poll() is None, (state / "edge.log").read_text()
         endpoint = Endpoint("OUTPOST", int(port.read_text()))
         until(lambda: listens(endpoint.port), "edge listens")
