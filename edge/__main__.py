@@ -125,9 +125,9 @@ class _Edge:
         table = PeerTable(state, callers)
         requestor = Requestor(_deadlines(config), self._clock, certificates)
         commitments = CommitmentDesk(state, catalogue, requestor, self._clock, fail_stop)
-        outreach = Outreach(config, table, index, retrieve, intake, commitments, requestor)
+        outreach = Outreach(config, table, index, retrieve, intake, commitments, requestor, audit)
         destination = partial(destination_of, calling_ae=AETitle(config.site.ae_title), peers=table, requestor=requestor)
-        routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, self._clock, fail_stop)
+        routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, audit, self._clock, fail_stop)
         routing = Routing(routes, audit, self._clock)
         controller = Controller(
             config,

@@ -77,6 +77,16 @@ class Retrieved(_Kind, frozen=True, tag="retrieve"):
     status: int | None = None
 
 
+class Sent(_Kind, frozen=True, tag="sent"):
+    """Instances of a study were stored elsewhere because a route or a person wants it: `by` says which one."""
+
+    by: str
+    destination: str
+    study: str
+    completed: int
+    failed: int
+
+
 class PeerChanged(_Kind, frozen=True, tag="peer-changed"):
     """A person changed the peer table. `user` is the Unix user, `change` added, changed, approved or removed."""
 
@@ -108,7 +118,7 @@ class NotRecorded(_Kind, frozen=True, tag="not-recorded"):
 
 
 AnyRefusal = AssociationRefused | ContextRefused | StoreRefused
-Event = AnyRefusal | Queried | Retrieved | PeerChanged | RouteChanged | Decided | NotRecorded
+Event = AnyRefusal | Queried | Retrieved | Sent | PeerChanged | RouteChanged | Decided | NotRecorded
 
 
 class Audit(Protocol):

@@ -194,7 +194,7 @@ class Controller:
                     raise Refused("No descriptor came with the request.")
                 yield await asyncio.to_thread(self._admit, request, descriptors[0])
             case errands.EchoPeer() | errands.SendStudy() | errands.QueryPeer() | errands.RetrieveStudy() | errands.CommitStudy():
-                async with contextlib.aclosing(self._outreach.answers(request)) as answers:
+                async with contextlib.aclosing(self._outreach.answers(request, user)) as answers:
                     async for answer in answers:
                         yield answer
 

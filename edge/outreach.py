@@ -13,7 +13,8 @@ from typing import Protocol
 
 from pydicom.datadict import tag_for_keyword
 
-from edge import errands
+from edge import audit, errands
+from edge.audit import Audit
 from edge.config import Config
 from edge.dimse import commitment, identifier, scu
 from edge.dimse.acceptor import Caller
@@ -60,8 +61,17 @@ class Outreach:
     """Does errands. Used by many threads at once."""
 
     def __init__(
-        self, config: Config, peers: Peers, index: Index, retrieve: Retrieve, intake: Intake, seekers: Seekers, requestor: Requestor
+        self,
+        config: Config,
+        peers: Peers,
+        index: Index,
+        retrieve: Retrieve,
+        intake: Intake,
+        seekers: Seekers,
+        requestor: Requestor,
+        trail: Audit,
     ) -> None:
+        self._audit = trail
         self._ae_title = AETitle(config.site.ae_title)
         self._peers = peers
         self._index = index
@@ -70,7 +80,7 @@ class Outreach:
         self._intake = intake
         self._requestor = requestor
 
-    async def answers(self, errand: errands.PeerErrand) -> AsyncGenerator[errands.PeerAnswer, None]:
+    async def answers(self, errand: errands.PeerErrand, user: int) -> AsyncGenerator[errands.PeerAnswer, None]:
         """As `run`, for the loop. Whoever no longer listens ends the errand at its next answer."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[errands.PeerAnswer | OutpostError | None] = asyncio.Queue()
@@ -83,7 +93,7 @@ class Outreach:
         def work() -> None:
             outcome: OutpostError | None = OutpostError()
             try:
-                with closing(self.run(errand)) as running:
+                with closing(self.run(errand, user)) as running:
                     for answer in running:
                         tell(answer)
                         if gone.is_set():
@@ -104,8 +114,8 @@ class Outreach:
         finally:
             gone.set()
 
-    def run(self, errand: errands.PeerErrand) -> Generator[errands.PeerAnswer, None, None]:
-        """Do it, and say how it goes. Raises Refused for what a person has to change, Transient for what may work later.
+    def run(self, errand: errands.PeerErrand, user: int) -> Generator[errands.PeerAnswer, None, None]:
+        """Do it for a Unix user, and say how it goes. Raises Refused for what a person has to change, Transient for what may work later.
 
         An errand that is closed early is broken off.
         """
@@ -114,7 +124,7 @@ class Outreach:
             case errands.EchoPeer():
                 yield self._echo(peer)
             case errands.SendStudy():
-                yield from self._send(peer, errand)
+                yield from self._send(peer, errand, user)
             case errands.QueryPeer():
                 yield from self._query(peer, errand)
             case errands.RetrieveStudy():
@@ -137,7 +147,7 @@ class Outreach:
             raise scu.RequestFailed(code, "")
         return errands.Echoed(milliseconds=(self._requestor.clock.monotonic() - began) * 1000)
 
-    def _send(self, peer: Peer, errand: errands.SendStudy) -> Iterator[errands.Sent]:
+    def _send(self, peer: Peer, errand: errands.SendStudy, user: int) -> Iterator[errands.Sent]:
         matching = {"0020000D": _uid(errand.study)}
         if errand.series is not None:
             matching["0020000E"] = _uid(errand.series)
@@ -153,6 +163,11 @@ class Outreach:
             finally:
                 delivery.interrupt()
                 delivery.close()
+                told = _sent(delivery)
+                taken = told.completed + told.warning
+                self._audit.record(
+                    audit.Sent(by=f"user {user}", destination=peer.ae_title, study=errand.study, completed=taken, failed=told.failed)
+                )
 
     def _query(self, peer: Peer, errand: errands.QueryPeer) -> Iterator[errands.Match]:
         level = Level(errand.level.upper())

@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from edge import audit
+from edge.audit import Audit
 from edge.backoff import Backoff
 from edge.clock import Clock
 from edge.dataset.part10 import file_meta
@@ -148,10 +150,12 @@ class Routes:
         forwards: Forwards,
         retrieve: Retrieve,
         destination: Callable[[Route], Destination],
+        trail: Audit,
         clock: Clock,
         fail_stop: Callable[[StoreFailed], None],
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self._audit = trail
         self._table = table
         self._forwards = forwards
         self._retrieve = retrieve
@@ -219,7 +223,8 @@ class Routes:
         return said
 
     def _begin(self, route: Route) -> None:
-        sender = _Sender(route, self._table, self._forwards, self._retrieve, self._destination(route), self._clock, self._jitter)
+        destination = self._destination(route)
+        sender = _Sender(route, self._table, self._forwards, self._retrieve, destination, self._audit, self._clock, self._jitter)
         self._senders[route.name] = sender
         sender.start(self._fail_stop)
 
@@ -240,6 +245,7 @@ class _Sender:
         forwards: Forwards,
         retrieve: Retrieve,
         destination: Destination,
+        trail: Audit,
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
@@ -248,6 +254,7 @@ class _Sender:
         self._forwards = forwards
         self._retrieve = retrieve
         self._destination = destination
+        self._audit = trail
         self._clock = clock
         self._jitter = jitter
         self._changed = threading.Condition()
@@ -340,6 +347,9 @@ class _Sender:
         finally:
             if there:
                 self._forwards.forwarded(name, there, self._clock.now())
+                target = self._route.peer or self._route.url
+                failed = len(tried) - len(there)
+                self._audit.record(audit.Sent(by=f"route {name}", destination=target, study=study, completed=len(there), failed=failed))
         for one in wanted.values():
             if one.instance not in tried and not self._ended:
                 self._not_taken(one, "It cannot be had here.")

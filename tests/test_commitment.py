@@ -366,8 +366,10 @@ def test_we_ask_an_archive_and_hear_what_it_says(tmp_path: Path, archive_knows_w
             archive.state.put_peer(Peer(AETitle("OUTPOST"), host=host, port=our_port, rights=commit))
             with serve(archive) as port:
                 peers = FakePeers({"OUTPOST": Peer(AETitle("OUTPOST"), host=HERE, port=port)})
-                outreach = Outreach(Config(), peers, FakeIndex(here), FakeRetrieve([]), FakeIntake(), ours.desk, Requestor(PATIENT))
-                (said,) = outreach.run(errands.CommitStudy(ae_title="OUTPOST", study="1.2.3", wait_seconds=20))
+                outreach = Outreach(
+                    Config(), peers, FakeIndex(here), FakeRetrieve([]), FakeIntake(), ours.desk, Requestor(PATIENT), FakeAudit()
+                )
+                (said,) = outreach.run(errands.CommitStudy(ae_title="OUTPOST", study="1.2.3", wait_seconds=20), 0)
     assert said == errands.Committed(total=2, reasons={"0119": 1})
 
 

@@ -108,7 +108,7 @@ class Box:
             self.retrieve,
             Keeper(config, self.layout, self.catalogue, Desk(), clock),
             Link(self.catalogue, 900.0, clock),
-            Outreach(config, self.site, FakeIndex([]), self.retrieve, intake, None, Requestor()),
+            Outreach(config, self.site, FakeIndex([]), self.retrieve, intake, None, Requestor(), FakeAudit()),
             None,
             list,
             Refusals(),

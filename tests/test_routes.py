@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.audit import Sent
 from edge.dimse.ports import Lost, Ready, Retrieval
 from edge.dimse.requestor import Requestor
 from edge.errors import StoreFailed, Transient
@@ -19,7 +20,7 @@ from edge.routes import BATCH, Destination, Outcome, Routes, destination_of
 from edge.store.catalogue import Catalogue
 from edge.store.routes import Forwards, Route, RouteTable
 from edge.store.site import SiteState
-from tests.dimse.fakes import CT, HERE, MR, PATIENT, RTDOSE, FakePeers, FakeRetrieve, box, instances
+from tests.dimse.fakes import CT, HERE, MR, PATIENT, RTDOSE, FakeAudit, FakePeers, FakeRetrieve, box, instances
 from tests.servers import until
 from tests.store.rows import Clock, admission, put
 
@@ -94,8 +95,9 @@ class Box:
         self.catalogue, self.site = Catalogue(place / "catalogue.db"), SiteState(place / "site.db")
         self.table, self.forwards = RouteTable(self.site), Forwards(self.catalogue)
         self.faults: list[StoreFailed] = []
+        self.audit = FakeAudit()
         self.routes = Routes(
-            self.table, self.forwards, Here(), lambda route: destinations[route.name], clock, self.faults.append, lambda: 0.0
+            self.table, self.forwards, Here(), lambda route: destinations[route.name], self.audit, clock, self.faults.append, lambda: 0.0
         )
 
     def owes(self, route: Route) -> list[str]:
@@ -213,6 +215,10 @@ def test_more_than_a_batch_of_several_studies_is_sent_whole(tmp_path: Path) -> N
         standing = ours.forwards.standing("all")
     assert pacs.got == sent
     assert (standing.sent, standing.owed, standing.failures) == (len(sent), 0, 0)
+    assert ours.audit.events == [
+        Sent(by="route all", destination="PACS", study="1.2.3", completed=BATCH, failed=0),
+        Sent(by="route all", destination="PACS", study="1.2.4", completed=30, failed=0),
+    ]
 
 
 def test_a_hung_destination_keeps_nothing_from_another(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from edge import control
 from edge.config import Layout
 from tests.dimse.fakes import CT, FILES, HERE, MR_RLE
-from tests.servers import ROOT, Endpoint, edge_alone, free_port, listens, need, orthanc, started, until
+from tests.servers import ROOT, Endpoint, edge_alone, free_port, listens, need, orthanc, pynetdicom_scp, started, until
 
 EVERYTHING = ["commit", "find", "get", "move", "store"]
 
@@ -159,3 +159,14 @@ def test_dcmqrscp_is_sent_to_asked_and_retrieved_from(site: Site, tmp_path: Path
         for way in ("get", "move"):
             *_, last = site.outpost("retrieve", "ARCHIVE", study, "--way", way)
             assert (last["completed"], last["failed"]) == (1, 0)
+
+
+def test_pynetdicoms_own_apps_are_verified_and_stored_to(site: Site, tmp_path: Path) -> None:
+    study = site.send(CT)
+    with pynetdicom_scp(tmp_path / "pynetdicom") as there:
+        list(control.ask(Layout(site.state).control, control.PutPeer(ae_title=there.ae_title, host=HERE, port=there.port)))
+        site.outpost("peers", "echo", there.ae_title)
+        *_, last = site.outpost("studies", "send", study, there.ae_title)
+        assert (last["total"], last["completed"]) == (1, 1)
+    (path,) = (tmp_path / "pynetdicom" / "received").iterdir()
+    assert pydicom.dcmread(path).PixelData == pydicom.dcmread(FILES / CT).PixelData
