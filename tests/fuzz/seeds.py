@@ -53,7 +53,7 @@ def seeds(target: str) -> Iterator[bytes]:
             yield encode(Command(command_field=0x8021, responded_message_id=7, dataset_type=1, status=0xFF00, remaining=1, completed=2))
         case "identifiers":
             yield from _identifiers()
-        case "headers" | "transcoding":
+        case "headers" | "transcoding" | "corrections":
             yield from (path.read_bytes() for path in sorted(DATASETS.glob("*.dataset")))
             yield from (data[_offset(data) :][:_LARGEST] for data in _files())
         case "files":

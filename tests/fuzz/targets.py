@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -17,7 +18,9 @@ from edge.clock import SystemClock
 from edge.code.manifest import read_head
 from edge.dataset.attributes import describe, identify
 from edge.dataset.part10 import read_file_meta
-from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, Malformed
+from edge.dataset.patch import patch
+from edge.dataset.source import BytesSource
+from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, Malformed, walk
 from edge.dimse.associate import read_answer, read_request, write_answer
 from edge.dimse.association import Association
 from edge.dimse.classes import PATIENT_ROOT, STUDY_ROOT
@@ -33,13 +36,16 @@ from edge.dimse.pdu import Deadlines, Wire
 from edge.dimse.states import Event
 from edge.dimse.transcoding import transcode
 from edge.errors import Corrupt
-from edge.model import UID, AETitle, Peer
+from edge.model import UID, AETitle, Correction, Peer
 
 SYNTAXES = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE)
 NOW = Deadlines(request_seconds=0.0, pdu_seconds=1.0, idle_seconds=0.0, close_seconds=0.0)
 CLASSES = ("1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.2.1.1")
 CONTEXTS = {number: Context(number, UID(sop_class), UID(EXPLICIT_LE)) for number, sop_class in zip((1, 3, 5), CLASSES, strict=True)}
 PEER = Peer(AETitle("TEST"), rights=frozenset({"store", "find", "move", "get"}))
+RIGHT = {"00080050": {"vr": "SH", "Value": ["A1"]}}
+JOSE = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Jos\u00e9^Mar\u00eda", "Ideographic": "\u5c71\u7530"}]}}
+CORRECTIONS = (Correction(UID("1.2"), RIGHT, 0.0), Correction(UID("1.2"), RIGHT | JOSE, 0.0))
 HEAD_HEADER = struct.Struct("<H")
 
 
@@ -179,6 +185,18 @@ def transcoding(data: bytes) -> None:
         os.close(descriptor)
 
 
+def corrections(data: bytes) -> None:
+    """A correction patched into a stored dataset: Corrupt, or every piece of it is there and the study says what is right."""
+    for syntax, correction in itertools.product(SYNTAXES, CORRECTIONS):
+        source = BytesSource(data)
+        with contextlib.suppress(Corrupt):
+            pieces = patch(source, syntax, correction)
+            whole = b"".join(piece if isinstance(piece, bytes) else data[piece.offset :][: piece.length] for piece in pieces)
+            assert len(whole) == sum(map(len, pieces))
+            if syntax != DEFLATED_LE and (tags := [element.tag for element in walk(whole, syntax)]) == sorted(tags):
+                assert describe(whole, syntax, len(whole)).study["00080050"]["Value"] == ["A1"]
+
+
 def heads(data: bytes) -> None:
     """The head of a pack as somebody who can seal may make it: read or Corrupt.
 
@@ -194,5 +212,5 @@ def heads(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__.replace("_", "-"): target
-    for target in (first_pdu, pdus, requests, commands, identifiers, headers, files, transcoding, heads)
+    for target in (first_pdu, pdus, requests, commands, identifiers, headers, files, transcoding, corrections, heads)
 }
