@@ -48,6 +48,7 @@ from edge.store import site
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
+from edge.store.finder import Finder
 from edge.store.packs import OpenPacks
 from edge.store.reconcile import reconcile
 from edge.store.routes import Forwards, RouteTable
@@ -117,7 +118,8 @@ class _Edge:
         keeper = Keeper(config, layout, catalogue, desk, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
-        index = CatalogueIndex(catalogue, link)
+        finder = Finder(layout.catalogue)
+        index = CatalogueIndex(finder, link)
         peering = Peering(config, state, callers, audit)
         correcting = Correcting(catalogue, decisions, audit, self._clock)
         conflicts = Conflicts(catalogue, decisions, audit, self._clock)
@@ -193,6 +195,7 @@ class _Edge:
             await coder.close()
             await decoder.close()
             await comparer.close()
+            finder.close()
             catalogue.close()
             state.close()
             journal.close()

@@ -15,6 +15,7 @@ from edge.model import UID, Json, Level, Located, PackId, Query, recallable
 from edge.recall import RecallDesk
 from edge.store.catalogue import Catalogue
 from edge.store.files import Gone, PackFiles
+from edge.store.finder import Finder
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +51,12 @@ class Link:
 class CatalogueIndex:
     """What is there, for C-FIND. Used by many threads at once."""
 
-    def __init__(self, catalogue: Catalogue, link: Link) -> None:
-        self._catalogue = catalogue
+    def __init__(self, finder: Finder, link: Link) -> None:
+        self._finder = finder
         self._link = link
 
     def find(self, query: Query) -> Iterator[Json]:
-        yield from self._catalogue.find(query, self._link.up())
+        yield from self._finder.find(query, self._link.up())
 
 
 class PackRetrieve:
