@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -28,7 +30,7 @@ class Reader:
         lines = [line for block in re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
         self.start, self.steps = lines[:2], lines[2:]
         dicom, web, workstation = (str(free_port()) for _ in range(3))
-        self._own = {"./outpost": str(ROOT / "outpost"), "11112": dicom, "11113": workstation, "1.2.3": "unknown yet"}
+        self._own = {"./outpost": str(ROOT / "outpost"), "127.0.0.1:8042": f"127.0.0.1:{web}", "11112": dicom, "11113": workstation}
         self._setup_options = f" --port {dicom} --web-port {web}"
 
     def put_in(self, text: str, own: str) -> None:
@@ -55,7 +57,10 @@ class Reader:
 def reader(tmp_path: Path) -> Iterator[Reader]:
     for program in ("echoscu", "storescu", "findscu", "movescu"):
         need(program, "dcmtk")
-    shutil.copytree(Path(str(get_testdata_file("DICOMDIR"))).parent / "98892001", tmp_path / "study")
+    need("curl", "curl")
+    cd = Path(str(get_testdata_file("DICOMDIR")))
+    shutil.copytree(cd.parent / "98892001", tmp_path / "study/98892001")
+    shutil.copy(cd, tmp_path / "study")
     reader = Reader(tmp_path)
     setup, run = reader.start
     reader.sees(setup)
@@ -69,11 +74,25 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 def test_the_first_study_is_sent_found_and_moved_back(reader: Reader) -> None:
-    sent = [dcmread(path, stop_before_pixels=True) for path in sorted((reader.home / "study").rglob("*")) if path.is_file()]
+    images = (path for path in sorted((reader.home / "study/98892001").rglob("*")) if path.is_file())
+    sent = [dcmread(path, stop_before_pixels=True) for path in images]
     study = sent[0].StudyInstanceUID
     reader.put_in("1.2.3", study)
-    output = {line.split()[0] if "./" not in line else line.split()[1]: reader.sees(line) for line in reader.steps}
+    output = {_name(line): reader.sees(line) for line in reader.steps}
     assert study in output["findscu"]
     assert "[ONLINE]" in output["findscu"]
-    assert len(list((reader.home / "back").iterdir())) == sum(instance.StudyInstanceUID == study for instance in sent)
+    count = sum(instance.StudyInstanceUID == study for instance in sent)
+    assert len(list((reader.home / "back").iterdir())) == count
     assert study in output["studies"]
+    assert json.loads(output["/healthz"]) == {"catalogue": True, "edge": True}
+    (found,) = json.loads(output["/studies"])
+    assert found["0020000D"]["Value"] == [study]
+    assert (reader.home / "study.multipart").read_bytes().count(b"Content-Type: application/dicom") == count
+
+
+def _name(line: str) -> str:
+    """What a line is about: the resource that curl gets, the verb of outpost, else the program."""
+    program, *words = shlex.split(line, comments=True)
+    if program == "curl":
+        return "/" + words[-1].split("/", 3)[3].partition("?")[0]
+    return words[0] if program == "./outpost" else program
