@@ -54,7 +54,7 @@ class Known:
     copied: bool
     """Every object of its pack is proven to be in the archive; the catalog need not name it yet."""
     rejected: bool = False
-    """A person decided that its study is not to be used."""
+    """A person decided that its study is not to be used, or has to choose between it and another variant."""
 
 
 def judge(sop_class: UID, known: Sequence[Known], aside: bool, peer: Peer, waited_seconds: float) -> int | None:

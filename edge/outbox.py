@@ -183,7 +183,7 @@ class Outbox:
             study=study,
             series=series,
             verbatim=self._died[pack] > 0,
-            members=[_member(row) for row in self._catalogue.rows("members_of_pack", pack)],
+            members=[member_row(row) for row in self._catalogue.rows("members_of_pack", pack)],
         )
 
     def _attributes(self, pack: PackId) -> tuple[Json, list[Json]]:
@@ -235,7 +235,8 @@ class Outbox:
             self._asks.tell(SiteState(bytes=len(copy), digest=digest))
 
 
-def _member(row: tuple[Any, ...]) -> MemberRow:
+def member_row(row: tuple[Any, ...]) -> MemberRow:
+    """A row of the named query `members_of_pack` as the coder takes it."""
     study, series, sop_instance, sop_class, syntax, digest, header_offset, dataset_offset, dataset_length, attributes = row
     return MemberRow(
         study=study,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from edge.clock import Clock
 from edge.config import Layout
 from edge.dimse.ports import Lost, Ready
-from edge.errors import StoreFull, Transient
+from edge.errors import Refused, StoreFull, Transient
 from edge.model import UID, Json, Level, Located, PackId, Query, recallable
 from edge.recall import RecallDesk
 from edge.store.catalogue import Catalogue
@@ -25,6 +25,10 @@ HEAD_SECONDS = 60.0
 
 class Offline(Transient):
     """These studies are safe in the archive, but the link to it is down. Ask again when it is back."""
+
+
+class Rejected(Refused):
+    """A person decided that this study is not to be used: `outpost studies corrections` lists it."""
 
 
 class HeadLate(Transient):
@@ -70,13 +74,17 @@ class PackRetrieve:
         self._clock = clock
 
     def begin(self, query: Query, skipped: frozenset[UID] = frozenset()) -> PackRetrieval:
-        """Raises Offline when instances are only in the archive and it cannot be reached, HeadLate when it does not say which they are."""
+        """Raises Offline when instances are only in the archive and it cannot be reached, HeadLate when it does not say which they are;
+        Rejected when a person decided that none of it is to be used.
+        """
         link_up = self._link.up()
         if link_up:
             self._learn_heads(query)
         located = [one for one in self._catalogue.locate(query) if one.sop_class not in skipped]
         if not link_up and any(not one.present for one in located):
             raise Offline
+        if not located and self._catalogue.rejected(query):
+            raise Rejected
         now = self._clock.now()
         with suppress(StoreFull):  # a full disk must not keep anybody from viewing
             for pack in {one.pack for one in located}:

@@ -242,6 +242,13 @@ class Catalogue:
             rows = self._connection.execute(text, parameters).fetchall()
         return [located(row) for row in rows]
 
+    def rejected(self, query: Query) -> bool:
+        """Whether a query matches instances of rejected studies."""
+        conditions, parameters = conditions_of(Query(Level.IMAGE, query.matching))
+        text = self._sql["rejected"].replace("/*where*/", " AND ".join(conditions))
+        with self._reading():
+            return bool(self._connection.execute(text, parameters).fetchone()[0])
+
     def pack(self, pack: str) -> PackState | None:
         rows = self._all("pack_state", pack)
         if not rows:

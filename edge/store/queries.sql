@@ -312,9 +312,17 @@ FROM instance JOIN series USING (series) JOIN study USING (study) JOIN patient U
 WHERE study.rejected = 0 AND /*where*/
 ORDER BY study.date DESC, study.study DESC, series.number, series.series, instance.number, instance.instance;
 
+-- rejected --
+-- Whether a query matches instances of studies that a person rejected.
+SELECT EXISTS (
+    SELECT 1 FROM instance JOIN series USING (series) JOIN study USING (study) JOIN patient USING (patient)
+    WHERE study.rejected = 1 AND /*where*/);
+
 -- committable --
--- What is known of instances that a peer wants committed: class, whether it is here, held, all objects of its pack proven, rejected.
-SELECT instance.uid, class, instance.here, holding.pack IS NOT NULL, objects > 0 AND confirmed = objects, rejected
+-- What is known of instances that a peer wants committed: class, whether it is here, held, all objects of its pack proven, rejected or in
+-- conflict.
+SELECT instance.uid, class, instance.here, holding.pack IS NOT NULL, objects > 0 AND confirmed = objects,
+    rejected OR coalesce(variant = 'conflict', 0)
 FROM json_each(:uids) AS wanted JOIN instance ON instance.uid = wanted.value JOIN pack USING (pack) JOIN study USING (study)
     LEFT JOIN holding USING (pack);
 

@@ -54,7 +54,12 @@ class Retrieves:
                         return answer.response
                 async with Answer.multipart(request, DICOM) as answer:
                     async for stored in delivery:
-                        await answer.send(await _part(files, stored, chosen.syntax(stored), base))
+                        try:
+                            part = await _part(files, stored, chosen.syntax(stored), base)
+                        except Uncorrectable as fault:  # the others are sent: it is too late for another status
+                            log.warning("retrieve: %s", fault)
+                            continue
+                        await answer.send(part)
         return answer.response
 
     async def metadata(self, request: web.Request) -> web.StreamResponse:
@@ -69,9 +74,10 @@ class Retrieves:
             async with answer:
                 for begin in range(0, len(known), _BATCH):
                     made = await asyncio.to_thread(_describe, files, heads, known[begin : begin + _BATCH], base)
-                    await answer.write(separator + b",".join(map(_encode, made)))
-                    separator = b","
-                await answer.write(b"]")
+                    if made:
+                        await answer.write(separator + b",".join(map(_encode, made)))
+                        separator = b","
+                await answer.write(b"]" if separator == b"," else b"[]")
         return answer.response
 
 

@@ -44,7 +44,7 @@ class Site:
     def ask(self, request: control.Request) -> list[Any]:
         return list(control.ask(self.layout.control, request, timeout_seconds=20))
 
-    def dcmtk(self, program: str, *options: str, files: tuple[str, ...] = ()) -> None:
+    def dcmtk(self, program: str, *options: str, files: tuple[str, ...] = ()) -> str:
         command = [
             need(program, "dcmtk"),
             "-v",
@@ -58,7 +58,9 @@ class Site:
             *files,
         ]
         finished = subprocess.run(command, capture_output=True, timeout=60)
-        assert finished.returncode == 0, (finished.stdout + finished.stderr).decode(errors="replace")
+        said = (finished.stdout + finished.stderr).decode(errors="replace")
+        assert finished.returncode == 0, said
+        return said
 
     def send(self, name: str) -> None:
         """One of NAMES, in the transfer syntax that it has."""
@@ -208,7 +210,8 @@ def test_a_rejected_study_is_found_as_unavailable_and_goes_nowhere(tmp_path: Pat
         assert served.web(f"/studies/{study}")[0] == 404
         target = tmp_path / "nothing"
         target.mkdir()
-        served.dcmtk("getscu", "+B", "-od", str(target), "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
+        keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}"]
+        assert "person decided" in served.dcmtk("getscu", "-d", "+B", "-od", str(target), "-S", *keys)
         assert list(target.iterdir()) == []
         served.ask(control.CorrectStudy(study=study, rejected=False))
         assert served.web(f"/studies/{study}", "*/*")[0] == 200
