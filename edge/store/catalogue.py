@@ -20,11 +20,12 @@ from edge.dataset.attributes import Description
 from edge.errors import Corrupt, Refused, StoreFailed
 from edge.model import UID, Correction, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
 from edge.store.fold import first
+from edge.store.located import located
 from edge.store.matching import conditions_of
 from edge.store.pack import Member
 from edge.store.search import answer, statement
 from edge.store.sql import connect, fault_of, statements
-from edge.store.studies import BIRTH_DATE, ISSUER, PATIENT_ID, Studies, correction_of, patient_part
+from edge.store.studies import BIRTH_DATE, ISSUER, PATIENT_ID, Studies, patient_part
 
 SCHEMA_VERSION = 1
 KNOWN_SERIES = 10_000
@@ -236,18 +237,11 @@ class Catalogue:
 
     def locate(self, query: Query) -> list[Located]:
         """The visible instances that a query matches, at whatever level it asks, in series and instance order."""
-        conditions, parameters = conditions_of(Query(Level.IMAGE, query.matching))
-        text = self._sql["locate"].replace("/*where*/", " AND ".join(conditions))
-        with self._reading():
-            rows = self._connection.execute(text, parameters).fetchall()
-        return [located(row) for row in rows]
+        return [located(row) for row in self._instances("locate", query)]
 
     def rejected(self, query: Query) -> bool:
         """Whether a query matches instances of rejected studies."""
-        conditions, parameters = conditions_of(Query(Level.IMAGE, query.matching))
-        text = self._sql["rejected"].replace("/*where*/", " AND ".join(conditions))
-        with self._reading():
-            return bool(self._connection.execute(text, parameters).fetchone()[0])
+        return bool(self._instances("rejected", query)[0][0])
 
     def pack(self, pack: str) -> PackState | None:
         rows = self._all("pack_state", pack)
@@ -278,6 +272,13 @@ class Catalogue:
         """The single value of a named query; None when it has no row."""
         rows = self._all(name)
         return rows[0][0] if rows else None
+
+    def _instances(self, name: str, query: Query) -> list[tuple[Any, ...]]:
+        """The rows of a named query over the instances that a query matches, at whatever level it asks."""
+        conditions, parameters = conditions_of(Query(Level.IMAGE, query.matching))
+        text = self._sql[name].replace("/*where*/", " AND ".join(conditions))
+        with self._reading():
+            return self._connection.execute(text, parameters).fetchall()
 
     # How rows are made
 
@@ -376,23 +377,6 @@ class Catalogue:
                 yield
             except sqlite3.DatabaseError as fault:
                 raise fault_of(fault, "The catalogue") from fault
-
-
-def located(row: tuple[Any, ...]) -> Located:
-    """A row that begins with the columns of the named query `locate`."""
-    return Located(
-        sop_class=row[0],
-        sop_instance=row[1],
-        series=row[2],
-        study=row[3],
-        transfer_syntax=row[4],
-        pack=row[5],
-        dataset_offset=row[6],
-        dataset_length=row[7],
-        digest=row[8],
-        present=bool(row[9]),
-        correction=correction_of(row[3], row[10], row[11]) if row[10] else None,
-    )
 
 
 def _number(attributes: Json, tag: str) -> int | None:

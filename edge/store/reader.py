@@ -17,7 +17,8 @@ from edge import tarblock
 from edge.clock import Clock
 from edge.errors import Corrupt, Refused, Transient
 from edge.model import UID, Json, Located, Query, recallable
-from edge.store.catalogue import SCHEMA_VERSION, located
+from edge.store.catalogue import SCHEMA_VERSION
+from edge.store.located import located
 from edge.store.search import answer, statement
 from edge.store.sql import statements
 
