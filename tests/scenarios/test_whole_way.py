@@ -151,4 +151,5 @@ def test_a_rebuilt_site_keeps_shipping_under_the_same_trust_root(clinic: Clinic,
 
 
 def _digest(one: Shipment) -> str:
-    return hashlib.sha256(one.dataset).hexdigest()
+    """Of what arrives: a dataset of odd length is sent with a zero byte behind it."""
+    return hashlib.sha256(one.dataset + bytes(len(one.dataset) % 2)).hexdigest()
