@@ -15,7 +15,7 @@ from edge.model import UID, Digest
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One instance, with its dataset as it goes over the wire."""
+    """One instance, with its dataset as it goes over the wire: of even length (PS3.8 section 9.3.5.1)."""
 
     sop_class: UID
     sop_instance: UID
@@ -46,4 +46,9 @@ def read(path: Path) -> Sample | None:
         return None
     if identity is None or (identity.sop_class, identity.sop_instance) != (meta.sop_class, meta.sop_instance):
         return None
-    return Sample(identity.sop_class, identity.sop_instance, identity.study, UID(meta.transfer_syntax), dataset)
+    return Sample(identity.sop_class, identity.sop_instance, identity.study, UID(meta.transfer_syntax), even(dataset))
+
+
+def even(dataset: bytes) -> bytes:
+    """A deflated dataset may lie in its file with an odd length; on the wire a zero byte follows it."""
+    return dataset + bytes(len(dataset) & 1)

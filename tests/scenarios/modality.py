@@ -9,6 +9,7 @@ from pathlib import Path
 from edge.dataset.attributes import identify
 from edge.dataset.part10 import read_file_meta
 from edge.dataset.walk import Malformed
+from edge.demo.instances import even
 from edge.demo.workstation import CONTEXTS, Memory
 from edge.dimse import scu
 from edge.dimse.faults import NoContext
@@ -44,8 +45,8 @@ def shipment(path: Path) -> Shipment | None:
         if bare is None:
             return None
         identity = bare.identity
-        return Shipment(path.name, identity.sop_class, identity.sop_instance, UID(bare.transfer_syntax), bare.dataset, 0x0000)
-    dataset = data[meta.dataset_offset :]
+        return Shipment(path.name, identity.sop_class, identity.sop_instance, UID(bare.transfer_syntax), even(bare.dataset), 0x0000)
+    dataset = even(data[meta.dataset_offset :])
     sop_class = parse_uid(meta.sop_class) or UID(SECONDARY_CAPTURE)
     sop_instance = parse_uid(meta.sop_instance) or UID("1.2.3.4")
     return Shipment(
