@@ -302,8 +302,9 @@ def storescp(place: Path, option: str) -> Iterator[int]:
     port = free_port()
     (place / "there").mkdir()
     command = [need("storescp", "dcmtk"), "-aet", "DEST", "-od", str(place / "there"), option, "+B", str(port)]
-    with started(command, place / "storescp.log"):
-        until(lambda: listens(port), "storescp listens")
+    with started(command, place / "storescp.log") as process:
+        until(lambda: listens(port) or process.poll() is not None, "storescp listens")
+        assert process.poll() is None, (place / "storescp.log").read_text()
         yield port
 
 
