@@ -48,6 +48,9 @@ class PutPeer(_Message, frozen=True, tag="put-peer"):
     port: int | None = None
     tls: bool | None = None
     tls_subject: str | None = None
+    user_name: str | None = None
+    passcode: str | None = None
+    """In clear; it is kept as a hash."""
     rights: list[str] | None = None
     accept_syntaxes: list[str] | None = None
     max_pdu_bytes: int | None = None
@@ -207,6 +210,9 @@ class PeerRow(_Message, frozen=True, tag="peer"):
     port: int
     tls: bool
     tls_subject: str
+    user_name: str
+    passcode: bool
+    """Whether one is asked for."""
     rights: list[str]
     accept_syntaxes: list[str]
     max_pdu_bytes: int

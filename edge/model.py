@@ -120,6 +120,10 @@ class Peer:
     """We call it with TLS, and never without."""
     tls_subject: str = ""
     """The subject that its certificate must have, as RFC 4514 writes it; then it may call with TLS alone. Empty = any, or none."""
+    user_name: str = ""
+    """The user that it must say it is (user identity negotiation); empty = any, or none."""
+    passcode: str = ""
+    """Hash of the passcode of that user; empty = none is asked for."""
     rights: frozenset[str] = frozenset({"store", "find", "move", "get"})
     accept_syntaxes: frozenset[UID] = frozenset()
     """The transfer syntaxes in which it may store; empty = every one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -49,6 +50,8 @@ def add_peer(
     tls_subject: Annotated[
         str | None, typer.Option(help="The subject of its certificate, as `openssl x509 -noout -subject -nameopt RFC2253` prints it.")
     ] = None,
+    user_name: Annotated[str | None, typer.Option(help="The user that it must say it is; empty for any, or none.")] = None,
+    passcode_file: Annotated[Path | None, typer.Option(help="A file with the passcode of that user; an empty one for none.")] = None,
     address: Annotated[str | None, typer.Option(help="From where it may call: address or CIDR; empty for any.")] = None,
     rights: Annotated[
         str | None, typer.Option(help="Comma-separated: store, find, move, get, commit, worklist. At first the first four.")
@@ -92,6 +95,8 @@ def add_peer(
         port=port,
         tls=tls,
         tls_subject=tls_subject,
+        user_name=user_name,
+        passcode=None if passcode_file is None else passcode_file.read_text("utf-8").rstrip("\r\n"),
         rights=_list(rights),
         accept_syntaxes=_list(accept_syntaxes),
         max_pdu_bytes=max_pdu_bytes,

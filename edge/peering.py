@@ -16,6 +16,7 @@ from edge.audit import Audit
 from edge.config import Config
 from edge.control import CallerRow, PeerRow
 from edge.dataset.charset import is_known
+from edge.dimse.identity import hashed
 from edge.errors import Refused, StoreFull
 from edge.model import UID, AETitle, Commitment, Peer, Urgency, parse_ae_title, parse_uid
 from edge.store.callers import Callers
@@ -116,6 +117,8 @@ def _changed(peer: Peer, request: control.PutPeer) -> Peer:
             entered["address"] = str(ipaddress.ip_network(address)) if "/" in address else str(ipaddress.ip_address(address))
         except ValueError as fault:
             raise Refused(f"{address!r} is no address and no network in CIDR form: {fault}.") from fault
+    if "passcode" in entered:
+        entered["passcode"] = hashed(entered["passcode"])
     if "rights" in entered:
         entered["rights"] = frozenset(entered["rights"])
         if unknown := entered["rights"] - RIGHTS:
@@ -143,6 +146,10 @@ def _check(peer: Peer) -> None:
         raise Refused(f"{peer.max_associations} associations cannot be: use 1 or more, or 0 for no limit of its own.")
     if not 1 <= peer.send_associations <= MOST_SENDING:
         raise Refused(f"{peer.send_associations} associations to send over cannot be: use 1 to {MOST_SENDING}.")
+    if len(peer.user_name) > 64:
+        raise Refused("A user name has at most 64 characters.")
+    if peer.passcode and not peer.user_name:
+        raise Refused("A passcode is that of a user. Give --user-name too.")
     if len(peer.default_issuer) > 64 or "\\" in peer.default_issuer:
         raise Refused("An issuer has at most 64 characters and no backslash.")
     for name, value, least in (
@@ -172,5 +179,5 @@ def _one_of(kind: type[_Kind], text: str, name: str) -> _Kind:
 
 
 def _row(peer: Peer) -> PeerRow:
-    columns = {field.name: getattr(peer, field.name) for field in fields(peer)}
+    columns = {field.name: getattr(peer, field.name) for field in fields(peer)} | {"passcode": bool(peer.passcode)}
     return msgspec.convert({name: sorted(value) if isinstance(value, frozenset) else value for name, value in columns.items()}, PeerRow)

@@ -11,6 +11,7 @@ from edge.dimse.associate import AssociateRequest, read_request, write_answer
 from edge.dimse.association import Association
 from edge.dimse.classes import purpose
 from edge.dimse.faults import InvalidPdu
+from edge.dimse.identity import is_shown
 from edge.dimse.negotiation import NO_RIGHT, UNKNOWN_CALLING_AE, Acceptance, Rejection, accept, refusal
 from edge.dimse.pdu import reject_pdu
 from edge.dimse.ports import Peers
@@ -60,6 +61,8 @@ class Acceptor:
             return None
         peer = self.peers.peer(calling)
         denial = judge(peer, knock)
+        if denial is None and peer is not None and not is_shown(peer, request.user.identity):
+            denial = Denial.OTHER_USER
         if denial is None and peer is not None:
             denial = self.seats.take(peer)
             if denial is None:

@@ -8,7 +8,7 @@ import ipaddress
 import threading
 from dataclasses import dataclass
 
-from edge.dimse.negotiation import BUSY, TOO_MANY_FROM_YOU, UNKNOWN_CALLING_AE, Rejection
+from edge.dimse.negotiation import BUSY, NO_REASON, TOO_MANY_FROM_YOU, UNKNOWN_CALLING_AE, Rejection
 from edge.model import AETitle, Peer
 
 
@@ -28,13 +28,14 @@ class Denial(enum.Enum):
     ELSEWHERE = "the peer of this AE title calls from another address"
     PLAIN = "the peer of this AE title has to call with TLS"
     OTHER_SUBJECT = "the peer of this AE title has another certificate subject"
+    OTHER_USER = "the peer of this AE title says that it is another user, or none, or has another passcode"
     TOO_MANY = "the peer has as many associations as it may"
     FULL = "as many associations are open as may be"
 
     @property
     def rejection(self) -> Rejection:
         """What the caller is told, which is no more than it has to know."""
-        return {Denial.TOO_MANY: TOO_MANY_FROM_YOU, Denial.FULL: BUSY}.get(self, UNKNOWN_CALLING_AE)
+        return {Denial.OTHER_USER: NO_REASON, Denial.TOO_MANY: TOO_MANY_FROM_YOU, Denial.FULL: BUSY}.get(self, UNKNOWN_CALLING_AE)
 
     @property
     def is_transient(self) -> bool:

@@ -73,6 +73,8 @@ class UserInformation:
     service_classes: Mapping[UID, UID] = field(default_factory=dict)
     """SOP class common extended negotiation: SOP class -> service class."""
     identity: UserIdentity | None = None
+    identity_accepted: bool = False
+    """The positive response to a user identity that was checked; it carries nothing for names and passcodes."""
     implementation_class: str = IMPLEMENTATION_CLASS
     implementation_version: str = IMPLEMENTATION_VERSION
 
@@ -208,7 +210,7 @@ def _answered(data: bytes) -> AnsweredContext:
 
 def _user(items: list[tuple[int, bytes]]) -> UserInformation:
     """The sub-items by type; where one that counts once comes twice, the last one counts."""
-    max_data_bytes, operations, identity = 0, None, None
+    max_data_bytes, operations, identity, identity_accepted = 0, None, None, False
     implementation = {0x52: "", 0x55: ""}
     roles, extended, service_classes = {}, {}, {}
     for kind, data in (subitem for number, value in items if number == 0x50 for subitem in _items(value)):
@@ -231,10 +233,20 @@ def _user(items: list[tuple[int, bytes]]) -> UserInformation:
             elif kind == 0x58:
                 primary, rest = _counted(data[2:])
                 identity = UserIdentity(data[0], bool(data[1]), primary, _counted(rest)[0])
+            elif kind == 0x59:
+                identity_accepted = True
         except (struct.error, IndexError):
             raise _broken(f"user information item {kind:02X} ends early") from None
     return UserInformation(
-        max_data_bytes, roles, operations, extended, service_classes, identity, implementation[0x52], implementation[0x55]
+        max_data_bytes,
+        roles,
+        operations,
+        extended,
+        service_classes,
+        identity,
+        identity_accepted,
+        implementation[0x52],
+        implementation[0x55],
     )
 
 
@@ -258,6 +270,8 @@ def _write_user(user: UserInformation) -> bytes:
     pieces.append(_item(0x55, user.implementation_version.encode()))
     pieces += [_item(0x56, _count(uid.encode()) + information) for uid, information in user.extended.items()]
     pieces += [_item(0x57, _count(uid.encode()) + _count(service.encode()) + _count(b"")) for uid, service in user.service_classes.items()]
+    if user.identity_accepted:
+        pieces.append(_item(0x59, _count(b"")))
     if user.identity is not None:
         identity = user.identity
         fields = _count(identity.primary) + _count(identity.secondary)

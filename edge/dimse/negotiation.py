@@ -142,6 +142,7 @@ def accept(request: AssociateRequest, peer: Peer) -> Acceptance:
         roles=roles,
         operations=_window(request.user.operations, contexts.values()),
         extended=extended,
+        identity_accepted=bool(peer.user_name) and request.user.identity is not None and request.user.identity.response_wanted,
     )
     return Acceptance(AssociateAnswer(request.called_ae, request.calling_ae, tuple(answers), user), contexts)
 

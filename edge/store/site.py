@@ -126,9 +126,9 @@ def _columns(peer: Peer) -> dict[str, object]:
 
 def _peer(row: tuple[Any, ...]) -> Peer:
     """From the columns in the order of the table, which is that of Peer."""
-    (ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds) = row[:10]
-    max_associations, send_associations, issuer, charset, commitment, report_after, falls_back, urgency = row[10:18]
-    skipped, accept_quarantined, retrieve_limit = row[18:]
+    ae_title, address, host, port, tls, tls_subject, user_name, passcode, rights, accept_syntaxes = row[:10]
+    max_pdu_bytes, idle_seconds, max_associations, send_associations, issuer, charset, commitment = row[10:17]
+    report_after, falls_back, urgency, skipped, accept_quarantined, retrieve_limit = row[17:]
     return Peer(
         ae_title=ae_title,
         address=address,
@@ -136,6 +136,8 @@ def _peer(row: tuple[Any, ...]) -> Peer:
         port=port,
         tls=bool(tls),
         tls_subject=tls_subject,
+        user_name=user_name,
+        passcode=passcode,
         rights=frozenset(json.loads(rights)),
         accept_syntaxes=frozenset(json.loads(accept_syntaxes)),
         max_pdu_bytes=max_pdu_bytes,

@@ -7,6 +7,8 @@ CREATE TABLE peer (
     port                   INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),
     tls                    INTEGER NOT NULL CHECK (tls IN (0, 1)),
     tls_subject            TEXT NOT NULL,                   -- of the certificate that it must show; empty = any, or none
+    user_name              TEXT NOT NULL CHECK (length(user_name) <= 64),              -- that it must say it is; empty = any, or none
+    passcode               TEXT NOT NULL,                   -- hash of it; empty = none is asked for
     rights                 TEXT NOT NULL CHECK (json_valid(rights)),
     accept_syntaxes        TEXT NOT NULL CHECK (json_valid(accept_syntaxes)),          -- empty = every one
     max_pdu_bytes          INTEGER NOT NULL CHECK (max_pdu_bytes BETWEEN 4096 AND 1048576),

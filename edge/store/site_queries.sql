@@ -1,9 +1,9 @@
 -- put_peer --
 -- Add a peer, or change it.
-REPLACE INTO peer (ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
+REPLACE INTO peer (ae_title, address, host, port, tls, tls_subject, user_name, passcode, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
     send_associations, default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
     accept_quarantined, retrieve_limit_seconds)
-VALUES (:ae_title, :address, :host, :port, :tls, :tls_subject, :rights, :accept_syntaxes, :max_pdu_bytes,
+VALUES (:ae_title, :address, :host, :port, :tls, :tls_subject, :user_name, :passcode, :rights, :accept_syntaxes, :max_pdu_bytes,
     :idle_seconds, :max_associations, :send_associations, :default_issuer, :query_charset, :commitment, :report_after_seconds,
     :commitment_falls_back, :urgency, :send_skip_sop_classes, :accept_quarantined, :retrieve_limit_seconds);
 
@@ -13,14 +13,14 @@ DELETE FROM peer WHERE ae_title = ?;
 
 -- peer --
 -- One peer by its AE title.
-SELECT ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
+SELECT ae_title, address, host, port, tls, tls_subject, user_name, passcode, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
     send_associations, default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
     accept_quarantined, retrieve_limit_seconds
 FROM peer WHERE ae_title = ?;
 
 -- peers --
 -- All peers.
-SELECT ae_title, address, host, port, tls, tls_subject, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
+SELECT ae_title, address, host, port, tls, tls_subject, user_name, passcode, rights, accept_syntaxes, max_pdu_bytes, idle_seconds, max_associations,
     send_associations, default_issuer, query_charset, commitment, report_after_seconds, commitment_falls_back, urgency, send_skip_sop_classes,
     accept_quarantined, retrieve_limit_seconds
 FROM peer ORDER BY ae_title;

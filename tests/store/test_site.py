@@ -23,6 +23,8 @@ FULL = Peer(
     port=2762,
     tls=True,
     tls_subject="CN=full,O=Clinic",
+    user_name="reader",
+    passcode="scrypt:00:11",
     rights=frozenset({"store", "commit"}),
     accept_syntaxes=frozenset({UID("1.2.840.10008.1.2"), UID("1.2.840.10008.1.2.1")}),
     max_pdu_bytes=16_384,
