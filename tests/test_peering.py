@@ -11,6 +11,8 @@ import pytest
 from edge import control
 from edge.audit import PeerChanged
 from edge.config import Config, Dicom
+from edge.dimse.associate import UserIdentity
+from edge.dimse.identity import is_shown
 from edge.errors import Refused
 from edge.model import AETitle
 from edge.peering import Peering, PeerTable
@@ -27,6 +29,8 @@ EVERY_FIELD = control.PutPeer(
     port=2762,
     tls=True,
     tls_subject="CN=ct1,O=Clinic",
+    user_name="reader",
+    passcode="grüße",
     rights=["commit", "store"],
     accept_syntaxes=["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"],
     max_pdu_bytes=16_384,
@@ -76,8 +80,19 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def test_every_field_is_kept_and_shown(desk: Desk) -> None:
     (row,) = desk.ask(EVERY_FIELD)
-    assert msgspec.structs.asdict(row) == msgspec.structs.asdict(EVERY_FIELD)
+    assert msgspec.structs.asdict(row) == msgspec.structs.asdict(EVERY_FIELD) | {"passcode": True}
     assert desk.ask(control.ListPeers()) == [row]
+
+
+def test_a_passcode_is_kept_as_a_hash_that_proves_it(desk: Desk) -> None:
+    desk.ask(EVERY_FIELD)
+    peer = desk.site.peer(AETitle("CT1"))
+    assert peer is not None
+    assert "grüße" not in peer.passcode
+    assert is_shown(peer, UserIdentity(2, False, b"reader", "grüße".encode()))
+    (row,) = desk.ask(control.PutPeer(ae_title="CT1", passcode=""))
+    assert not row.passcode
+    assert desk.site.peer(AETitle("CT1")).passcode == ""  # type: ignore[union-attr]
 
 
 def test_what_is_not_named_stays_and_is_the_default_of_the_site_at_first(desk: Desk) -> None:
@@ -85,7 +100,7 @@ def test_what_is_not_named_stays_and_is_the_default_of_the_site_at_first(desk: D
     assert (row.max_pdu_bytes, row.idle_seconds, row.rights) == (65_536, 30.0, ["find", "get", "move", "store"])
     desk.ask(EVERY_FIELD)
     (row,) = desk.ask(control.PutPeer(ae_title="CT1", urgency="stat"))
-    assert msgspec.structs.asdict(row) == msgspec.structs.asdict(EVERY_FIELD) | {"urgency": "stat"}
+    assert msgspec.structs.asdict(row) == msgspec.structs.asdict(EVERY_FIELD) | {"urgency": "stat", "passcode": True}
     (row,) = desk.ask(control.PutPeer(ae_title="CT1", tls_subject="", accept_syntaxes=[], tls=False))
     assert (row.tls_subject, row.accept_syntaxes, row.tls, row.host) == ("", [], False, "ct1.local")
 
@@ -107,6 +122,8 @@ def test_what_is_not_named_stays_and_is_the_default_of_the_site_at_first(desk: D
         ({"idle_seconds": float("inf")}, "out of range"),
         ({"max_associations": -1}, "cannot be"),
         ({"default_issuer": "A\\B"}, "no backslash"),
+        ({"user_name": "A" * 65}, "at most 64"),
+        ({"passcode": "secret"}, "that of a user"),
         ({"default_issuer": "A\nB"}, "cannot be printed"),
         ({"query_charset": "latin1"}, "no defined term"),
         ({"commitment": "never"}, "Use one of local, two_copies, archived"),

@@ -89,10 +89,11 @@ class Delivery:
         self._stands.set()
 
     def interrupt(self) -> None:
-        """Break off the sub-operations that are under way."""
+        """Break off the sub-operations that are under way; what is done already is released in order."""
         self.cancel()
-        for courier in self._couriers:
-            courier.interrupt()
+        if self.tally().remaining:
+            for courier in self._couriers:
+                courier.interrupt()
 
     def is_done(self, seconds: float = 0.0) -> bool:
         """Whether the last sub-operation has ended; waits for it up to `seconds`."""
@@ -235,13 +236,13 @@ class Delivery:
             self._signal()
 
     def _count(self, located: Located, code: int) -> None:
+        if self._told is not None:
+            with self._telling:
+                self._told(located, code)
         with self._lock:
             self._tally.count(located.sop_instance, code)
             if not self._tally.remaining:
                 self._signal()
-        if self._told is not None:
-            with self._telling:
-                self._told(located, code)
 
     def _signal(self) -> None:
         """Under the lock."""

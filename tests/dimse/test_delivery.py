@@ -51,6 +51,7 @@ def test_several_associations_carry_a_study_where_the_destination_allows_them() 
         assert sorted(there.received) == sorted(uids(held))
         assert len(there.originators) == 48
         assert there.associations == 3
+        until(lambda: there.releases == 3, "each is released in order")
 
 
 def test_a_destination_that_takes_one_association_only_gets_everything_over_that() -> None:

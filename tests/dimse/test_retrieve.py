@@ -18,6 +18,7 @@ from edge.model import AETitle, Peer
 from tests.dimse.fakes import CT, HERE, MR, MR_IMPLICIT, MR_JPEGLS, MR_RLE, PATIENT, Box, Instance, box, instances
 from tests.dimse.test_find import identifier
 from tests.dimse.test_storage import EXPLICIT, IMPLICIT, associated
+from tests.servers import until
 
 PATIENT_MOVE, STUDY_MOVE = "1.2.840.10008.5.1.4.1.2.1.2", "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_GET = "1.2.840.10008.5.1.4.1.2.2.3"
@@ -32,6 +33,7 @@ class Destination:
     received: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     originators: list[tuple[str, int]] = field(default_factory=list)
     associations: int = 0
+    releases: int = 0
     status: Callable[[], int] = lambda: 0x0000
 
     def store(self, event: evt.Event) -> int:
@@ -43,6 +45,9 @@ class Destination:
     def opened(self, _: evt.Event) -> None:
         self.associations += 1
 
+    def closed(self, _: evt.Event) -> None:
+        self.releases += 1
+
 
 @contextlib.contextmanager
 def destination(served: Box, *accepts: tuple[str, list[str]]) -> Iterator[Destination]:
@@ -51,7 +56,7 @@ def destination(served: Box, *accepts: tuple[str, list[str]]) -> Iterator[Destin
     for abstract, syntaxes in (("1.2.840.10008.1.1", [IMPLICIT]), *accepts):
         entity.add_supported_context(abstract, syntaxes)
     found = Destination()
-    handlers = [(evt.EVT_C_STORE, found.store), (evt.EVT_ACCEPTED, found.opened)]
+    handlers = [(evt.EVT_C_STORE, found.store), (evt.EVT_ACCEPTED, found.opened), (evt.EVT_RELEASED, found.closed)]
     server = entity.start_server((HERE, 0), block=False, evt_handlers=handlers)
     found.port = server.socket.getsockname()[1]
     served.peers.peers["DEST"] = Peer(AETitle("DEST"), host=HERE, port=found.port)
@@ -90,7 +95,7 @@ def test_a_study_moves_byte_for_byte_in_the_syntaxes_it_is_stored_in() -> None:
         assert there.received == {one.located.sop_instance: (one.located.transfer_syntax, one.dataset) for one in held}
         assert set(there.originators) == {("TEST", 9)}
         assert there.associations == 1
-        assert served.retrieve.closed == 1
+        until(lambda: served.retrieve.closed == 1, "the retrieval is closed")
 
 
 @pytest.mark.parametrize(("stored", "wanted"), [(MR, IMPLICIT), (MR_IMPLICIT, EXPLICIT), (CT, IMPLICIT)])
