@@ -198,7 +198,7 @@ class Study(_Message, frozen=True, tag="study"):
     stopped: str | None
     availability: str
     state: str
-    """received, local, shipping, held or evicted: what all of its packs have reached."""
+    """received, local, shipping, held or evicted: what all of its packs have reached; or rejected by a person."""
 
 
 class PeerRow(_Message, frozen=True, tag="peer"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge import control
-from edge.model import availability
+from edge.model import Availability, availability
 
 FOR_A_PERSON = frozenset({"credential", "quota", "disk", "clock", "conflict"})
 """States of the link that end only when somebody acts."""
@@ -79,8 +79,10 @@ def lamp(figures: Figures) -> str:
 def study(row: tuple[Any, ...], link_up: bool) -> control.Study:
     """One row of the named query `studies_in_packs`."""
     (uid, patient, attributes, received_at, series, instances, packs, raw_bytes, coded_bytes) = row[:9]
-    (closed, coded, confirmed, objects, held, here, away, stopped, held_at) = row[9:]
-    if held == packs:
+    (closed, coded, confirmed, objects, held, here, away, stopped, held_at, rejected) = row[9:]
+    if rejected:
+        state = "rejected"
+    elif held == packs:
         state = "evicted" if away == packs else "held"
     elif coded == packs:
         state = "shipping"
@@ -105,7 +107,7 @@ def study(row: tuple[Any, ...], link_up: bool) -> control.Study:
         here=here,
         away=away,
         stopped=stopped,
-        availability=availability(here == packs, link_up),
+        availability=Availability.UNAVAILABLE if rejected else availability(here == packs, link_up),
         state=state,
     )
 

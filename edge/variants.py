@@ -96,7 +96,7 @@ class Variants:
         self._asked.pop(key, None)
         self._died.pop(key, None)
         if any(standing is Standing.CONFLICT for standing, _ in verdict.standings):
-            log.warning("study %s: an instance has variants that a person must choose from: `outpost conflicts ls`", key[0])
+            log.warning("pack %s: an instance has variants that a person must choose from: `outpost conflicts ls`", variants[-1].pack)
 
     async def _read(self, key: Key, variants: Sequence[Variant]) -> dict[int, Said | None]:
         """What each variant says. Raises Away."""
@@ -114,7 +114,7 @@ class Variants:
         except (StoreFull, StoreFailed):
             raise
         except (Corrupt, Permanent) as fault:
-            log.error("study %s: variants cannot be compared: %s", key[0], fault)
+            log.error("pack %s: variants cannot be compared: %s", readable[-1].pack, fault)
             return {}
         away = [one for one, said in zip(readable, prints, strict=True) if said is None]
         if away:

@@ -137,8 +137,10 @@ def test_sizes_are_in_decimal_units(count: int, said: str) -> None:
     assert size(count) == said
 
 
-def row(packs: int = 2, closed: int = 2, coded: int = 2, held: int = 2, here: int = 2, away: int = 0) -> tuple[object, ...]:
-    return ("1.2.3", json.dumps({"a": 1}), "{}", NOW, 1, 120, packs, 9, 3, closed, coded, 4, 6, held, here, away, None, NOW)
+def row(
+    packs: int = 2, closed: int = 2, coded: int = 2, held: int = 2, here: int = 2, away: int = 0, rejected: int = 0
+) -> tuple[object, ...]:
+    return ("1.2.3", json.dumps({"a": 1}), "{}", NOW, 1, 120, packs, 9, 3, closed, coded, 4, 6, held, here, away, None, NOW, rejected)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +153,7 @@ def row(packs: int = 2, closed: int = 2, coded: int = 2, held: int = 2, here: in
         ({"here": 1, "away": 1}, True, "held", "NEARLINE"),
         ({"here": 0, "away": 2}, True, "evicted", "NEARLINE"),
         ({"here": 0, "away": 2}, False, "evicted", "OFFLINE"),
+        ({"rejected": 1}, True, "rejected", "UNAVAILABLE"),
     ],
 )
 def test_a_study_is_as_far_as_the_last_of_its_packs(counts: dict[str, int], link_up: bool, state: str, availability: str) -> None:

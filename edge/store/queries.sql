@@ -278,7 +278,7 @@ SELECT study.uid, patient.attributes, study.attributes, study.received_at,
     (SELECT count(*) FROM instance JOIN series USING (series) WHERE series.study = study.study AND visible = 1)
         + sum(iif(has_head = 0 AND here != 'whole', pack.instances, 0)),
     count(*), sum(coalesce(bytes, 0)), sum(coalesce(coded_bytes, 0)), sum(closed_at IS NOT NULL), sum(coded_at IS NOT NULL),
-    sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at)
+    sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at), study.rejected
 FROM study JOIN patient USING (patient) JOIN pack USING (study) LEFT JOIN holding USING (pack)
 WHERE :study IS NULL OR study.uid = :study
 GROUP BY study.study ORDER BY study.received_at DESC LIMIT :most;
