@@ -160,13 +160,12 @@ async def _exchange(process: Process, line: bytes) -> Answer | None:
 
 async def _end(process: Process, grace_seconds: float) -> None:
     """Wait for a process that is ending by itself, so long, and kill it then."""
-    try:
-        async with asyncio.timeout(grace_seconds):
-            await process.wait()
-    except TimeoutError:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    ended = asyncio.ensure_future(process.wait())
+    # Not asyncio.timeout: in a task that is being cancelled, that of Python 3.11.2 (Debian 12) ends with CancelledError instead.
+    await asyncio.wait({ended}, timeout=grace_seconds)
+    if process.returncode is None:
+        process.kill()
+    await ended
 
 
 def _verb(job: Job) -> str:
