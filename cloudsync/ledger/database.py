@@ -12,17 +12,14 @@ from sqlite3 import Row
 
 import aiosqlite
 
-from edge.errors import Corrupt, Refused
-
-SCHEMA_VERSION = 1
+from edge.durable import flush_directory
+from edge.errors import Corrupt
+from edge.schema import backup_of, load
 
 Value = str | int | float | bytes | None
 
 _HERE = Path(__file__).parent
-
-
-class NewerLedger(Refused):
-    """The ledger was written by a newer Outpost. Upgrade this one; nothing was changed."""
+SCHEMA = load(_HERE / "schema.sql", _HERE / "migrations")
 
 
 def named_queries(text: str) -> Mapping[str, str]:
@@ -67,12 +64,15 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path) -> Database:
-        """Open the ledger, made on first use, mode 0600. Raises NewerLedger, and Corrupt when it is no ledger or damaged."""
+        """Open the ledger, made on first use, mode 0600; where an older Outpost made it, it is brought up to date, whole or not at all.
+
+        A copy as it was stays beside it then. Raises NewerDatabase, and Corrupt when it is no ledger or damaged.
+        """
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = await aiosqlite.connect(path, isolation_level=None)
         try:
             connection.row_factory = Row
-            await _prepare(connection)
+            await _prepare(connection, path)
         except aiosqlite.DatabaseError as fault:
             await connection.close()
             raise Corrupt(f"{path.name}: {fault}. Set the file aside and run `outpost restore` with the recovery kit") from fault
@@ -98,14 +98,41 @@ class Database:
             await self._connection.close()
 
 
-async def _prepare(connection: aiosqlite.Connection) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
+    for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         await connection.execute(f"PRAGMA {pragma}")
     async with connection.execute("PRAGMA user_version") as cursor:
         row = await cursor.fetchone()
-    version = row[0] if row else 0
-    if version > SCHEMA_VERSION:
-        raise NewerLedger
-    if version == 0:
-        schema = (_HERE / "schema.sql").read_text("utf-8")
-        await connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
+    found = row[0] if row else 0
+    script = SCHEMA.script(found, path.name)
+    if found and script:
+        await _back_up(connection, backup_of(path))
+    if script:
+        await _bring_up(connection, script, path.name)
+    await connection.execute("PRAGMA foreign_keys = ON")
+
+
+async def _bring_up(connection: aiosqlite.Connection, script: str, name: str) -> None:
+    """One transaction. A migration may make a table anew, so foreign keys are looked at when all is done."""
+    await connection.execute("PRAGMA foreign_keys = OFF")
+    await connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {SCHEMA.version};")
+    async with connection.execute("PRAGMA foreign_key_check") as cursor:
+        contradicts = await cursor.fetchone()
+    if contradicts:
+        await connection.rollback()
+        raise Corrupt(f"{name} contradicts itself and cannot be brought up to this version of Outpost. Install the one before again.")
+    await connection.commit()
+
+
+async def _back_up(connection: aiosqlite.Connection, target: Path) -> None:
+    fresh = target.with_name(f".{target.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        async with aiosqlite.connect(fresh, isolation_level=None) as copy:
+            await connection.backup(copy)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.rename(target)
+    flush_directory(target.parent)

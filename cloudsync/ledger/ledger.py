@@ -29,7 +29,7 @@ class Ledger:
 
     @classmethod
     async def open(cls, path: Path) -> Ledger:
-        """Open the file, made on first use. Raises NewerLedger, and Corrupt when it is no ledger or damaged."""
+        """Open the file, made on first use. Raises NewerDatabase, and Corrupt when it is no ledger or damaged."""
         opened, turn = await Database.open(path), asyncio.Lock()
         return cls(opened, Asked(opened, turn), Shipping(opened), Chain(opened), Holdings(opened), Recalls(opened), Telling(opened, turn))
 

@@ -24,10 +24,10 @@ from edge.store.located import located
 from edge.store.matching import conditions_of
 from edge.store.pack import Member
 from edge.store.search import answer, statement
-from edge.store.sql import connect, fault_of, statements
+from edge.store.sql import Database, connect, fault_of, statements
 from edge.store.studies import BIRTH_DATE, ISSUER, PATIENT_ID, Studies, patient_part
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = Database.CATALOGUE.schema.version
 KNOWN_SERIES = 10_000
 
 
@@ -71,7 +71,7 @@ class Catalogue:
         Raises Refused for a newer schema, Corrupt for a damaged file.
         """
         self._issuer_of = issuer_of
-        self._connection = connect(path, "schema.sql", SCHEMA_VERSION)
+        self._connection = connect(path, Database.CATALOGUE)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._sql = statements("queries.sql") | statements("forward_queries.sql")
         self._lock = threading.RLock()

@@ -16,9 +16,9 @@ import zstandard
 from edge.durable import flush_directory, write_whole
 from edge.errors import Corrupt
 from edge.model import AETitle, Commitment, Digest, Peer, Urgency
-from edge.store.sql import connect, fault_of, statements
+from edge.store.sql import Database, connect, fault_of, statements
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = Database.SITE.schema.version
 COPY_MAX_BYTES = 64 << 20
 RIGHTS = frozenset({"store", "find", "move", "get", "commit", "worklist"})
 
@@ -28,7 +28,7 @@ class SiteState:
 
     def __init__(self, path: Path) -> None:
         """Opens or makes the database; errors as Catalogue."""
-        self._connection = connect(path, "site.sql", SCHEMA_VERSION)
+        self._connection = connect(path, Database.SITE, keep_old=True)
         self._connection.execute("PRAGMA synchronous = FULL")
         self._sql = statements("site_queries.sql") | statements("commitment_queries.sql") | statements("route_queries.sql")
         self._lock = threading.Lock()
@@ -114,7 +114,7 @@ def restore(path: Path, copy: bytes) -> None:
         write_whole(fresh, zstandard.ZstdDecompressor().decompress(copy, max_output_size=COPY_MAX_BYTES), 0o600)
     except zstandard.ZstdError as fault:
         raise Corrupt(f"The site state from the archive does not unpack: {fault}.") from fault
-    SiteState(fresh).close()
+    connect(fresh, Database.SITE).close()
     fresh.rename(path)
     flush_directory(path.parent)
 

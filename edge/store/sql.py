@@ -1,17 +1,33 @@
-"""SQL lives in .sql files: named statements, one schema, and a refusal of what a newer Outpost made."""
+"""SQL lives in .sql files: named statements, one schema and its migrations, and a refusal of what a newer Outpost made."""
 
 from __future__ import annotations
 
+import enum
 import os
 import re
 import sqlite3
+from contextlib import closing
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from edge.errors import Corrupt, OutpostError, Refused, StoreFailed, StoreFull
+from edge.durable import disk_errors, flush_directory
+from edge.errors import Corrupt, OutpostError, StoreFailed, StoreFull
+from edge.schema import Schema, backup_of, load
 
 _STATEMENT = re.compile(r"^-- (\w+) --\n(?:--[^\n]*\n)+(.*?)(?=^-- \w+ --\n|\Z)", re.MULTILINE | re.DOTALL)
+_HERE = Path(__file__).parent
+
+
+class Database(enum.Enum):
+    """The databases of edge: each has its schema, and a directory of migrations."""
+
+    CATALOGUE = ("schema.sql", "catalogue")
+    SITE = ("site.sql", "site")
+
+    @property
+    def schema(self) -> Schema:
+        return _schema(*self.value)
 
 
 @cache
@@ -21,29 +37,29 @@ def statements(resource: str) -> dict[str, str]:
     return {name: body.strip().rstrip(";") for name, body in _STATEMENT.findall(text)}
 
 
-def connect(path: Path, schema: str, version: int) -> sqlite3.Connection:
-    """The one writing connection of a database file, made with `schema` where it is new. Autocommit; the caller begins transactions.
+def connect(path: Path, database: Database, *, keep_old: bool = False) -> sqlite3.Connection:
+    """The one writing connection of a database file, made where it is new, brought up to date where an older Outpost made it: whole or
+    not at all, however this ends. Autocommit; the caller begins transactions.
 
-    Raises Refused for a database that a newer Outpost made, Corrupt for a file that is no database, StoreFull or StoreFailed by the disk.
+    With `keep_old` a copy as it was is made beside it first, durable before anything changes; it replaces the one of the time before.
+    Raises NewerDatabase, Corrupt for a file that is no database of this kind, StoreFull or StoreFailed by the disk.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA busy_timeout = 5000")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > version:
-            raise Refused(
-                f"{path.name} was made by a newer Outpost (schema {found}, this one knows {version}). Install that version again."
-            )
-        if found == 0:
-            script = files("edge.store").joinpath(schema).read_text("utf-8")
-            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {version};\nCOMMIT;")
+        script = database.schema.script(found, path.name)
+        if found and script and keep_old:
+            _back_up(connection, backup_of(path))
+        if script:
+            _bring_up(connection, script, database.schema.version, path.name)
+        connection.execute("PRAGMA foreign_keys = ON")
     except sqlite3.DatabaseError as fault:
         connection.close()
         raise fault_of(fault, path.name) from fault
-    except Refused:
+    except OutpostError:
         connection.close()
         raise
     return connection
@@ -59,3 +75,33 @@ def fault_of(fault: sqlite3.DatabaseError, name: str) -> OutpostError:
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return Corrupt(f"{name} is damaged ({fault}). Move it away; `outpost run` makes the catalogue again from the packs.")
     return StoreFailed(f"{name} cannot be used: {fault}. Check the disk; Outpost re-reads what it admitted.")
+
+
+@cache
+def _schema(whole: str, migrations: str) -> Schema:
+    return load(_HERE / whole, _HERE / "migrations" / migrations)
+
+
+def _bring_up(connection: sqlite3.Connection, script: str, version: int, name: str) -> None:
+    """One transaction. A migration may make a table anew, so foreign keys are looked at when all is done."""
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {version};")
+    if connection.execute("PRAGMA foreign_key_check").fetchone():
+        connection.execute("ROLLBACK")
+        raise Corrupt(f"{name} contradicts itself and cannot be brought up to this version of Outpost. Install the one before again.")
+    connection.execute("COMMIT")
+
+
+def _back_up(connection: sqlite3.Connection, target: Path) -> None:
+    fresh = target.with_name(f".{target.name}.new")
+    with disk_errors():
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            with closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
+                connection.backup(copy)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        fresh.rename(target)
+        flush_directory(target.parent)

@@ -12,7 +12,7 @@ import pytest
 from edge.errors import Corrupt, Refused, StoreFailed
 from edge.model import UID, Availability, Digest, Level, Query, Urgency
 from edge.store.catalogue import SCHEMA_VERSION, Catalogue
-from edge.store.sql import connect, statements
+from edge.store.sql import Database, connect, statements
 from tests.store.rows import admission, ask, close, hear, hold, pack_id, put, values
 
 HEARD = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00100020": {"vr": "LO", "Value": ["P1"]}}
@@ -48,8 +48,8 @@ def test_every_table_is_strict(catalogue: Catalogue, tmp_path: Path) -> None:
     ["queries.sql", "forward_queries.sql", "reader_queries.sql", "site_queries.sql", "commitment_queries.sql", "route_queries.sql"],
 )
 def test_each_statement_is_one_that_sqlite_understands(resource: str, tmp_path: Path) -> None:
-    schema = "site.sql" if resource.startswith(("commitment", "route", "site")) else "schema.sql"
-    connection = connect(tmp_path / "any.db", schema, 1)
+    database = Database.SITE if resource.startswith(("commitment", "route", "site")) else Database.CATALOGUE
+    connection = connect(tmp_path / "any.db", database)
     named = statements(resource)
     assert len(named) > 3
     for name, text in named.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,8 @@ import pytest_asyncio
 
 from edge.errors import Corrupt, Refused
 from edge.model import UID, Level, Query
-from edge.store.catalogue import Catalogue
+from edge.store.catalogue import SCHEMA_VERSION, Catalogue
 from edge.store.reader import CatalogueReader, NotThere, Target
-from edge.store.sql import connect
 from tests.store.rows import Clock, admission, close, hear, hold, pack_id, put
 
 STUDY = Target(UID("1.2.3"))
@@ -105,8 +106,10 @@ async def test_a_catalogue_that_was_made_anew_is_opened_anew(reader: CatalogueRe
 
 @pytest.mark.asyncio
 async def test_another_schema_is_refused_and_damage_is_corrupt(reader: CatalogueReader, tmp_path: Path) -> None:
-    connect(tmp_path / "catalogue.db", "schema.sql", 7).close()
-    with pytest.raises(Refused, match="schema 7"):
+    Catalogue(tmp_path / "catalogue.db").close()
+    with closing(sqlite3.connect(tmp_path / "catalogue.db")) as beside:
+        beside.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(Refused, match=f"schema {SCHEMA_VERSION + 1}"):
         await reader.link_up()
     (tmp_path / "catalogue.db").write_bytes(b"no database" * 400)
     with pytest.raises(Corrupt, match="damaged"):

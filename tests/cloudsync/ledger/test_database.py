@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cloudsync.ledger.database import SCHEMA_VERSION, Database, NewerLedger
+from cloudsync.ledger.database import SCHEMA, Database
 from cloudsync.ledger.ledger import Ledger
 from edge import journal
 from edge.errors import Corrupt
 from edge.model import PackId
+from edge.schema import NewerDatabase
 from tests.cloudsync.edge_side import CodedPack
 
 pytestmark = pytest.mark.asyncio
@@ -24,7 +25,7 @@ async def test_it_is_made_on_first_use_for_its_user_alone(tmp_path: Path) -> Non
         await (await Ledger.open(path)).close()
     assert path.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA.version,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
 
@@ -32,9 +33,9 @@ async def test_it_is_made_on_first_use_for_its_user_alone(tmp_path: Path) -> Non
 async def test_a_newer_ledger_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA.version + 1}")
     connection.close()
-    with pytest.raises(NewerLedger):
+    with pytest.raises(NewerDatabase):
         await Ledger.open(path)
 
 

@@ -1,0 +1,111 @@
+-- The ledger. One connection writes it, with synchronous = FULL: what is recorded here survives a power cut.
+-- Every effect of an ask commits together with the position of the asks; `told` is 0 until the fact of it stands in the journal.
+
+CREATE TABLE asks (
+    only_row     INTEGER PRIMARY KEY CHECK (only_row = 1),
+    position     INTEGER NOT NULL CHECK (position >= 0),               -- seq of the last ask that is committed
+    owed         INTEGER NOT NULL CHECK (owed BETWEEN 0 AND position), -- seq of the last one that is worth an acknowledgement
+    acknowledged INTEGER NOT NULL CHECK (acknowledged BETWEEN 0 AND position)
+) STRICT;
+
+INSERT INTO asks VALUES (1, 0, 0, 0);
+
+-- shipping: parts are under way. proven: head, parts and sums are confirmed, the catalog entry is queued.
+-- held: the segment that names the pack is confirmed too. stopped: nothing goes on until edge asks again.
+CREATE TABLE packs (
+    pack         TEXT    PRIMARY KEY CHECK (length(pack) = 26),
+    state        TEXT    NOT NULL CHECK (state IN ('shipping', 'proven', 'held', 'stopped')),
+    urgency      INTEGER NOT NULL CHECK (urgency BETWEEN 0 AND 2),     -- 0 stat, 1 routine, 2 background
+    asked        INTEGER NOT NULL,                                     -- order among packs of one urgency
+    instances    INTEGER NOT NULL CHECK (instances >= 0),
+    raw_bytes    INTEGER NOT NULL CHECK (raw_bytes >= 0),
+    sha256       TEXT    NOT NULL CHECK (length(sha256) = 64),         -- of the closed pack file
+    study        TEXT    NOT NULL CHECK (json_valid(study)),           -- DICOM JSON
+    series       TEXT    NOT NULL CHECK (json_valid(series)),
+    objects      INTEGER NOT NULL CHECK (objects >= 1),                -- head and parts
+    sealed_bytes INTEGER CHECK (sealed_bytes >= 0),
+    sums         BLOB,                                                 -- the text; of a rebuilt holding not before it is first needed
+    sums_digest  TEXT    CHECK (length(sums_digest) = 64),
+    proven_at    REAL,
+    reason       TEXT,
+    told         INTEGER NOT NULL CHECK (told IN (0, 1)),
+    CHECK (state NOT IN ('proven', 'held') OR (sums_digest IS NOT NULL AND sealed_bytes IS NOT NULL AND proven_at IS NOT NULL)),
+    CHECK ((state = 'stopped') = (reason IS NOT NULL))
+) STRICT;
+
+CREATE INDEX packs_under_way ON packs (urgency, asked) WHERE state = 'shipping';
+CREATE INDEX packs_untold ON packs (proven_at) WHERE told = 0;
+
+-- The objects of packs under way; once a pack is proven, its sums say the same. Sealed bytes lie in a file until they are confirmed.
+CREATE TABLE parts (
+    pack          TEXT    NOT NULL REFERENCES packs ON DELETE CASCADE,
+    number        INTEGER NOT NULL CHECK (number >= 0),                -- 0 is the head
+    attempt       INTEGER NOT NULL CHECK (attempt >= 0),
+    plain_bytes   INTEGER NOT NULL CHECK (plain_bytes >= 0),
+    plain_digest  TEXT    NOT NULL CHECK (length(plain_digest) = 64),
+    sealed_bytes  INTEGER,
+    sealed_digest TEXT    CHECK (length(sealed_digest) = 64),
+    sealed_md5    BLOB    CHECK (length(sealed_md5) = 16),
+    confirmed     INTEGER NOT NULL CHECK (confirmed IN (0, 1)),
+    PRIMARY KEY (pack, number),
+    CHECK ((sealed_digest IS NULL) = (sealed_md5 IS NULL) AND (sealed_digest IS NULL) = (sealed_bytes IS NULL)),
+    CHECK (confirmed = 0 OR sealed_digest IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX parts_unconfirmed ON parts (pack, number) WHERE confirmed = 0;
+
+-- asked: lies in the outbox. sealed: recorded, on its way. proven: confirmed, the catalog entry is queued. listed: the segment is
+-- confirmed too. dropped: a newer one came first, or its bytes were lost. here: brought back by a rebuild, lies in the inbox.
+CREATE TABLE site_states (
+    number        INTEGER PRIMARY KEY CHECK (number >= 1),
+    state         TEXT    NOT NULL CHECK (state IN ('asked', 'sealed', 'proven', 'listed', 'dropped', 'here')),
+    bytes         INTEGER NOT NULL CHECK (bytes >= 0),
+    digest        TEXT    NOT NULL CHECK (length(digest) = 64),
+    sealed_bytes  INTEGER,
+    sealed_digest TEXT    CHECK (length(sealed_digest) = 64),
+    sealed_md5    BLOB    CHECK (length(sealed_md5) = 16),
+    told          INTEGER NOT NULL CHECK (told IN (0, 1)),
+    CHECK (state NOT IN ('sealed', 'proven', 'listed') OR sealed_digest IS NOT NULL)
+) STRICT;
+
+-- The catalog chain. A segment is recorded with its bytes before the first of them is sent, and sent again as the same bytes.
+CREATE TABLE segments (
+    sequence  INTEGER PRIMARY KEY CHECK (sequence >= 1),
+    name      TEXT    NOT NULL UNIQUE,
+    tip       TEXT    NOT NULL CHECK (length(tip) = 64),               -- SHA-256 of the signed content
+    signer    BLOB    NOT NULL,                                        -- signing certificate in force after it
+    sealed    BLOB,
+    confirmed INTEGER NOT NULL CHECK (confirmed IN (0, 1)),
+    CHECK ((sealed IS NULL) = (confirmed = 1))
+) STRICT;
+
+CREATE UNIQUE INDEX one_segment_in_flight ON segments (confirmed) WHERE confirmed = 0;
+
+-- What the catalog has yet to say. `sequence` is the segment that says it; the entry goes when that one is confirmed.
+CREATE TABLE entries (
+    number    INTEGER PRIMARY KEY AUTOINCREMENT,
+    entry     BLOB    NOT NULL,                                        -- JSON, as it will stand in the segment
+    pack      TEXT    REFERENCES packs,
+    site      INTEGER REFERENCES site_states,
+    queued_at REAL    NOT NULL,
+    urgent    INTEGER NOT NULL CHECK (urgent IN (0, 1)),
+    sequence  INTEGER REFERENCES segments
+) STRICT;
+
+-- What edge wants back. here: lies in the inbox. failed: the archive has no such bytes.
+CREATE TABLE recalls (
+    pack   TEXT    NOT NULL CHECK (length(pack) = 26),
+    number INTEGER NOT NULL CHECK (number >= 0),
+    state  TEXT    NOT NULL CHECK (state IN ('wanted', 'here', 'failed')),
+    asked  INTEGER NOT NULL,
+    bytes  INTEGER,
+    digest TEXT    CHECK (length(digest) = 64),                        -- of the plaintext in the inbox
+    reason TEXT,
+    told   INTEGER NOT NULL CHECK (told IN (0, 1)),
+    PRIMARY KEY (pack, number),
+    CHECK (state <> 'here' OR (bytes IS NOT NULL AND digest IS NOT NULL)),
+    CHECK ((state = 'failed') = (reason IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX recalls_wanted ON recalls (asked, number) WHERE state = 'wanted';
+CREATE INDEX recalls_untold ON recalls (asked, number) WHERE told = 0;

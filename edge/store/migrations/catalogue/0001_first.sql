@@ -1,0 +1,188 @@
+-- The catalogue: what exists, at the four levels of the composite model, and in which pack it lies.
+-- Derived: packs, heads and restated facts make it again. Attributes are objects of the DICOM JSON Model (PS3.18 Annex F).
+
+CREATE TABLE patient (
+    patient     INTEGER PRIMARY KEY,
+    identity    TEXT NOT NULL UNIQUE,                       -- Patient ID and issuer, for people of one ID who are kept apart also a study; a study's own for empty and dummy IDs
+    patient_id  TEXT NOT NULL,
+    issuer      TEXT NOT NULL,
+    name        TEXT NOT NULL,                              -- folded for matching: no case, no accents, groups joined by =
+    sounds      TEXT NOT NULL,                              -- keys of the words of the name by their sound, each between spaces
+    birth_date  TEXT NOT NULL,
+    sex         TEXT NOT NULL,
+    attributes  TEXT NOT NULL CHECK (json_valid(attributes)),
+    apart       INTEGER GENERATED ALWAYS AS (length(identity) - length(replace(identity, char(31), '')) = 2) VIRTUAL
+                                                            -- there are, or were, other people of the same ID and issuer
+) STRICT;
+CREATE INDEX patient_apart ON patient (patient_id, issuer) WHERE apart;
+CREATE INDEX patient_by_id ON patient (patient_id);
+CREATE INDEX patient_by_name ON patient (name);
+
+CREATE TABLE study (
+    study       INTEGER PRIMARY KEY,
+    patient     INTEGER NOT NULL REFERENCES patient,
+    uid         TEXT NOT NULL UNIQUE CHECK (length(uid) BETWEEN 1 AND 64),
+    date        TEXT NOT NULL,
+    time        TEXT NOT NULL,
+    accession   TEXT NOT NULL,
+    study_id    TEXT NOT NULL,
+    received_at REAL NOT NULL,                              -- of its newest instance, seconds since the epoch
+    attributes  TEXT NOT NULL CHECK (json_valid(attributes)),
+    arrived     TEXT CHECK (arrived IS NULL OR json_valid(arrived)), -- its patient's and its own attributes as they arrived, while a correction stands
+    correction  TEXT CHECK (correction IS NULL OR json_valid(correction)), -- what its instances are patched with as they are sent
+    corrected_at REAL,
+    rejected    INTEGER NOT NULL DEFAULT 0 CHECK (rejected IN (0, 1)), -- not to be used: UNAVAILABLE, and not sent
+    CHECK ((arrived IS NULL) = (correction IS NULL)),
+    CHECK (correction IS NULL OR corrected_at IS NOT NULL)
+) STRICT;
+CREATE INDEX study_by_patient ON study (patient);
+CREATE INDEX study_by_date ON study (date, time);
+CREATE INDEX study_by_accession ON study (accession);
+
+CREATE TABLE series (
+    series      INTEGER PRIMARY KEY,
+    study       INTEGER NOT NULL REFERENCES study,
+    uid         TEXT NOT NULL CHECK (length(uid) BETWEEN 1 AND 64),
+    modality    TEXT NOT NULL,
+    number      INTEGER,
+    attributes  TEXT NOT NULL CHECK (json_valid(attributes)),
+    UNIQUE (study, uid)
+) STRICT;
+CREATE INDEX series_by_uid ON series (uid);
+
+CREATE TABLE pack (
+    pack         TEXT PRIMARY KEY CHECK (length(pack) = 26),
+    study        INTEGER NOT NULL REFERENCES study,
+    urgency      TEXT NOT NULL CHECK (urgency IN ('stat', 'routine', 'background')),
+    opened_at    REAL NOT NULL,
+    closed_at    REAL,                                      -- NULL: open, in cache/open/
+    bytes        INTEGER,                                   -- of the closed pack file
+    sha256       TEXT CHECK (length(sha256) = 64),
+    instances    INTEGER NOT NULL DEFAULT 0,
+    coded_at     REAL,
+    coded_bytes  INTEGER,                                   -- head and parts, before they are sealed
+    asked        TEXT CHECK (asked IS NULL OR json_valid(asked)),            -- the ask that ships it, kept until it is held
+    confirmed    INTEGER NOT NULL DEFAULT 0,                -- objects proven to be in the archive, of `objects`
+    objects      INTEGER NOT NULL DEFAULT 0,
+    stopped      TEXT,                                      -- why it is not shipped any further until a person acts
+    here         TEXT NOT NULL CHECK (here IN ('whole', 'some', 'no')), -- how much of it the cache holds
+    has_head     INTEGER NOT NULL DEFAULT 0 CHECK (has_head IN (0, 1)),
+    used_at      REAL NOT NULL,                             -- last retrieve, or reception
+    CHECK ((closed_at IS NULL) = (sha256 IS NULL)),
+    CHECK (coded_at IS NULL OR closed_at IS NOT NULL)
+) STRICT;
+CREATE INDEX pack_by_study ON pack (study);
+CREATE INDEX pack_not_shipped ON pack (closed_at) WHERE coded_at IS NULL;
+CREATE INDEX pack_here_by_use ON pack (used_at) WHERE here != 'no';
+
+-- edge's own copy of the fact that head, parts, sums and the catalog segment of a pack are proven to be in the archive.
+CREATE TABLE holding (
+    pack         TEXT PRIMARY KEY REFERENCES pack,
+    held_at      REAL NOT NULL,
+    sealed_bytes INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER never_the_only_copy BEFORE UPDATE OF here ON pack
+WHEN NEW.here = 'no' AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = NEW.pack)
+BEGIN
+    SELECT RAISE(ABORT, 'a pack without a holding is the only copy');
+END;
+
+CREATE TRIGGER a_holding_stays BEFORE DELETE ON holding
+WHEN (SELECT here FROM pack WHERE pack.pack = OLD.pack) != 'whole'
+BEGIN
+    SELECT RAISE(ABORT, 'the archive has the only copy of this pack');
+END;
+
+CREATE TABLE instance (
+    instance       INTEGER PRIMARY KEY,
+    series         INTEGER NOT NULL REFERENCES series,
+    uid            TEXT NOT NULL CHECK (length(uid) BETWEEN 1 AND 64),
+    class          TEXT NOT NULL,
+    syntax         TEXT NOT NULL,
+    number         INTEGER,
+    digest         TEXT NOT NULL CHECK (length(digest) = 64),
+    visible        INTEGER NOT NULL CHECK (visible IN (0, 1)), -- of the variants of one instance, one at most
+    stranger       INTEGER NOT NULL CHECK (stranger IN (0, 1)), -- its patient ID or birth date cannot be that of its study: hidden
+    variant        TEXT CHECK (variant IN ('unclassed', 'duplicate', 'correction', 'conflict', 'decided')), -- beside those before it
+    because        TEXT,                                    -- why it is a conflict
+    fault          TEXT,                                    -- what breaks PS3.5 in it; it is served as it arrived
+    pack           TEXT NOT NULL REFERENCES pack,
+    header_offset  INTEGER NOT NULL,                        -- of its tar header block in the pack file
+    dataset_offset INTEGER NOT NULL,
+    dataset_length INTEGER NOT NULL,
+    here           INTEGER NOT NULL CHECK (here IN (0, 1)),
+    received_at    REAL NOT NULL,
+    source_ae      TEXT NOT NULL,
+    attributes     TEXT NOT NULL CHECK (json_valid(attributes)),
+    UNIQUE (series, uid, digest),
+    UNIQUE (pack, header_offset)
+) STRICT;
+CREATE INDEX instance_by_uid ON instance (uid);
+CREATE INDEX instance_by_variant ON instance (variant) WHERE variant IS NOT NULL;
+CREATE UNIQUE INDEX instance_visible ON instance (series, uid) WHERE visible = 1;
+
+CREATE TABLE quarantine (
+    digest       TEXT PRIMARY KEY CHECK (length(digest) = 64),
+    reason       TEXT NOT NULL,
+    bytes        INTEGER NOT NULL,
+    syntax       TEXT NOT NULL,
+    sop_instance TEXT NOT NULL,                             -- as the request named it, whatever the dataset says
+    source_ae    TEXT NOT NULL,
+    received_at  REAL NOT NULL
+) STRICT;
+CREATE INDEX quarantine_by_instance ON quarantine (sop_instance);
+
+-- Who was turned away because no peer allows it; capped in number. Not derived, and no loss when it is gone.
+CREATE TABLE caller (
+    caller   INTEGER PRIMARY KEY,
+    ae_title TEXT NOT NULL,
+    address  TEXT NOT NULL,
+    called   TEXT NOT NULL,
+    reason   TEXT NOT NULL,
+    first_at REAL NOT NULL,
+    last_at  REAL NOT NULL,
+    times    INTEGER NOT NULL,
+    UNIQUE (ae_title, address)
+) STRICT;
+
+-- How far a route has looked at what arrived, and how its destination fares. Not derived; where it is lost, what lies in the cache since
+-- the route's `since` is sent again.
+CREATE TABLE forwarding (
+    route    TEXT PRIMARY KEY,
+    upto     INTEGER NOT NULL DEFAULT 0,                    -- the last instance that was looked at
+    sent     INTEGER NOT NULL DEFAULT 0,
+    sent_at  REAL,
+    failures INTEGER NOT NULL DEFAULT 0,                    -- of the destination, in a row
+    fault    TEXT,
+    next_at  REAL NOT NULL DEFAULT 0
+) STRICT;
+
+-- What a route owes to its destination: a row for each instance until it is there.
+CREATE TABLE forward (
+    route    TEXT NOT NULL REFERENCES forwarding ON DELETE CASCADE,
+    instance INTEGER NOT NULL REFERENCES instance,
+    attempts INTEGER NOT NULL DEFAULT 0,                    -- that failed for this instance alone
+    fault    TEXT,
+    next_at  REAL NOT NULL DEFAULT 0,
+    PRIMARY KEY (route, instance)
+) STRICT;
+CREATE INDEX forward_by_instance ON forward (instance);
+
+-- What cloudsync last said of the link; one row.
+CREATE TABLE link (
+    one         INTEGER PRIMARY KEY CHECK (one = 1),
+    state       TEXT NOT NULL,
+    since       REAL NOT NULL,
+    goodput     REAL NOT NULL,
+    sentence    TEXT NOT NULL,
+    answered_at REAL NOT NULL,   -- 0: not since cloudsync started
+    sequence    INTEGER NOT NULL -- of the archive's catalog
+) STRICT;
+
+-- How far the journal of facts is committed here; one row.
+CREATE TABLE facts (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    upto INTEGER NOT NULL
+) STRICT;
+INSERT INTO facts VALUES (1, 0);
