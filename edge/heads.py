@@ -11,8 +11,8 @@ from edge.dataset.part10 import read_file_meta
 from edge.durable import flush_directory, write_whole
 from edge.errors import Corrupt
 from edge.model import UID, Digest, Identity, Json, PackId
-from edge.store.catalogue import Admission
 from edge.store.fold import first
+from edge.store.instances import Admission
 from edge.store.pack import Member
 
 

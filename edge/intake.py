@@ -12,7 +12,8 @@ from edge.dataset.walk import Malformed
 from edge.dimse.ports import Arrival, Outcome, Reception
 from edge.errors import StoreFailed, StoreFull
 from edge.model import Digest, Identity, Urgency
-from edge.store.catalogue import Admission, Catalogue
+from edge.store.catalogue import Catalogue
+from edge.store.instances import Admission
 from edge.store.pack import Member, MemberWriter, OpenPack
 from edge.store.packs import OpenPacks
 from edge.store.quarantine import QuarantineWriter

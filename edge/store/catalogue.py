@@ -6,7 +6,6 @@ itself); what ends a stage of a pack (closed, coded, held, evicted) commits with
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,33 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from edge import tarblock
-from edge.dataset.attributes import Description
 from edge.errors import Corrupt, Refused, StoreFailed
 from edge.model import UID, Correction, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
 from edge.store.fold import first
+from edge.store.instances import Admission, Instances
 from edge.store.located import located
 from edge.store.matching import conditions_of
-from edge.store.pack import Member
 from edge.store.search import answer, statement
 from edge.store.sql import Database, connect, fault_of, statements
-from edge.store.studies import BIRTH_DATE, ISSUER, PATIENT_ID, Studies, patient_part
+from edge.store.studies import Studies
 
 SCHEMA_VERSION = Database.CATALOGUE.schema.version
-KNOWN_SERIES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """An instance that is durable in a pack, with what the catalogue is to hold of it."""
-
-    identity: Identity
-    description: Description
-    transfer_syntax: UID
-    pack: PackId
-    member: Member
-    received_at: float
-    source_ae: str
-    here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +53,12 @@ class Catalogue:
 
         Raises Refused for a newer schema, Corrupt for a damaged file.
         """
-        self._issuer_of = issuer_of
         self._connection = connect(path, Database.CATALOGUE)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._sql = statements("queries.sql") | statements("forward_queries.sql")
         self._lock = threading.RLock()
-        self._known: dict[tuple[UID, UID], tuple[str, str]] = {}
-        """The patient ID and birth date that were last found to agree with a series' study."""
         self._studies = Studies(self._connection, self._sql)
+        self._rows = Instances(self._connection, self._sql, self._studies, issuer_of)
 
     def close(self) -> None:
         """Fold the log into the database file and close it."""
@@ -91,14 +72,14 @@ class Catalogue:
         """Record a new pack together with its first instance, as `admit` does."""
         with self._described(first_of) as agrees:
             self._run("insert_pack", pack, urgency, opened_at, opened_at, first_of.identity.study)
-            admitted = self._insert(first_of, agrees)
+            admitted = self._rows.insert(first_of, agrees)
             self._run("touch_study", pack=pack)
             return admitted
 
     def admit(self, admission: Admission) -> bool:
         """Record an instance in a pack that is recorded. False, and nothing changes, when this digest of it is catalogued already."""
         with self._described(admission) as agrees:
-            return self._insert(admission, agrees)
+            return self._rows.insert(admission, agrees)
 
     def digests(self, identity: Identity) -> list[Digest]:
         """The variants that are catalogued of an instance, the visible one first."""
@@ -170,7 +151,7 @@ class Catalogue:
 
     def arrived_anew(self, study: UID, patient: Json, attributes: Json, source_ae: str) -> None:
         """A study was sent again with other patient or study attributes. Inside `change`."""
-        self._studies.arrived_anew(study, self._with_issuer(patient, source_ae), attributes)
+        self._studies.arrived_anew(study, self._rows.with_issuer(patient, source_ae), attributes)
 
     # Facts
 
@@ -201,7 +182,7 @@ class Catalogue:
             raise Corrupt(f"what was told of pack {pack} has no study or series instance UID")
         self._studies.describe(study, study, identity, held_at)
         for one in series:
-            self._run("insert_series", first(one, "0020000E"), first(one, "00080060"), _number(one, "00200011"), json.dumps(one), identity)
+            self._rows.put_series(identity, UID(first(one, "0020000E")), one)
         self._run("insert_archived_pack", pack, held_at, held_at, sha256, instances, held_at, held_at, identity)
 
     def settle_archived(self, pack: PackId) -> None:
@@ -212,7 +193,7 @@ class Catalogue:
         """The instances of a pack, from its head."""
         with self._transaction(flushed=True):
             for admission in admissions:
-                self._insert(admission, self._describe(admission))
+                self._rows.insert(admission, self._rows.describe(admission))
             ends = (one.member.dataset_offset + one.member.dataset_length for one in admissions)
             size = max((end + tarblock.padding(end) for end in ends), default=0) + len(tarblock.ZERO_TAIL)
             self._run("set_head", size, pack)
@@ -280,68 +261,13 @@ class Catalogue:
         with self._reading():
             return self._connection.execute(text, parameters).fetchall()
 
-    # How rows are made
-
-    def _describe(self, admission: Admission) -> bool:
-        """Whether its patient can be that of its study."""
-        identity, description = admission.identity, admission.description
-        patient = self._with_issuer(description.patient, admission.source_ae)
-        self._studies.describe(patient, description.study, identity.study, admission.received_at)
-        series = description.series
-        self._run(
-            "insert_series", identity.series, first(series, "00080060"), _number(series, "00200011"), json.dumps(series), identity.study
-        )
-        # The head of an archived pack has the patient of the study; what one of its instances says otherwise stands with that.
-        return self._studies.agrees(identity.study, description.patient | patient_part(description.instance))
-
-    def _with_issuer(self, patient: Json, source_ae: str) -> Json:
-        """A Patient ID that comes without its issuer is of the issuer that is set for who sent it."""
-        if first(patient, PATIENT_ID) and not first(patient, ISSUER) and (issuer := self._issuer_of(source_ae)):
-            return patient | {ISSUER: {"vr": "LO", "Value": [issuer]}}
-        return patient
-
-    def _insert(self, admission: Admission, agrees: bool) -> bool:
-        identity, member, description = admission.identity, admission.member, admission.description
-        own = description.instance if agrees else patient_part(description.patient) | description.instance
-        cursor = self._connection.execute(
-            self._sql["insert_instance"],
-            {
-                "study": identity.study,
-                "series": identity.series,
-                "uid": identity.sop_instance,
-                "class": identity.sop_class,
-                "syntax": admission.transfer_syntax,
-                "number": _number(description.instance, "00200013"),
-                "digest": member.digest,
-                "stranger": int(not agrees),
-                "fault": description.fault,
-                "pack": admission.pack,
-                "header_offset": member.header_offset,
-                "dataset_offset": member.dataset_offset,
-                "dataset_length": member.dataset_length,
-                "here": int(admission.here),
-                "received_at": admission.received_at,
-                "source_ae": admission.source_ae,
-                "attributes": json.dumps(own),
-            },
-        )
-        return cursor.rowcount == 1
-
     @contextmanager
     def _described(self, admission: Admission) -> Iterator[bool]:
-        """A transaction in which patient, study and series of an instance stand; whether its patient can be that of its study. Rows of
-        them never go, so one look for each is enough.
-        """
-        series = (admission.identity.study, admission.identity.series)
-        patient = admission.description.patient
-        person = first(patient, PATIENT_ID), first(patient, BIRTH_DATE)
+        """A transaction in which patient, study and series of an instance stand; whether its patient can be that of its study."""
         with self._transaction():
-            agrees = self._known.get(series) == person or self._describe(admission)
+            agrees = self._rows.describe(admission)
             yield agrees
-        if len(self._known) >= KNOWN_SERIES:
-            self._known.clear()
-        if agrees:
-            self._known[series] = person
+        self._rows.remember(admission, agrees)
 
     @contextmanager
     def _transaction(self, flushed: bool = False) -> Iterator[None]:
@@ -377,9 +303,3 @@ class Catalogue:
                 yield
             except sqlite3.DatabaseError as fault:
                 raise fault_of(fault, "The catalogue") from fault
-
-
-def _number(attributes: Json, tag: str) -> int | None:
-    text = first(attributes, tag)
-    # SQLite integers have 64 bits; an IS of PS3.5 fits 32.
-    return int(text) if text.lstrip("+-").isascii() and text.lstrip("+-").isdigit() and len(text) <= 12 else None

@@ -16,7 +16,8 @@ from edge.clock import Clock
 from edge.dataset.attributes import HEAD_CAP, describe, identify
 from edge.dataset.walk import Malformed
 from edge.model import UID, Digest, Identity, PackId, Urgency, parse_digest, parse_pack_id
-from edge.store.catalogue import Admission, Catalogue
+from edge.store.catalogue import Catalogue
+from edge.store.instances import Admission
 from edge.store.pack import Found, scan
 from edge.store.packs import end_tar, move_out
 from edge.store.quarantine import sweep

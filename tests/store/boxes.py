@@ -10,7 +10,8 @@ from edge.config import Cache
 from edge.dataset.attributes import describe, identify
 from edge.dataset.walk import EXPLICIT_LE
 from edge.model import UID, Digest, Urgency
-from edge.store.catalogue import Admission, Catalogue
+from edge.store.catalogue import Catalogue
+from edge.store.instances import Admission
 from edge.store.pack import Member, OpenPack
 from edge.store.packs import OpenPacks
 from edge.store.reconcile import Reconciled, reconcile

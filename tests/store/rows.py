@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from edge.dataset.attributes import describe, identify
 from edge.dataset.walk import EXPLICIT_LE
 from edge.model import UID, Digest, Json, Level, PackId, Query, Urgency
-from edge.store.catalogue import Admission, Catalogue
+from edge.store.catalogue import Catalogue
+from edge.store.instances import Admission
 from edge.store.pack import Member
 from tests.dataset.datasets import dataset
 
