@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import process
+from edge.admitting import Admitting
 from edge.clock import SystemClock
 from edge.code.worker import Coder
 from edge.commitment import CommitmentDesk
@@ -40,6 +41,8 @@ from edge.outreach import Outreach
 from edge.peering import Peering, PeerTable
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
+from edge.reporting import Reporting
+from edge.responder import Responding
 from edge.retrieve import CatalogueIndex, Link, PackRetrieve
 from edge.routes import Routes, destination_of
 from edge.routing import Routing
@@ -52,6 +55,7 @@ from edge.store.finder import Finder
 from edge.store.packs import OpenPacks
 from edge.store.reconcile import reconcile
 from edge.store.routes import Forwards, RouteTable
+from edge.studies import Studies
 from edge.trail import Trail
 from edge.variants import Variants
 from edge.wall import Gate
@@ -131,25 +135,11 @@ class _Edge:
         destination = partial(destination_of, calling_ae=AETitle(config.site.ae_title), peers=table, requestor=requestor)
         routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, audit, self._clock, fail_stop)
         routing = Routing(routes, audit, self._clock)
-        controller = Controller(
-            config,
-            layout,
-            catalogue,
-            peering,
-            correcting,
-            conflicts,
-            set_aside,
-            packs,
-            intake,
-            retrieve,
-            keeper,
-            link,
-            outreach,
-            routing,
-            lambda: [*commitments.notices(), *routes.notices()],
-            refusals,
-            self._clock,
-        )
+        reporting = Reporting(config, layout, catalogue, packs, lambda: [*commitments.notices(), *routes.notices()], refusals, self._clock)
+        studies = Studies(catalogue, retrieve, link)
+        admitting = Admitting(intake, AETitle(config.site.ae_title))
+        nouns: list[Responding] = [reporting, studies, keeper, admitting, peering, correcting, conflicts, set_aside, routing, outreach]
+        controller = Controller(layout.control, nouns)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
@@ -166,7 +156,7 @@ class _Edge:
                     "keep below mark": keeper.keep_below_mark(),
                     "class variants": variants.class_all(),
                     "answer requests": controller.serve(),
-                    "tell the service manager": controller.tell_manager(),
+                    "tell the service manager": reporting.tell_manager(),
                 }
                 running = [tasks.create_task(coroutine, name=name) for name, coroutine in work.items()]
                 server.start()
@@ -191,6 +181,7 @@ class _Edge:
             routes.stop()
             loop.remove_reader(bell.fileno())
             bell.close()
+            studies.close()
             await asyncio.to_thread(audit.close)
             await coder.close()
             await decoder.close()

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from edge import choices, status
+from edge import status
 from edge.clock import utc
+from edge.control.conflicts import Choose, Chosen, Conflict, ListConflicts, SharedId, ShowConflict, VariantRow
+from edge.control.quarantine import DiscardQuarantined, ExportQuarantined, ListQuarantine, Quarantined, ReadmitQuarantined, ShowQuarantined
 from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, json_lines
 
 conflicts = typer.Typer(no_args_is_help=True, help="Instances that came twice and differ; Patient IDs of several people.")
@@ -22,15 +24,13 @@ DIGEST = Annotated[str, typer.Argument(help="Digest, or its first eight digits o
 @conflicts.command("ls")
 def list_conflicts(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
     """List studies with instances in conflict, and Patient IDs that several people have."""
-    for row in ask(state, choices.ListConflicts()):
+    for row in ask(state, ListConflicts()):
         if as_json:
-            hidden = isinstance(row, choices.SharedId) and not show_phi
-            json_lines(
-                [choices.SharedId(patient_id="", issuer="", people=row.people) if hidden and isinstance(row, choices.SharedId) else row]
-            )
-        elif isinstance(row, choices.Conflict):
+            hidden = isinstance(row, SharedId) and not show_phi
+            json_lines([SharedId(patient_id="", issuer="", people=row.people) if hidden and isinstance(row, SharedId) else row])
+        elif isinstance(row, Conflict):
             typer.echo(f"{row.study}  {row.instances} instances since {utc(row.since)}: {'; '.join(row.reasons)}")
-        elif isinstance(row, choices.SharedId):
+        elif isinstance(row, SharedId):
             named = f" {row.patient_id} of {row.issuer or 'no issuer'}" if show_phi else ""
             typer.echo(f"Patient ID{named}: {row.people} people. `outpost studies correct` with --merge-into joins them")
 
@@ -39,8 +39,8 @@ def list_conflicts(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi
 def show_conflict(study: str, state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """Show the variants of each instance that is in conflict, in the order in which they came."""
     last = ""
-    for row in ask(state, choices.ShowConflict(study=study)):
-        assert isinstance(row, choices.VariantRow)
+    for row in ask(state, ShowConflict(study=study)):
+        assert isinstance(row, VariantRow)
         if as_json:
             json_lines([row])
             continue
@@ -67,8 +67,8 @@ def keep_newest(study: str, instance: INSTANCE = None, state: STATE = DEFAULT_ST
 @quarantine.command("ls")
 def list_quarantine(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """List what was set aside, newest first."""
-    for row in ask(state, choices.ListQuarantine()):
-        assert isinstance(row, choices.Quarantined)
+    for row in ask(state, ListQuarantine()):
+        assert isinstance(row, Quarantined)
         if as_json:
             json_lines([row])
         else:
@@ -78,8 +78,8 @@ def list_quarantine(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None
 @quarantine.command("show")
 def show_quarantined(digest: DIGEST, state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """Show one dataset, and what it says it is."""
-    for row in ask(state, choices.ShowQuarantined(digest=digest)):
-        assert isinstance(row, choices.Quarantined)
+    for row in ask(state, ShowQuarantined(digest=digest)):
+        assert isinstance(row, Quarantined)
         if as_json:
             json_lines([row])
             continue
@@ -101,7 +101,7 @@ def export_quarantined(digest: DIGEST, file: Path, state: STATE = DEFAULT_STATE)
         typer.echo(f"{file}: {fault.strerror}.", err=True)
         raise typer.Exit(73) from fault
     try:
-        list(ask(state, choices.ExportQuarantined(digest=digest), descriptor))
+        list(ask(state, ExportQuarantined(digest=digest), descriptor))
     except BaseException:
         file.unlink()
         raise
@@ -113,8 +113,8 @@ def export_quarantined(digest: DIGEST, file: Path, state: STATE = DEFAULT_STATE)
 @quarantine.command("readmit")
 def readmit_quarantined(digest: DIGEST, state: STATE = DEFAULT_STATE) -> None:
     """File one dataset under what it says itself that it is; then it leaves quarantine."""
-    for row in ask(state, choices.ReadmitQuarantined(digest=digest)):
-        assert isinstance(row, choices.Quarantined)
+    for row in ask(state, ReadmitQuarantined(digest=digest)):
+        assert isinstance(row, Quarantined)
         typer.echo(f"It is filed in study {row.identity[3] if row.identity else ''}.")
 
 
@@ -125,11 +125,11 @@ def discard_quarantined(
     """Delete one dataset for good."""
     if not yes:
         typer.confirm("There may be no other copy of it. Delete it?", abort=True)
-    list(ask(state, choices.DiscardQuarantined(digest=digest)))
+    list(ask(state, DiscardQuarantined(digest=digest)))
     typer.echo("It is deleted.")
 
 
 def _choose(state: Path, study: str, keep: Literal["first", "newest"], instance: str | None) -> None:
-    for row in ask(state, choices.Choose(study=study, keep=keep, instance=instance)):
-        assert isinstance(row, choices.Chosen)
+    for row in ask(state, Choose(study=study, keep=keep, instance=instance)):
+        assert isinstance(row, Chosen)
         typer.echo(f"{row.instances} instances are decided; it shows within seconds.")

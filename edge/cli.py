@@ -10,9 +10,13 @@ from typing import Annotated
 import msgspec
 import typer
 
-from edge import control, errand_commands, status
+from edge import errand_commands, status
 from edge.audit_commands import audit
 from edge.choice_commands import conflicts, quarantine
+from edge.control import lines
+from edge.control.cache import Evict, Evicted
+from edge.control.status import GetStatus, Status
+from edge.control.studies import ListStudies, Recalled, RecallStudy, Study
 from edge.decision_commands import correct, list_corrections
 from edge.model import Json
 from edge.peer_commands import peers
@@ -43,10 +47,10 @@ app.command("retrieve")(errand_commands.retrieve)
 def show_status(state: STATE = DEFAULT_STATE, as_json: JSON = False, watch: Annotated[bool, typer.Option("--watch")] = False) -> None:
     """Say whether everything is safe off-site, and if not, when. Exit code 0 green, 1 amber, 2 red."""
     while True:
-        (found,) = ask(state, control.GetStatus())
-        assert isinstance(found, control.Status)
+        (found,) = ask(state, GetStatus())
+        assert isinstance(found, Status)
         if as_json:
-            typer.echo(control.encode(found))
+            typer.echo(lines.encode(found))
         else:
             _print_status(found)
         if not watch:
@@ -65,7 +69,7 @@ def studies_without_verb(context: typer.Context, state: STATE = DEFAULT_STATE, a
 @studies.command("ls")
 def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
     """List studies, newest first, with how far each is on its way."""
-    rows = [row for row in ask(state, control.ListStudies()) if isinstance(row, control.Study)]
+    rows = [row for row in ask(state, ListStudies()) if isinstance(row, Study)]
     if as_json:
         json_lines(rows if show_phi else [_without_phi(row) for row in rows])
         return
@@ -98,7 +102,7 @@ def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: 
 @studies.command("show")
 def show_study(study: str, state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
     """Show one study: received, coded, in the archive, in the cache."""
-    rows = [row for row in ask(state, control.ListStudies(study=study)) if isinstance(row, control.Study)]
+    rows = [row for row in ask(state, ListStudies(study=study)) if isinstance(row, Study)]
     if not rows:
         typer.echo(f"There is no study {study} here.", err=True)
         raise typer.Exit(1)
@@ -126,8 +130,8 @@ def recall(
     as_json: JSON = False,
 ) -> None:
     """Bring a study, or a part of it, from the archive into the cache; returns when it is here."""
-    for answer in ask(state, control.RecallStudy(study=study, series=series, instance=instance)):
-        assert isinstance(answer, control.Recalled)
+    for answer in ask(state, RecallStudy(study=study, series=series, instance=instance)):
+        assert isinstance(answer, Recalled)
         if as_json:
             json_lines([answer])
         else:
@@ -142,7 +146,7 @@ def evict(
     as_json: JSON = False,
 ) -> None:
     """Take held studies out of the cache. What the archive does not provably have stays."""
-    packs = [row for row in ask(state, control.Evict(study=study, dry_run=dry_run)) if isinstance(row, control.Evicted)]
+    packs = [row for row in ask(state, Evict(study=study, dry_run=dry_run)) if isinstance(row, Evicted)]
     if as_json:
         json_lines(packs)
         return
@@ -150,7 +154,7 @@ def evict(
     typer.echo(f"{len(packs)} packs, {status.size(sum(row.bytes for row in packs))}, {verb} the cache.")
 
 
-def _print_status(found: control.Status) -> None:
+def _print_status(found: Status) -> None:
     mark = {"green": typer.colors.GREEN, "amber": typer.colors.YELLOW, "red": typer.colors.RED}[found.lamp]
     typer.secho(found.sentence, fg=mark if os.isatty(1) else None)
     typer.echo(f"{found.site} ({found.ae_title}): {found.studies} studies, {found.instances} instances, {found.receiving} being received")
@@ -171,11 +175,11 @@ def _print_status(found: control.Status) -> None:
         typer.echo(f"refused    {refusal}")
 
 
-def _without_phi(row: control.Study) -> control.Study:
+def _without_phi(row: Study) -> Study:
     return msgspec.structs.replace(row, patient={}, attributes={tag: row.attributes[tag] for tag in ("00080020",) if tag in row.attributes})
 
 
-def _state(row: control.Study) -> str:
+def _state(row: Study) -> str:
     if row.stopped:
         return "waits for a person"
     return f"shipping {row.confirmed}/{row.objects}" if row.state == "shipping" else row.state

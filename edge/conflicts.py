@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 
-from edge import audit, choices
+from edge import audit
 from edge.audit import Audit
 from edge.clock import Clock
+from edge.control.conflicts import Choose, Chosen, Conflict, ListConflicts, SharedId, ShowConflict, VariantRow
 from edge.errors import Refused
 from edge.model import UID, Digest
+from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.variants import Choice
 
 
 class Conflicts:
-    """Answers what is asked about conflicts. Safe to use from several threads."""
+    """Answers what is asked about conflicts; what cannot be is refused with the reason and the cure. Safe to use from several threads."""
 
     def __init__(self, catalogue: Catalogue, decisions: Decisions, trail: Audit, clock: Clock) -> None:
         self._catalogue = catalogue
@@ -24,31 +27,34 @@ class Conflicts:
         self._audit = trail
         self._clock = clock
 
-    def answer(self, request: choices.ConflictRequest, user: int) -> list[choices.Answer]:
-        """The answers to a request of the Unix user. Raises Refused with the reason and the cure."""
-        match request:
-            case choices.ListConflicts():
-                return [*self._studies(), *self._shared_ids()]
-            case choices.ShowConflict():
-                return [*self._variants(request.study)]
-            case choices.Choose():
-                return [choices.Chosen(instances=self._choose(request, user))]
-
-    def _studies(self) -> list[choices.Conflict]:
+    def responders(self) -> Iterable[Responder]:
         return [
-            choices.Conflict(study=study, instances=count, since=since, reasons=sorted(filter(None, json.loads(reasons))))
+            at_once(ListConflicts, PEOPLE, self._list),
+            at_once(ShowConflict, PEOPLE, self._show),
+            at_once(Choose, PEOPLE, self._choose),
+        ]
+
+    def _list(self, _request: ListConflicts, _asker: Asker) -> list[Conflict | SharedId]:
+        return [*self._studies(), *self._shared_ids()]
+
+    def _show(self, request: ShowConflict, _asker: Asker) -> list[VariantRow]:
+        return self._variants(request.study)
+
+    def _studies(self) -> list[Conflict]:
+        return [
+            Conflict(study=study, instances=count, since=since, reasons=sorted(filter(None, json.loads(reasons))))
             for study, count, since, reasons in self._catalogue.rows("conflicts")
         ]
 
-    def _shared_ids(self) -> list[choices.SharedId]:
+    def _shared_ids(self) -> list[SharedId]:
         return [
-            choices.SharedId(patient_id=patient_id, issuer=issuer, people=people)
+            SharedId(patient_id=patient_id, issuer=issuer, people=people)
             for patient_id, issuer, people in self._catalogue.rows("people_apart")
         ]
 
-    def _variants(self, study: str) -> list[choices.VariantRow]:
+    def _variants(self, study: str) -> list[VariantRow]:
         found = [
-            choices.VariantRow(
+            VariantRow(
                 series=series,
                 instance=instance,
                 digest=digest,
@@ -67,10 +73,9 @@ class Conflicts:
             raise Refused(f"No instance of study {study} is in conflict. `outpost conflicts ls` lists what is.")
         return found
 
-    def _choose(self, request: choices.Choose, user: int) -> int:
-        """How many instances were decided."""
+    def _choose(self, request: Choose, asker: Asker) -> list[Chosen]:
         now = self._clock.now()
-        instances: defaultdict[tuple[str, str], list[choices.VariantRow]] = defaultdict(list)
+        instances: defaultdict[tuple[str, str], list[VariantRow]] = defaultdict(list)
         for row in self._variants(request.study):
             if request.instance in {None, row.instance}:
                 instances[row.series, row.instance].append(row)
@@ -84,5 +89,5 @@ class Conflicts:
             self._decisions.put_choice(Choice(UID(request.study), UID(series), UID(instance), digest, now))
             self._catalogue.rows("class_again", instance, series, request.study)
         named = [] if request.instance is None else [request.instance]
-        self._audit.record(audit.Decided(user=user, study=request.study, change=f"kept {request.keep}", fields=named))
-        return len(instances)
+        self._audit.record(audit.Decided(user=asker.user, study=request.study, change=f"kept {request.keep}", fields=named))
+        return [Chosen(instances=len(instances))]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 
-from edge import audit, control
+from edge import audit
 from edge.audit import Audit
 from edge.clock import Clock
+from edge.control.corrections import CorrectionRow, CorrectStudy, ListCorrections
 from edge.dataset.attributes import INTEREST
 from edge.errors import Refused
 from edge.model import Correction, Json, parse_uid
+from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.studies import BIRTH_DATE, ISSUER, NAME, PATIENT_ID, SEX, is_dummy
-
-CorrectionRequest = control.CorrectStudy | control.ListCorrections
 
 _ACCESSION = "00080050"
 _TAGS = {
@@ -36,7 +37,7 @@ _FORMS = {
 
 
 class Correcting:
-    """Answers what is asked about corrections. Safe to use from several threads."""
+    """Answers what is asked about corrections; what cannot be is refused with the reason and the cure. Safe to use from several threads."""
 
     def __init__(self, catalogue: Catalogue, decisions: Decisions, trail: Audit, clock: Clock) -> None:
         self._catalogue = catalogue
@@ -44,15 +45,13 @@ class Correcting:
         self._audit = trail
         self._clock = clock
 
-    def answer(self, request: CorrectionRequest, user: int) -> list[control.CorrectionRow]:
-        """The answers to a request of the Unix user. Raises Refused with the reason and the cure."""
-        match request:
-            case control.ListCorrections():
-                return [_row(one) for one in self._decisions.corrections()]
-            case control.CorrectStudy():
-                return [_row(self._correct(request, user))]
+    def responders(self) -> Iterable[Responder]:
+        return [at_once(ListCorrections, PEOPLE, self._list), at_once(CorrectStudy, PEOPLE, self._correct)]
 
-    def _correct(self, request: control.CorrectStudy, user: int) -> Correction:
+    def _list(self, _request: ListCorrections, _asker: Asker) -> list[CorrectionRow]:
+        return [_row(one) for one in self._decisions.corrections()]
+
+    def _correct(self, request: CorrectStudy, asker: Asker) -> list[CorrectionRow]:
         study = parse_uid(request.study)
         if study is None or not self._catalogue.rows("study_row", study):
             raise Refused(f"There is no study {request.study} here. `outpost studies ls` lists them.")
@@ -69,10 +68,10 @@ class Correcting:
         self._decisions.put_correction(after)
         self._catalogue.remember([after])
         change = "rejected" if after.rejected and not before.rejected else "taken back" if request.undo else "corrected"
-        self._audit.record(audit.Decided(user=user, study=study, change=change, fields=sorted(after.attributes)))
-        return after
+        self._audit.record(audit.Decided(user=asker.user, study=study, change=change, fields=sorted(after.attributes)))
+        return [_row(after)]
 
-    def _merged(self, request: control.CorrectStudy) -> Json:
+    def _merged(self, request: CorrectStudy) -> Json:
         """The identity of the one patient who has the ID."""
         if request.merge_into == "" or is_dummy(request.merge_into or ""):
             raise Refused(f"{request.merge_into!r} is an ID that devices use when they know none. Correct the study itself.")
@@ -86,7 +85,7 @@ class Correcting:
         return {tag: known.get(tag) or {"vr": INTEREST[int(tag, 16)][0]} for tag in _IDENTITY}
 
 
-def _entered(request: control.CorrectStudy) -> Json:
+def _entered(request: CorrectStudy) -> Json:
     """What was entered as attributes. Raises Refused for what PS3.5 does not allow."""
     right: Json = {}
     for field, tag in _TAGS.items():
@@ -112,5 +111,5 @@ def _name(text: str) -> Json:
     return {group: value for group, value in groups if value}
 
 
-def _row(one: Correction) -> control.CorrectionRow:
-    return control.CorrectionRow(study=one.study, attributes=one.attributes, corrected_at=one.corrected_at, rejected=one.rejected)
+def _row(one: Correction) -> CorrectionRow:
+    return CorrectionRow(study=one.study, attributes=one.attributes, corrected_at=one.corrected_at, rejected=one.rejected)

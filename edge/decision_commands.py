@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from edge import control
 from edge.clock import utc
+from edge.control.corrections import CorrectionRow, CorrectStudy, ListCorrections
 from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, json_lines
 
 
@@ -26,7 +26,7 @@ def correct(
     state: STATE = DEFAULT_STATE,
 ) -> None:
     """Say what is right of a study; an empty text empties the value. It is answered and sent so at once; the stored bytes stay."""
-    request = control.CorrectStudy(
+    request = CorrectStudy(
         study=study,
         patient_name=patient_name,
         patient_id=patient_id,
@@ -39,21 +39,21 @@ def correct(
         undo=undo,
     )
     for row in ask(state, request):
-        assert isinstance(row, control.CorrectionRow)
+        assert isinstance(row, CorrectionRow)
         typer.echo(f"{study} is {_said(row)}.")
 
 
 def list_corrections(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
     """List the studies that were corrected or rejected, newest first."""
-    for row in ask(state, control.ListCorrections()):
-        assert isinstance(row, control.CorrectionRow)
+    for row in ask(state, ListCorrections()):
+        assert isinstance(row, CorrectionRow)
         if as_json:
             json_lines([row if show_phi else msgspec.structs.replace(row, attributes={tag: {} for tag in row.attributes})])
         else:
             typer.echo(f"{row.study}  {utc(row.corrected_at)}  {_said(row)}")
 
 
-def _said(row: control.CorrectionRow) -> str:
+def _said(row: CorrectionRow) -> str:
     tags = ", ".join(f"({tag[:4]},{tag[4:]})" for tag in sorted(row.attributes))
     said = [*(["rejected"] if row.rejected else []), *([f"corrected in {tags}"] if tags else [])]
     return " and ".join(said) or "as it arrived"

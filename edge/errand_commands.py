@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edge import errands
+from edge.control import errands
 from edge.model import Json
 from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, console, json_lines
 

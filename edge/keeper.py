@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from edge.clock import Clock
 from edge.config import Config, Layout
+from edge.control.cache import Evict, Evicted
 from edge.errors import StoreFull
 from edge.recall import RecallDesk
+from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store import eviction
 from edge.store.catalogue import Catalogue
 
@@ -39,10 +42,16 @@ class Keeper:
                 log.error("nothing is evicted: %s", fault)
             await asyncio.sleep(LOOK_SECONDS)
 
+    def responders(self) -> Iterable[Responder]:
+        return [at_once(Evict, PEOPLE, self._answer)]
+
     def evict(self, study: str | None, dry_run: bool) -> list[eviction.Evictable]:
         """Evict the held packs of one study, or of all, whatever their age; with `dry_run` only say which."""
         chosen = [one for one in eviction.evictable(self._catalogue, self._desk.busy) if study in {None, one.study}]
         return chosen if dry_run else self._evict(chosen)
+
+    def _answer(self, request: Evict, _asker: Asker) -> list[Evicted]:
+        return [Evicted(pack=one.pack, study=one.study, bytes=one.bytes) for one in self.evict(request.study, request.dry_run)]
 
     def _sweep(self) -> int:
         return eviction.sweep(self._layout, self._catalogue)

@@ -7,15 +7,16 @@ import re
 import threading
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from typing import Protocol
 
 from pydicom.datadict import tag_for_keyword
 
-from edge import audit, errands
+from edge import audit
 from edge.audit import Audit
 from edge.config import Config
+from edge.control import errands
 from edge.dimse import commitment, identifier, scu
 from edge.dimse.acceptor import Caller
 from edge.dimse.associate import Roles
@@ -30,6 +31,7 @@ from edge.dimse.requestor import Requestor
 from edge.dimse.status import SUCCESS
 from edge.errors import OutpostError, Refused
 from edge.model import UID, AETitle, Json, Level, Peer, Query, parse_ae_title, parse_uid
+from edge.responder import PEOPLE, Asker, Responder, streamed
 
 _TOLD_SECONDS = 1.0
 _KEPT_SECONDS = 5.0
@@ -80,20 +82,29 @@ class Outreach:
         self._intake = intake
         self._requestor = requestor
 
-    async def answers(self, errand: errands.PeerErrand, user: int) -> AsyncGenerator[errands.PeerAnswer, None]:
+    def responders(self) -> Iterable[Responder]:
+        return [
+            streamed(errands.EchoPeer, PEOPLE, self._answers),
+            streamed(errands.SendStudy, PEOPLE, self._answers),
+            streamed(errands.QueryPeer, PEOPLE, self._answers),
+            streamed(errands.RetrieveStudy, PEOPLE, self._answers),
+            streamed(errands.CommitStudy, PEOPLE, self._answers),
+        ]
+
+    async def _answers(self, errand: errands.Request, asker: Asker) -> AsyncGenerator[errands.Answer, None]:
         """As `run`, for the loop. Whoever no longer listens ends the errand at its next answer."""
         loop = asyncio.get_running_loop()
-        arrived: asyncio.Queue[errands.PeerAnswer | OutpostError | None] = asyncio.Queue()
+        arrived: asyncio.Queue[errands.Answer | OutpostError | None] = asyncio.Queue()
         gone = threading.Event()
 
-        def tell(answer: errands.PeerAnswer | OutpostError | None) -> None:
+        def tell(answer: errands.Answer | OutpostError | None) -> None:
             with suppress(RuntimeError):  # the loop is closed: Outpost has ended
                 loop.call_soon_threadsafe(arrived.put_nowait, answer)
 
         def work() -> None:
             outcome: OutpostError | None = OutpostError()
             try:
-                with closing(self.run(errand, user)) as running:
+                with closing(self.run(errand, asker.user)) as running:
                     for answer in running:
                         tell(answer)
                         if gone.is_set():
@@ -114,7 +125,7 @@ class Outreach:
         finally:
             gone.set()
 
-    def run(self, errand: errands.PeerErrand, user: int) -> Generator[errands.PeerAnswer, None, None]:
+    def run(self, errand: errands.Request, user: int) -> Generator[errands.Answer, None, None]:
         """Do it for a Unix user, and say how it goes. Raises Refused for what a person has to change, Transient for what may work later.
 
         An errand that is closed early is broken off.

@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from edge import control
 from edge.clock import utc
+from edge.control.peers import ApprovePeer, CallerRow, ListCallers, ListPeers, PeerRow, PutPeer, RemovePeer
 from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, json_lines
 
 peers = typer.Typer(no_args_is_help=True, help="Who may talk to Outpost.")
@@ -18,7 +18,7 @@ peers = typer.Typer(no_args_is_help=True, help="Who may talk to Outpost.")
 @peers.command("ls")
 def list_peers(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """List peers and their rights."""
-    rows = [row for row in ask(state, control.ListPeers()) if isinstance(row, control.PeerRow)]
+    rows = [row for row in ask(state, ListPeers()) if isinstance(row, PeerRow)]
     if as_json:
         json_lines(rows)
         return
@@ -30,7 +30,7 @@ def list_peers(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
 @peers.command("show")
 def show_peer(ae_title: str, state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """Show everything that is set for a peer."""
-    rows = [row for row in ask(state, control.ListPeers()) if isinstance(row, control.PeerRow) and row.ae_title == ae_title]
+    rows = [row for row in ask(state, ListPeers()) if isinstance(row, PeerRow) and row.ae_title == ae_title]
     if not rows:
         typer.echo(f"There is no peer {ae_title!r}. `outpost peers ls` lists them.", err=True)
         raise typer.Exit(1)
@@ -88,7 +88,7 @@ def add_peer(
     state: STATE = DEFAULT_STATE,
 ) -> None:
     """Allow a device or viewer, or change one: what is not named stays as it is. In force for its next association."""
-    request = control.PutPeer(
+    request = PutPeer(
         ae_title=ae_title,
         address=address,
         host=host,
@@ -120,14 +120,14 @@ def add_peer(
 @peers.command("rm")
 def remove_peer(ae_title: str, state: STATE = DEFAULT_STATE) -> None:
     """Refuse a device from its next association on."""
-    list(ask(state, control.RemovePeer(ae_title=ae_title)))
+    list(ask(state, RemovePeer(ae_title=ae_title)))
     typer.echo(f"{ae_title} is refused from now on.")
 
 
 @peers.command("unknown")
 def list_callers(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """List who was turned away, last seen first."""
-    rows = [row for row in ask(state, control.ListCallers()) if isinstance(row, control.CallerRow)]
+    rows = [row for row in ask(state, ListCallers()) if isinstance(row, CallerRow)]
     if as_json:
         json_lines(rows)
         return
@@ -144,8 +144,8 @@ def approve_peer(
     state: STATE = DEFAULT_STATE,
 ) -> None:
     """Allow a device that was turned away, from the address where it was seen."""
-    for row in ask(state, control.ApprovePeer(ae_title=ae_title, address=address, rights=_list(rights))):
-        assert isinstance(row, control.PeerRow)
+    for row in ask(state, ApprovePeer(ae_title=ae_title, address=address, rights=_list(rights))):
+        assert isinstance(row, PeerRow)
         typer.echo(f"{row.ae_title} may talk to Outpost from {row.address}: {', '.join(row.rights)}.")
 
 

@@ -11,18 +11,18 @@ from typing import TypeVar
 
 import msgspec
 
-from edge import audit, control
+from edge import audit
 from edge.audit import Audit
 from edge.config import Config
-from edge.control import CallerRow, PeerRow
+from edge.control.peers import ApprovePeer, CallerRow, ListCallers, ListPeers, PeerRow, PutPeer, RemovePeer
 from edge.dataset.charset import is_known
 from edge.dimse.identity import hashed
 from edge.errors import Refused, StoreFull
 from edge.model import UID, AETitle, Commitment, Peer, Urgency, parse_ae_title, parse_uid
+from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.callers import Callers
 from edge.store.site import RIGHTS, SiteState
 
-PeerRequest = control.ListPeers | control.PutPeer | control.RemovePeer | control.ListCallers | control.ApprovePeer
 _Kind = TypeVar("_Kind", Commitment, Urgency)
 _SMALLEST_PDU, _LARGEST_PDU = 4096, 1 << 20
 MOST_SENDING = 8
@@ -48,7 +48,7 @@ class PeerTable:
 
 
 class Peering:
-    """Answers what is asked about peers. Safe to use from several threads."""
+    """Answers what is asked about peers; what cannot be is refused with the reason and the cure. Safe to use from several threads."""
 
     def __init__(self, config: Config, site: SiteState, callers: Callers, trail: Audit) -> None:
         self._config = config
@@ -56,22 +56,25 @@ class Peering:
         self._callers = callers
         self._audit = trail
 
-    def answer(self, request: PeerRequest, user: int) -> list[PeerRow | CallerRow]:
-        """The answers to a request of the Unix user. Raises Refused with the reason and the cure."""
-        match request:
-            case control.ListPeers():
-                return [_row(peer) for peer in self._site.peers()]
-            case control.PutPeer():
-                return [_row(self._put(request, user))]
-            case control.RemovePeer():
-                self._remove(request, user)
-                return []
-            case control.ListCallers():
-                return [CallerRow(**asdict(one)) for one in self._callers.all()]
-            case control.ApprovePeer():
-                return [_row(self._approve(request, user))]
+    def responders(self) -> Iterable[Responder]:
+        return [
+            at_once(ListPeers, PEOPLE, self._list),
+            at_once(PutPeer, PEOPLE, self._enter),
+            at_once(RemovePeer, PEOPLE, self._remove),
+            at_once(ListCallers, PEOPLE, self._list_callers),
+            at_once(ApprovePeer, PEOPLE, self._approve),
+        ]
 
-    def _put(self, request: control.PutPeer, user: int, change: str | None = None) -> Peer:
+    def _list(self, _request: ListPeers, _asker: Asker) -> list[PeerRow]:
+        return [_row(peer) for peer in self._site.peers()]
+
+    def _enter(self, request: PutPeer, asker: Asker) -> list[PeerRow]:
+        return [_row(self._put(request, asker.user))]
+
+    def _list_callers(self, _request: ListCallers, _asker: Asker) -> list[CallerRow]:
+        return [CallerRow(**asdict(one)) for one in self._callers.all()]
+
+    def _put(self, request: PutPeer, user: int, change: str | None = None) -> Peer:
         ae_title = parse_ae_title(request.ae_title)
         if ae_title is None:
             raise Refused(f"{request.ae_title!r} is no AE title: use 1 to 16 characters without backslash.")
@@ -87,13 +90,14 @@ class Peering:
         self._audit.record(audit.PeerChanged(user=user, peer=ae_title, change=change, fields=different))
         return peer
 
-    def _remove(self, request: control.RemovePeer, user: int) -> None:
+    def _remove(self, request: RemovePeer, asker: Asker) -> list[PeerRow]:
         ae_title = parse_ae_title(request.ae_title)
         if ae_title is None or not self._site.remove_peer(ae_title):
             raise Refused(f"There is no peer {request.ae_title!r}. `outpost peers ls` lists them.")
-        self._audit.record(audit.PeerChanged(user=user, peer=ae_title, change="removed", fields=[]))
+        self._audit.record(audit.PeerChanged(user=asker.user, peer=ae_title, change="removed", fields=[]))
+        return []
 
-    def _approve(self, request: control.ApprovePeer, user: int) -> Peer:
+    def _approve(self, request: ApprovePeer, asker: Asker) -> list[PeerRow]:
         title = request.ae_title.strip()
         if self._site.peer(AETitle(title)) is not None:
             raise Refused(f"{title} is a peer already. `outpost peers add {title}` with the option that is to change lets it in.")
@@ -102,10 +106,10 @@ class Peering:
             raise Refused(f"Nobody called as {title!r}. `outpost peers unknown` lists who was turned away.")
         if len(found) > 1:
             raise Refused(f"{title} called from {', '.join(sorted(found))}. Say which with --address.")
-        return self._put(control.PutPeer(ae_title=title, address=found.pop(), rights=request.rights), user, "approved")
+        return [_row(self._put(PutPeer(ae_title=title, address=found.pop(), rights=request.rights), asker.user, "approved"))]
 
 
-def _changed(peer: Peer, request: control.PutPeer) -> Peer:
+def _changed(peer: Peer, request: PutPeer) -> Peer:
     """The peer with what the request says. Raises Refused for what cannot be."""
     entered = {name: value for name, value in msgspec.structs.asdict(request).items() if value is not None and name != "ae_title"}
     for name, value in entered.items():

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edge import errands, status
+from edge import status
+from edge.control.routes import ListRoutes, PutRoute, RemoveRoute, RetryRoute, RouteRow
 from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, json_lines
 
 routes = typer.Typer(no_args_is_help=True, help="Where what arrives is sent on to.")
@@ -16,7 +17,7 @@ routes = typer.Typer(no_args_is_help=True, help="Where what arrives is sent on t
 @routes.command("ls")
 def list_routes(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """List routes: what they send, where, and how that goes."""
-    rows = [row for row in ask(state, errands.ListRoutes()) if isinstance(row, errands.RouteRow)]
+    rows = [row for row in ask(state, ListRoutes()) if isinstance(row, RouteRow)]
     if as_json:
         json_lines(rows)
         return
@@ -48,7 +49,7 @@ def add_route(
 ) -> None:
     """Send on what arrives from now on. The same name again changes the route."""
     begins, _, ends = between.partition("-")
-    request = errands.PutRoute(
+    request = PutRoute(
         name=name,
         peer=to,
         url=stow,
@@ -67,18 +68,18 @@ def add_route(
 @routes.command("rm")
 def remove_route(name: str, state: STATE = DEFAULT_STATE) -> None:
     """Send nothing that way any more; what still waits is forgotten."""
-    list(ask(state, errands.RemoveRoute(name=name)))
+    list(ask(state, RemoveRoute(name=name)))
     typer.echo(f"Route {name} is gone.")
 
 
 @routes.command("retry")
 def retry_route(name: str, state: STATE = DEFAULT_STATE) -> None:
     """Try at once what waits."""
-    list(ask(state, errands.RetryRoute(name=name)))
+    list(ask(state, RetryRoute(name=name)))
     typer.echo(f"Route {name} tries again.")
 
 
-def _conditions(row: errands.RouteRow) -> str:
+def _conditions(row: RouteRow) -> str:
     said = [
         f"from {row.from_ae}" if row.from_ae else "",
         row.urgency,

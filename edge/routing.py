@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from edge import audit, errands
+from edge import audit
 from edge.audit import Audit
 from edge.clock import Clock
+from edge.control.routes import ListRoutes, PutRoute, RemoveRoute, RetryRoute, RouteRow
 from edge.errors import Refused
 from edge.model import Urgency, parse_ae_title
+from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.routes import Routes
 from edge.store.routes import Route, Standing
 from edge.stow import checked
@@ -19,38 +22,48 @@ _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Routing:
-    """Answers what is asked about routes. Safe to use from several threads."""
+    """Answers what is asked about routes; what cannot be is refused with the reason and the cure. Safe to use from several threads."""
 
     def __init__(self, routes: Routes, trail: Audit, clock: Clock) -> None:
         self._routes = routes
         self._audit = trail
         self._clock = clock
 
-    def answer(self, request: errands.RouteRequest, user: int) -> list[errands.RouteRow]:
-        """The answers to a request of the Unix user. Raises Refused with the reason and the cure."""
-        match request:
-            case errands.ListRoutes():
-                return [_row(route, standing) for route, standing in self._routes.standings()]
-            case errands.PutRoute():
-                known = {route.name for route, _ in self._routes.standings()}
-                self._routes.put(_route(request, self._clock.now()))
-                self._record(user, request.name, "changed" if request.name in known else "added")
-            case errands.RemoveRoute():
-                self._need(self._routes.remove(request.name), request.name)
-                self._record(user, request.name, "removed")
-            case errands.RetryRoute():
-                self._need(self._routes.retry(request.name), request.name)
+    def responders(self) -> Iterable[Responder]:
+        return [
+            at_once(ListRoutes, PEOPLE, self._list),
+            at_once(PutRoute, PEOPLE, self._put),
+            at_once(RemoveRoute, PEOPLE, self._remove),
+            at_once(RetryRoute, PEOPLE, self._retry),
+        ]
+
+    def _list(self, _request: ListRoutes, _asker: Asker) -> list[RouteRow]:
+        return [_row(route, standing) for route, standing in self._routes.standings()]
+
+    def _put(self, request: PutRoute, asker: Asker) -> list[RouteRow]:
+        known = {route.name for route, _ in self._routes.standings()}
+        self._routes.put(_route(request, self._clock.now()))
+        self._record(asker, request.name, "changed" if request.name in known else "added")
+        return []
+
+    def _remove(self, request: RemoveRoute, asker: Asker) -> list[RouteRow]:
+        self._need(self._routes.remove(request.name), request.name)
+        self._record(asker, request.name, "removed")
+        return []
+
+    def _retry(self, request: RetryRoute, _asker: Asker) -> list[RouteRow]:
+        self._need(self._routes.retry(request.name), request.name)
         return []
 
     def _need(self, found: bool, name: str) -> None:
         if not found:
             raise Refused(f"There is no route {name!r}. `outpost routes ls` lists them.")
 
-    def _record(self, user: int, route: str, change: str) -> None:
-        self._audit.record(audit.RouteChanged(user=user, route=route, change=change))
+    def _record(self, asker: Asker, route: str, change: str) -> None:
+        self._audit.record(audit.RouteChanged(user=asker.user, route=route, change=change))
 
 
-def _route(request: errands.PutRoute, now: float) -> Route:
+def _route(request: PutRoute, now: float) -> Route:
     if not _NAME.fullmatch(request.name):
         raise Refused(f"{request.name!r} is no name for a route: use letters, digits, space, dot, dash and underscore.")
     if bool(request.peer) == bool(request.url):
@@ -84,8 +97,8 @@ def _route(request: errands.PutRoute, now: float) -> Route:
     )
 
 
-def _row(route: Route, standing: Standing) -> errands.RouteRow:
-    return errands.RouteRow(
+def _row(route: Route, standing: Standing) -> RouteRow:
+    return RouteRow(
         name=route.name,
         peer=route.peer,
         url=route.url,

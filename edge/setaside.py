@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from edge import audit, choices
+from edge import audit
 from edge.audit import Audit
 from edge.config import Layout
+from edge.control.quarantine import DiscardQuarantined, ExportQuarantined, ListQuarantine, Quarantined, ReadmitQuarantined, ShowQuarantined
 from edge.dataset.attributes import HEAD_CAP, identify
 from edge.dataset.part10 import file_meta
 from edge.dataset.walk import EXPLICIT_LE, Malformed
@@ -18,6 +19,7 @@ from edge.durable import disk_errors, flush_directory, write_all
 from edge.errors import Permanent, Refused
 from edge.intake import PackIntake
 from edge.model import UID, AETitle, Digest, Identity, Peer, parse_ae_title, parse_uid
+from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
 
 _PIECE = 1 << 18
@@ -26,7 +28,7 @@ _LEAST = 8
 
 
 class SetAside:
-    """Answers what is asked about quarantine. Safe to use from several threads."""
+    """Answers what is asked about quarantine; what cannot be is refused with the reason and the cure. Safe to use from several threads."""
 
     def __init__(self, layout: Layout, catalogue: Catalogue, intake: PackIntake, trail: Audit, called_ae: AETitle) -> None:
         self._layout = layout
@@ -35,25 +37,42 @@ class SetAside:
         self._audit = trail
         self._called = called_ae
 
-    def answer(self, request: choices.QuarantineRequest, user: int, descriptor: int | None) -> list[choices.Quarantined]:
-        """The answers to a request of the Unix user. Raises Refused with the reason and the cure."""
-        if isinstance(request, choices.ListQuarantine):
-            return [_row(row, None) for row in self._catalogue.rows("quarantined")]
-        row = self._find(request.digest)
-        one = _row(row, self._identity(row))
-        match request:
-            case choices.ExportQuarantined():
-                if descriptor is None:
-                    raise Refused("No descriptor came with the request.")
-                self._export(one, descriptor)
-                self._tell(user, "exported", one)
-            case choices.ReadmitQuarantined():
-                self._readmit(one)
-                self._tell(user, "readmitted", one)
-            case choices.DiscardQuarantined():
-                self._discard(one)
-                self._tell(user, "discarded", one)
+    def responders(self) -> Iterable[Responder]:
+        return [
+            at_once(ListQuarantine, PEOPLE, self._list),
+            at_once(ShowQuarantined, PEOPLE, self._show),
+            at_once(ExportQuarantined, PEOPLE, self._export),
+            at_once(ReadmitQuarantined, PEOPLE, self._readmit),
+            at_once(DiscardQuarantined, PEOPLE, self._discard),
+        ]
+
+    def _list(self, _request: ListQuarantine, _asker: Asker) -> list[Quarantined]:
+        return [_row(row, None) for row in self._catalogue.rows("quarantined")]
+
+    def _show(self, request: ShowQuarantined, _asker: Asker) -> list[Quarantined]:
+        return [self._one(request.digest)]
+
+    def _export(self, request: ExportQuarantined, asker: Asker) -> list[Quarantined]:
+        one, descriptor = self._one(request.digest), asker.beside()
+        self._write(one, descriptor)
+        self._tell(asker, "exported", one)
         return [one]
+
+    def _readmit(self, request: ReadmitQuarantined, asker: Asker) -> list[Quarantined]:
+        one = self._one(request.digest)
+        self._file(one)
+        self._tell(asker, "readmitted", one)
+        return [one]
+
+    def _discard(self, request: DiscardQuarantined, asker: Asker) -> list[Quarantined]:
+        one = self._one(request.digest)
+        self._forget(one)
+        self._tell(asker, "discarded", one)
+        return [one]
+
+    def _one(self, digest: str) -> Quarantined:
+        row = self._find(digest)
+        return _row(row, self._identity(row))
 
     def _find(self, digest: str) -> tuple[Any, ...]:
         found = [row for row in self._catalogue.rows("quarantined") if len(digest) >= _LEAST and row[0].startswith(digest)]
@@ -68,7 +87,7 @@ class SetAside:
             except Malformed:
                 return None
 
-    def _export(self, one: choices.Quarantined, descriptor: int) -> None:
+    def _write(self, one: Quarantined, descriptor: int) -> None:
         """As a Part 10 file, whose meta says what is known."""
         known = [UID(uid) for uid in one.identity or [""] * 4]
         with disk_errors():
@@ -76,7 +95,7 @@ class SetAside:
             self._copy(one, lambda piece: write_all(descriptor, piece))
             os.fsync(descriptor)
 
-    def _readmit(self, one: choices.Quarantined) -> None:
+    def _file(self, one: Quarantined) -> None:
         calling, syntax = parse_ae_title(one.source_ae), parse_uid(one.transfer_syntax)
         if one.identity is None or calling is None or syntax is None:
             raise Refused(
@@ -92,9 +111,9 @@ class SetAside:
             reception.abort()
         if outcome not in {Outcome.STORED, Outcome.VARIANT, Outcome.DUPLICATE}:
             raise Permanent("It was set aside again. Export it to look at it.")
-        self._discard(one)
+        self._forget(one)
 
-    def _discard(self, one: choices.Quarantined) -> None:
+    def _forget(self, one: Quarantined) -> None:
         """The file first: what is left of an interrupted discard is a row, which the next start forgets."""
         with disk_errors():
             self._path(one.digest).unlink(missing_ok=True)
@@ -102,7 +121,7 @@ class SetAside:
         with self._catalogue.change():
             self._catalogue.rows("forget_quarantined", one.digest)
 
-    def _copy(self, one: choices.Quarantined, take: Callable[[bytes], object]) -> None:
+    def _copy(self, one: Quarantined, take: Callable[[bytes], object]) -> None:
         with self._path(one.digest).open("rb") as file:
             while piece := file.read(_PIECE):
                 take(piece)
@@ -110,13 +129,15 @@ class SetAside:
     def _path(self, digest: str) -> Path:
         return self._layout.quarantine / digest
 
-    def _tell(self, user: int, change: str, one: choices.Quarantined) -> None:
-        self._audit.record(audit.Decided(user=user, study=one.identity[3] if one.identity else "", change=change, fields=[one.digest]))
+    def _tell(self, asker: Asker, change: str, one: Quarantined) -> None:
+        self._audit.record(
+            audit.Decided(user=asker.user, study=one.identity[3] if one.identity else "", change=change, fields=[one.digest])
+        )
 
 
-def _row(row: tuple[Any, ...], identity: Identity | None) -> choices.Quarantined:
+def _row(row: tuple[Any, ...], identity: Identity | None) -> Quarantined:
     digest, reason, size, syntax, source_ae, received_at = row
-    return choices.Quarantined(
+    return Quarantined(
         digest=digest,
         reason=reason,
         bytes=size,

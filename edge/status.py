@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from edge import control
+from edge.control.studies import Study
 from edge.model import Availability, availability
 
 FOR_A_PERSON = frozenset({"credential", "quota", "disk", "clock", "conflict"})
@@ -76,7 +76,7 @@ def lamp(figures: Figures) -> str:
     return "amber" if figures.waiting_studies else "green"
 
 
-def study(row: tuple[Any, ...], link_up: bool) -> control.Study:
+def study(row: tuple[Any, ...], link_up: bool) -> Study:
     """One row of the named query `studies_in_packs`."""
     (uid, patient, attributes, received_at, series, instances, packs, raw_bytes, coded_bytes) = row[:9]
     (closed, coded, confirmed, objects, held, here, away, stopped, held_at, rejected) = row[9:]
@@ -88,7 +88,7 @@ def study(row: tuple[Any, ...], link_up: bool) -> control.Study:
         state = "shipping"
     else:
         state = "local" if closed == packs else "received"
-    return control.Study(
+    return Study(
         study=uid,
         patient=json.loads(patient),
         attributes=json.loads(attributes),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge import control
 from edge.config import Layout
-from edge.control import Answer, Request
+from edge.control import asking, lines
+from edge.control.lines import Answer, Request
 from edge.errors import OutpostError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ WIDE = 200
 def ask(state: Path, request: Request, descriptor: int | None = None) -> Iterator[Answer]:
     """The answers to a request, beside which a descriptor may go; an error ends the command with its sentence and exit code."""
     try:
-        yield from control.ask(Layout(state).control, request, descriptor)
+        yield from asking.ask(Layout(state).control, request, descriptor)
     except PermissionError as fault:
         typer.echo(f"{Layout(state).control}: this user may not ask. Use sudo.", err=True)
         raise typer.Exit(77) from fault
@@ -39,7 +39,7 @@ def ask(state: Path, request: Request, descriptor: int | None = None) -> Iterato
 
 def json_lines(rows: Sequence[Answer]) -> None:
     for row in rows:
-        typer.echo(control.encode(row))
+        typer.echo(lines.encode(row))
 
 
 def console() -> Console:

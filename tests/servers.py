@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import control
 from edge.config import Layout
+from edge.control import asking
+from edge.control.peers import PutPeer
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 30.0
@@ -120,9 +121,9 @@ def edge_alone(
         endpoint = Endpoint("OUTPOST", int(port.read_text()))
         until(lambda: listens(endpoint.port), "edge listens")
         for peer in peers:
-            list(control.ask(layout.control, control.PutPeer(ae_title=peer)))
+            list(asking.ask(layout.control, PutPeer(ae_title=peer)))
         for there in destinations:
-            list(control.ask(layout.control, control.PutPeer(ae_title=there.ae_title, host="127.0.0.1", port=there.port)))
+            list(asking.ask(layout.control, PutPeer(ae_title=there.ae_title, host="127.0.0.1", port=there.port)))
         yield endpoint
 
 

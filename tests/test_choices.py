@@ -10,18 +10,11 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from edge import audit, choices
-from edge.choices import (
-    Choose,
-    DiscardQuarantined,
-    ExportQuarantined,
-    ListConflicts,
-    ListQuarantine,
-    ReadmitQuarantined,
-    ShowConflict,
-    ShowQuarantined,
-)
+from edge import audit
 from edge.conflicts import Conflicts
+from edge.control import quarantine
+from edge.control.conflicts import Choose, Chosen, Conflict, ListConflicts, SharedId, ShowConflict, VariantRow
+from edge.control.quarantine import DiscardQuarantined, ExportQuarantined, ListQuarantine, Quarantined, ReadmitQuarantined, ShowQuarantined
 from edge.dataset.walk import EXPLICIT_LE
 from edge.dimse.ports import Outcome
 from edge.errors import Refused
@@ -32,6 +25,7 @@ from edge.store.reconcile import reconcile
 from edge.store.site import SiteState
 from tests.dataset.datasets import dataset
 from tests.dimse.fakes import FakeAudit
+from tests.responses import answers
 from tests.store.rows import admission, put
 from tests.test_intake import Box
 
@@ -47,8 +41,8 @@ class Desk(Box):
         self.conflicts = Conflicts(self.catalogue, self.decisions, self.trail, self.clock)
         self.aside = SetAside(self.layout, self.catalogue, self.intake, self.trail, AETitle("OUTPOST"))
 
-    def ask(self, request: choices.QuarantineRequest, descriptor: int | None = None) -> list[choices.Quarantined]:
-        return self.aside.answer(request, 0, descriptor)
+    def ask(self, request: quarantine.Request, descriptor: int | None = None) -> list[Quarantined]:
+        return answers(self.aside, request, 0, descriptor)
 
 
 @pytest.fixture
@@ -69,32 +63,32 @@ def in_conflict(desk: Desk) -> None:
 @pytest.mark.parametrize(("keep", "kept"), [("first", 0), ("newest", 1)])
 def test_a_conflict_is_listed_shown_and_decided(desk: Desk, keep: str, kept: int) -> None:
     in_conflict(desk)
-    (conflict,) = desk.conflicts.answer(ListConflicts(), 0)
-    assert conflict == choices.Conflict(study="1.2.3", instances=1, since=20.0, reasons=["its pixels differ"])
-    rows = [row for row in desk.conflicts.answer(ShowConflict(study="1.2.3"), 0) if isinstance(row, choices.VariantRow)]
+    (conflict,) = answers(desk.conflicts, ListConflicts())
+    assert conflict == Conflict(study="1.2.3", instances=1, since=20.0, reasons=["its pixels differ"])
+    rows = [row for row in answers(desk.conflicts, ShowConflict(study="1.2.3")) if isinstance(row, VariantRow)]
     assert [(row.visible, row.standing, row.because) for row in rows] == [(True, None, None), (False, "conflict", "its pixels differ")]
-    assert desk.conflicts.answer(Choose(study="1.2.3", keep=keep), 0) == [choices.Chosen(instances=1)]  # type: ignore[arg-type]
+    assert answers(desk.conflicts, Choose(study="1.2.3", keep=keep)) == [Chosen(instances=1)]  # type: ignore[arg-type]
     choice = desk.decisions.choice("1.2.3", "1.2.3.1", "1.2.3.1.1")
     assert choice is not None
     assert choice.digest == rows[kept].digest
     assert desk.catalogue.rows("unclassed", most=9) == [("1.2.3", "1.2.3.1", "1.2.3.1.1")]
-    assert desk.conflicts.answer(ListConflicts(), 0) == []
+    assert answers(desk.conflicts, ListConflicts()) == []
     assert desk.trail.events == [audit.Decided(user=0, study="1.2.3", change=f"kept {keep}", fields=[])]
 
 
 def test_what_is_not_in_conflict_is_not_decided(desk: Desk) -> None:
     in_conflict(desk)
     with pytest.raises(Refused, match="No instance of study"):
-        desk.conflicts.answer(Choose(study="1.2.9", keep="first"), 0)
+        answers(desk.conflicts, Choose(study="1.2.9", keep="first"))
     with pytest.raises(Refused, match="is not in conflict"):
-        desk.conflicts.answer(Choose(study="1.2.3", keep="first", instance="1.2.3.1.9"), 0)
+        answers(desk.conflicts, Choose(study="1.2.3", keep="first", instance="1.2.3.1.9"))
     assert desk.trail.events == []
 
 
 def test_an_id_that_two_people_have_is_listed(desk: Desk) -> None:
     put(desk.catalogue, admission("a", more={0x00100030: ("DA", "19700101")}))
     put(desk.catalogue, admission("b", study="1.2.4", series="1.2.4.1", instance="1.2.4.1.1", more={0x00100030: ("DA", "19900101")}))
-    assert desk.conflicts.answer(ListConflicts(), 0) == [choices.SharedId(patient_id="P1", issuer="", people=2)]
+    assert answers(desk.conflicts, ListConflicts()) == [SharedId(patient_id="P1", issuer="", people=2)]
 
 
 CONTRADICTORY = dataset(instance="1.2.3.1.7")

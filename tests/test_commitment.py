@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
 
-from edge import errands
 from edge.clock import SystemClock
 from edge.commitment import CommitmentDesk
 from edge.config import Config
+from edge.control import errands
 from edge.dimse.ports import CommitmentReport, CommitmentRequest, Reference
 from edge.dimse.requestor import Requestor
 from edge.dimse.server import Listening, Server

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import resource
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import pytest_asyncio
 
-from edge import control
+from edge.admitting import Admitting
 from edge.config import Cache, Config, Layout
 from edge.conflicts import Conflicts
+from edge.control import asking, lines
+from edge.control.cache import Evict
+from edge.control.message import Failed, Message
+from edge.control.peers import ListPeers, PutPeer, RemovePeer
+from edge.control.status import GetStatus
+from edge.control.studies import RecallStudy
 from edge.controller import Controller
 from edge.correcting import Correcting
 from edge.dimse.requestor import Requestor
-from edge.errors import Refused
+from edge.errors import OutpostError, Refused
 from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.model import UID, AETitle, Query
 from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.refusals import Refusals
+from edge.reporting import Reporting
+from edge.responder import PEOPLE, Asker, Responder, Role, at_once
 from edge.retrieve import Link
+from edge.routing import Routing
 from edge.setaside import SetAside
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.packs import OpenPacks
 from edge.store.site import SiteState
+from edge.studies import Studies
 from tests.dimse.fakes import FakeAudit, FakeIndex
 from tests.store.rows import Clock, admission, close, hold, put
 
@@ -95,28 +107,25 @@ class Box:
         self.audit = FakeAudit()
         packs = OpenPacks(self.layout.cache, config.cache, self.catalogue, clock)
         intake = PackIntake(config, self.layout, self.catalogue, packs, clock, lambda fault: None)
-        self.controller = Controller(
-            config,
-            self.layout,
-            self.catalogue,
-            Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
-            Correcting(self.catalogue, Decisions(self.site), self.audit, clock),
-            Conflicts(self.catalogue, Decisions(self.site), self.audit, clock),
-            SetAside(self.layout, self.catalogue, intake, self.audit, AETitle("OUTPOST")),
-            packs,
-            intake,
-            self.retrieve,
+        link = Link(self.catalogue, 900.0, clock)
+        self.studies = Studies(self.catalogue, self.retrieve, link)
+        decisions, title = Decisions(self.site), AETitle("OUTPOST")
+        nouns = [
+            Reporting(config, self.layout, self.catalogue, packs, list, Refusals(), clock),
+            self.studies,
             Keeper(config, self.layout, self.catalogue, Desk(), clock),
-            Link(self.catalogue, 900.0, clock),
+            Admitting(intake, title),
+            Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
+            Correcting(self.catalogue, decisions, self.audit, clock),
+            Conflicts(self.catalogue, decisions, self.audit, clock),
+            SetAside(self.layout, self.catalogue, intake, self.audit, title),
             Outreach(config, self.site, FakeIndex([]), self.retrieve, intake, None, Requestor(), FakeAudit()),
-            None,
-            list,
-            Refusals(),
-            clock,
-        )
+            Routing(None, self.audit, clock),
+        ]
+        self.controller = Controller(self.layout.control, nouns)
 
-    async def ask(self, request: control.Request) -> list[Any]:
-        return await asyncio.to_thread(lambda: list(control.ask(self.layout.control, request, timeout_seconds=20)))
+    async def ask(self, request: lines.Request) -> list[Any]:
+        return await asyncio.to_thread(lambda: list(asking.ask(self.layout.control, request, timeout_seconds=20)))
 
 
 @pytest_asyncio.fixture
@@ -129,6 +138,7 @@ async def box(tmp_path: Path) -> AsyncIterator[Box]:
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+    made.studies.close()
     made.catalogue.close()
     made.site.close()
 
@@ -139,47 +149,47 @@ def wait(event: threading.Event) -> bool:
 
 async def test_the_status_is_one_sentence_with_its_figures(box: Box) -> None:
     put(box.catalogue, admission("a"))
-    (found,) = await box.ask(control.GetStatus())
+    (found,) = await box.ask(GetStatus())
     assert (found.studies, found.instances, found.lamp) == (1, 1, "amber")
     assert "not yet in the archive" in found.sentence
     with box.catalogue.facts(1):
         box.catalogue.set_link("up", 1.0, 0.0, "The archive answers.", 2.0, 8)
-    (found,) = await box.ask(control.GetStatus())
+    (found,) = await box.ask(GetStatus())
     assert found.catalog_sequence == 8
     assert re.fullmatch(r"The archive answered \d+ days ago\.", found.link_sentence)
 
 
 async def test_a_peer_is_added_listed_and_removed(box: Box) -> None:
-    (put,) = await box.ask(control.PutPeer(ae_title="CT1", address="10.0.0.8", rights=["store"]))
-    (row,) = await box.ask(control.ListPeers())
+    (put,) = await box.ask(PutPeer(ae_title="CT1", address="10.0.0.8", rights=["store"]))
+    (row,) = await box.ask(ListPeers())
     assert row == put
     assert (row.ae_title, row.address, row.rights) == ("CT1", "10.0.0.8", ["store"])
-    assert await box.ask(control.RemovePeer(ae_title="CT1")) == []
+    assert await box.ask(RemovePeer(ae_title="CT1")) == []
     with pytest.raises(Refused, match="no peer 'CT1'"):
-        await box.ask(control.RemovePeer(ae_title="CT1"))
+        await box.ask(RemovePeer(ae_title="CT1"))
 
 
 @pytest.mark.parametrize(
     ("request_", "sentence"),
     [
-        (control.PutPeer(ae_title="A\\B"), "no AE title"),
-        (control.PutPeer(ae_title="CT1", rights=["rule"]), "no right rule"),
-        (control.PutPeer(ae_title="CT1", port=0), "no port"),
+        (PutPeer(ae_title="A\\B"), "no AE title"),
+        (PutPeer(ae_title="CT1", rights=["rule"]), "no right rule"),
+        (PutPeer(ae_title="CT1", port=0), "no port"),
     ],
 )
-async def test_a_peer_that_cannot_be_is_refused_with_the_reason(box: Box, request_: control.PutPeer, sentence: str) -> None:
+async def test_a_peer_that_cannot_be_is_refused_with_the_reason(box: Box, request_: PutPeer, sentence: str) -> None:
     with pytest.raises(Refused, match=sentence):
         await box.ask(request_)
-    assert await box.ask(control.ListPeers()) == []
+    assert await box.ask(ListPeers()) == []
 
 
 async def test_a_dry_run_says_what_would_go_and_keeps_it(box: Box) -> None:
     put(box.catalogue, admission("a"))
     close(box.catalogue, "a", size=100)
     hold(box.catalogue, "a")
-    assert [row.bytes for row in await box.ask(control.Evict(dry_run=True))] == [100]
-    assert [row.bytes for row in await box.ask(control.Evict())] == [100]
-    assert await box.ask(control.Evict()) == []
+    assert [row.bytes for row in await box.ask(Evict(dry_run=True))] == [100]
+    assert [row.bytes for row in await box.ask(Evict())] == [100]
+    assert await box.ask(Evict()) == []
 
 
 async def test_what_is_no_request_is_answered_with_why(box: Box) -> None:
@@ -189,8 +199,8 @@ async def test_what_is_no_request_is_answered_with_why(box: Box) -> None:
             line.sendall(b'{"is": "nonsense"}\n')
             return line.makefile("rb").readline()
 
-    answer = control.decode_answer.decode(await asyncio.to_thread(say))
-    assert isinstance(answer, control.Failed)
+    answer = lines.decode_answer.decode(await asyncio.to_thread(say))
+    assert isinstance(answer, Failed)
     assert (answer.error, answer.sentence.startswith("That is no request")) == ("Refused", True)
 
 
@@ -198,7 +208,7 @@ async def test_who_goes_away_is_no_longer_waited_for(box: Box) -> None:
     def ask_and_go() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.connect(str(box.layout.control))
-            line.sendall(control.encode(control.RecallStudy(study="1.2.3")) + b"\n")
+            line.sendall(lines.encode(RecallStudy(study="1.2.3")) + b"\n")
             assert line.makefile("rb").readline()
 
     await asyncio.to_thread(ask_and_go)
@@ -208,19 +218,131 @@ async def test_who_goes_away_is_no_longer_waited_for(box: Box) -> None:
 
 async def test_many_who_wait_keep_nobody_from_the_threads_of_the_loop(box: Box) -> None:
     box.retrieve.known.clear()
-    lines = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(48)]
-    for line in lines:
+    waiting = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(48)]
+    for line in waiting:
         line.connect(str(box.layout.control))
-        line.sendall(control.encode(control.RecallStudy(study="1.2.3")) + b"\n")
+        line.sendall(lines.encode(RecallStudy(study="1.2.3")) + b"\n")
     async with asyncio.timeout(15):
-        while box.retrieve.asked < len(lines):
+        while box.retrieve.asked < len(waiting):
             await asyncio.sleep(0.01)
-        (found,) = await box.ask(control.GetStatus())
+        (found,) = await box.ask(GetStatus())
     assert found.studies == 0
-    for line in lines:
+    for line in waiting:
         line.close()
     box.retrieve.known.set()
-    while len(box.retrieve.begun) < len(lines):
+    while len(box.retrieve.begun) < len(waiting):
         await asyncio.sleep(0.01)
     for retrieval in box.retrieve.begun:
         assert await asyncio.to_thread(wait, retrieval.closed)
+
+
+async def test_every_request_that_a_line_can_say_has_a_responder(box: Box) -> None:
+    assert box.controller.requests == set(get_args(lines.Request))
+
+
+class Noun:
+    """Answers ListPeers and GetStatus as it is told, and keeps who asked."""
+
+    def __init__(self, row: Callable[[], list[Message]], who: frozenset[Role] = PEOPLE) -> None:
+        self._row = row
+        self._who = who
+        self.askers: list[Asker] = []
+
+    def responders(self) -> Iterable[Responder]:
+        return [at_once(ListPeers, self._who, self._answer), at_once(GetStatus, PEOPLE, lambda request, asker: [])]
+
+    def _answer(self, _request: ListPeers, asker: Asker) -> list[Message]:
+        self.askers.append(asker)
+        return self._row()
+
+
+@contextlib.asynccontextmanager
+async def answering(path: Path, noun: Noun, most: int = 8) -> AsyncIterator[Callable[[lines.Request], Awaitable[list[Any]]]]:
+    """A controller of one noun, and how it is asked."""
+    serving = asyncio.create_task(Controller(path, [noun], most).serve())
+    while not path.exists():
+        await asyncio.sleep(0)
+    yield lambda request: asyncio.to_thread(lambda: list(asking.ask(path, request, timeout_seconds=20)))
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+async def test_a_fault_of_one_request_is_said_and_logged_and_ends_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def row() -> list[Message]:
+        raise ValueError("one of its own")
+
+    async with answering(tmp_path / "socket", Noun(row)) as ask:
+        with pytest.raises(OutpostError, match="its log says more"):
+            await ask(ListPeers())
+        assert await ask(GetStatus()) == []
+    assert [record.exc_info[1].args for record in caplog.records if record.exc_info] == [("one of its own",)]
+
+
+async def test_who_has_not_the_role_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    noun = Noun(list, frozenset({Role.OTHER}))
+    async with answering(tmp_path / "socket", noun) as ask:
+        with pytest.raises(Refused, match="Use sudo"):
+            await ask(ListPeers())
+    assert noun.askers == []
+
+
+async def test_who_asks_is_who_the_kernel_says(tmp_path: Path) -> None:
+    noun = Noun(list)
+    async with answering(tmp_path / "socket", noun) as ask:
+        await ask(ListPeers())
+    (asker,) = noun.askers
+    assert (asker.user, asker.role) == (os.getuid(), Role.EDGE if os.getuid() else Role.ROOT)
+
+
+async def test_more_than_can_be_answered_at_a_time_wait_and_are_answered(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def row() -> list[Message]:
+        assert go.wait(20)
+        return []
+
+    noun = Noun(row)
+    async with answering(tmp_path / "socket", noun, most=2) as ask:
+        asked = [asyncio.create_task(ask(ListPeers())) for _ in range(4)]  # type: ignore[arg-type]
+        while len(noun.askers) < 2:
+            await asyncio.sleep(0.01)
+        go.set()
+        assert await asyncio.gather(*asked) == [[]] * 4
+    assert len(noun.askers) == 4
+
+
+async def test_a_request_that_does_not_end_is_refused(tmp_path: Path) -> None:
+    def say(path: Path) -> bytes:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+            line.connect(str(path))
+            line.sendall(b'{"is": "get-status"')
+            line.shutdown(socket.SHUT_WR)
+            return line.makefile("rb").readline()
+
+    async with answering(tmp_path / "socket", Noun(list)):
+        answer = lines.decode_answer.decode(await asyncio.to_thread(say, tmp_path / "socket"))
+    assert answer == Failed(error="Refused", sentence="The request did not end.")
+
+
+async def test_who_asks_while_there_are_no_descriptors_is_answered_when_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    async with answering(path, Noun(list)) as ask:
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        held = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, least), most))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(os.dup(line.fileno()))
+            line.connect(str(path))
+            await asyncio.sleep(0.3)
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (least, most))
+        with line:
+            line.sendall(lines.encode(GetStatus()) + b"\n")
+            assert await asyncio.to_thread(line.makefile("rb").readline) == b'{"is":"done"}\n'
+        assert await ask(GetStatus()) == []

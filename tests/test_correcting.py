@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge import audit
-from edge.control import CorrectStudy, ListCorrections
+from edge.control.corrections import CorrectStudy, ListCorrections
 from edge.correcting import Correcting
 from edge.errors import Refused
 from edge.model import Level
@@ -18,6 +18,7 @@ from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.site import SiteState
 from tests.dimse.fakes import FakeAudit
+from tests.responses import answers
 from tests.store.rows import Clock, admission, ask, put, values
 
 
@@ -29,7 +30,7 @@ class Desk:
     correcting: Correcting
 
     def say(self, study: str = "1.2.3", **said: object) -> None:
-        self.correcting.answer(CorrectStudy(study=study, **said), user=0)  # type: ignore[arg-type]
+        answers(self.correcting, CorrectStudy(study=study, **said))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_what_cannot_be_right_is_refused_and_changes_nothing(desk: Desk, said: dict[str, str], sentence: str) -> None:
     with pytest.raises(Refused, match=sentence):
         desk.say(**said)
-    assert desk.correcting.answer(ListCorrections(), 0) == []
+    assert answers(desk.correcting, ListCorrections()) == []
     assert values(ask(desk.catalogue, Level.STUDY), "00100020") == ["P1"]
     assert desk.audit.events == []
 
@@ -74,7 +75,7 @@ def test_one_correction_adds_to_the_one_before_and_an_empty_text_empties(desk: D
     (found,) = ask(desk.catalogue, Level.STUDY)
     assert found["00100010"]["Value"] == [{"Alphabetic": "Roe^Richard", "Ideographic": "山田^太郎"}]
     assert (found["00080050"], found["00100040"]) == ({"vr": "SH"}, {"vr": "CS", "Value": ["M"]})
-    (row,) = desk.correcting.answer(ListCorrections(), 0)
+    (row,) = answers(desk.correcting, ListCorrections())
     assert sorted(row.attributes) == ["00080050", "00100010", "00100040"]
 
 
@@ -97,7 +98,7 @@ def test_rejection_and_correction_do_not_undo_each_other(desk: Desk) -> None:
     assert values(ask(desk.catalogue, Level.STUDY), "00080050") == ["A7"]
     assert values(ask(desk.catalogue, Level.STUDY), "00080056") == ["ONLINE"]
     desk.say(undo=True)
-    assert desk.correcting.answer(ListCorrections(), 0) == []
+    assert answers(desk.correcting, ListCorrections()) == []
 
 
 def test_the_audit_trail_names_what_was_changed_and_no_value(desk: Desk) -> None:

@@ -8,9 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from edge import errands
 from edge.audit import Sent
 from edge.config import Config
+from edge.control import errands
 from edge.dimse.requestor import Requestor
 from edge.errors import Refused
 from edge.model import AETitle, Peer

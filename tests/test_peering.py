@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge import control
 from edge.audit import PeerChanged
 from edge.config import Config, Dicom
+from edge.control.peers import ApprovePeer, ListCallers, ListPeers, PutPeer, RemovePeer
 from edge.dimse.associate import UserIdentity
 from edge.dimse.identity import is_shown
 from edge.errors import Refused
@@ -20,9 +20,10 @@ from edge.store.callers import MOST, MOST_OF_ONE_ADDRESS, Callers
 from edge.store.catalogue import Catalogue
 from edge.store.site import SiteState
 from tests.dimse.fakes import FakeAudit
+from tests.responses import answers
 from tests.store.rows import Clock
 
-EVERY_FIELD = control.PutPeer(
+EVERY_FIELD = PutPeer(
     ae_title="CT1",
     address="10.0.0.0/24",
     host="ct1.local",
@@ -63,7 +64,7 @@ class Desk:
         self.peering = Peering(Config(dicom=dicom), self.site, self.callers, self.audit)
 
     def ask(self, request: object) -> list:
-        return self.peering.answer(request, 1000)  # type: ignore[arg-type]
+        return answers(self.peering, request, 1000)  # type: ignore[arg-type]
 
     def knock(self, title: str, address: str = "10.0.0.8") -> None:
         self.clock.time += 1
@@ -81,7 +82,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_every_field_is_kept_and_shown(desk: Desk) -> None:
     (row,) = desk.ask(EVERY_FIELD)
     assert msgspec.structs.asdict(row) == msgspec.structs.asdict(EVERY_FIELD) | {"passcode": True}
-    assert desk.ask(control.ListPeers()) == [row]
+    assert desk.ask(ListPeers()) == [row]
 
 
 def test_a_passcode_is_kept_as_a_hash_that_proves_it(desk: Desk) -> None:
@@ -90,18 +91,18 @@ def test_a_passcode_is_kept_as_a_hash_that_proves_it(desk: Desk) -> None:
     assert peer is not None
     assert "grüße" not in peer.passcode
     assert is_shown(peer, UserIdentity(2, False, b"reader", "grüße".encode()))
-    (row,) = desk.ask(control.PutPeer(ae_title="CT1", passcode=""))
+    (row,) = desk.ask(PutPeer(ae_title="CT1", passcode=""))
     assert not row.passcode
     assert desk.site.peer(AETitle("CT1")).passcode == ""  # type: ignore[union-attr]
 
 
 def test_what_is_not_named_stays_and_is_the_default_of_the_site_at_first(desk: Desk) -> None:
-    (row,) = desk.ask(control.PutPeer(ae_title="CT1"))
+    (row,) = desk.ask(PutPeer(ae_title="CT1"))
     assert (row.max_pdu_bytes, row.idle_seconds, row.rights) == (65_536, 30.0, ["find", "get", "move", "store"])
     desk.ask(EVERY_FIELD)
-    (row,) = desk.ask(control.PutPeer(ae_title="CT1", urgency="stat"))
+    (row,) = desk.ask(PutPeer(ae_title="CT1", urgency="stat"))
     assert msgspec.structs.asdict(row) == msgspec.structs.asdict(EVERY_FIELD) | {"urgency": "stat", "passcode": True}
-    (row,) = desk.ask(control.PutPeer(ae_title="CT1", tls_subject="", accept_syntaxes=[], tls=False))
+    (row,) = desk.ask(PutPeer(ae_title="CT1", tls_subject="", accept_syntaxes=[], tls=False))
     assert (row.tls_subject, row.accept_syntaxes, row.tls, row.host) == ("", [], False, "ct1.local")
 
 
@@ -135,15 +136,15 @@ def test_what_is_not_named_stays_and_is_the_default_of_the_site_at_first(desk: D
 )
 def test_what_cannot_be_is_refused_with_the_reason_and_changes_nothing(desk: Desk, fields: dict[str, object], says: str) -> None:
     with pytest.raises(Refused, match=says):
-        desk.ask(control.PutPeer(**{"ae_title": "CT1", **fields}))  # type: ignore[arg-type]
-    assert desk.ask(control.ListPeers()) == []
+        desk.ask(PutPeer(**{"ae_title": "CT1", **fields}))  # type: ignore[arg-type]
+    assert desk.ask(ListPeers()) == []
     assert desk.audit.events == []
 
 
 def test_every_change_is_audited_by_the_names_of_the_fields(desk: Desk) -> None:
-    desk.ask(control.PutPeer(ae_title="CT1", address="10.0.0.8", rights=["store"]))
-    desk.ask(control.PutPeer(ae_title="CT1", urgency="stat", rights=["store"]))
-    desk.ask(control.RemovePeer(ae_title="CT1"))
+    desk.ask(PutPeer(ae_title="CT1", address="10.0.0.8", rights=["store"]))
+    desk.ask(PutPeer(ae_title="CT1", urgency="stat", rights=["store"]))
+    desk.ask(RemovePeer(ae_title="CT1"))
     assert desk.audit.events == [
         PeerChanged(user=1000, peer="CT1", change="added", fields=["address", "rights", "max_pdu_bytes", "idle_seconds"]),
         PeerChanged(user=1000, peer="CT1", change="changed", fields=["urgency"]),
@@ -155,12 +156,12 @@ def test_who_was_turned_away_is_listed_and_approved_from_where_it_was_seen(desk:
     for _ in range(3):
         desk.knock("CT1")
     desk.knock("CT2")
-    later, row = desk.ask(control.ListCallers())
+    later, row = desk.ask(ListCallers())
     assert later.ae_title == "CT2"
     assert (row.ae_title, row.address, row.called, row.times, row.last_at - row.first_at) == ("CT1", "10.0.0.8", "OUTPOST", 3, 2.0)
-    (peer,) = desk.ask(control.ApprovePeer(ae_title="CT1", rights=["store"]))
+    (peer,) = desk.ask(ApprovePeer(ae_title="CT1", rights=["store"]))
     assert (peer.ae_title, peer.address, peer.rights) == ("CT1", "10.0.0.8", ["store"])
-    assert [row.ae_title for row in desk.ask(control.ListCallers())] == ["CT2"]
+    assert [row.ae_title for row in desk.ask(ListCallers())] == ["CT2"]
     (event,) = desk.audit.events
     assert isinstance(event, PeerChanged)
     assert event.change == "approved"
@@ -170,19 +171,19 @@ def test_one_of_several_addresses_has_to_be_chosen(desk: Desk) -> None:
     desk.knock("CT1")
     desk.knock("CT1", "10.0.0.9")
     with pytest.raises(Refused, match=r"called from 10\.0\.0\.8, 10\.0\.0\.9. Say which with --address"):
-        desk.ask(control.ApprovePeer(ae_title="CT1"))
-    (peer,) = desk.ask(control.ApprovePeer(ae_title="CT1", address="10.0.0.9"))
+        desk.ask(ApprovePeer(ae_title="CT1"))
+    (peer,) = desk.ask(ApprovePeer(ae_title="CT1", address="10.0.0.9"))
     assert peer.address == "10.0.0.9"
-    assert desk.ask(control.ListCallers()) == []
+    assert desk.ask(ListCallers()) == []
 
 
 def test_nobody_is_approved_who_did_not_call_or_is_a_peer_already(desk: Desk) -> None:
     with pytest.raises(Refused, match="Nobody called as 'CT1'"):
-        desk.ask(control.ApprovePeer(ae_title="CT1"))
-    desk.ask(control.PutPeer(ae_title="CT1", address="10.0.0.8"))
+        desk.ask(ApprovePeer(ae_title="CT1"))
+    desk.ask(PutPeer(ae_title="CT1", address="10.0.0.8"))
     desk.knock("CT1", "10.0.0.66")
     with pytest.raises(Refused, match="is a peer already"):
-        desk.ask(control.ApprovePeer(ae_title="CT1"))
+        desk.ask(ApprovePeer(ae_title="CT1"))
     assert desk.site.peer(AETitle("CT1")).address == "10.0.0.8"  # type: ignore[union-attr]
 
 
@@ -190,7 +191,7 @@ def test_who_tries_many_names_pushes_out_only_its_own(desk: Desk) -> None:
     desk.knock("CT1")
     for number in range(3 * MOST_OF_ONE_ADDRESS):
         desk.knock(f"X{number}", "10.0.0.66")
-    rows = desk.ask(control.ListCallers())
+    rows = desk.ask(ListCallers())
     assert [row.ae_title for row in rows if row.address == "10.0.0.8"] == ["CT1"]
     mine = [row.ae_title for row in rows if row.address == "10.0.0.66"]
     assert mine == [f"X{number}" for number in reversed(range(2 * MOST_OF_ONE_ADDRESS, 3 * MOST_OF_ONE_ADDRESS))]
@@ -199,7 +200,7 @@ def test_who_tries_many_names_pushes_out_only_its_own(desk: Desk) -> None:
 def test_the_list_is_capped_in_all(desk: Desk) -> None:
     for number in range(MOST + 10):
         desk.knock("CT1", f"10.0.{number // 256}.{number % 256}")
-    assert len(desk.ask(control.ListCallers())) == MOST
+    assert len(desk.ask(ListCallers())) == MOST
 
 
 def test_strangers_change_nothing_of_what_is_copied_to_the_archive(desk: Desk) -> None:

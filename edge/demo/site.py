@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge import control
 from edge.config import Layout
-from edge.control import Answer, NotRunning, Request
+from edge.control import asking
+from edge.control.lines import Answer, NotRunning, Request
+from edge.control.status import GetStatus
+from edge.control.studies import ListStudies, Study
 from edge.errors import Permanent
 from edge.model import AETitle, Peer
 from edge.process import SUPERVISED
@@ -128,14 +130,14 @@ class Site:
         return int((self.layout.edge / "web.port").read_text())
 
     def ask(self, request: Request) -> Iterator[Answer]:
-        return control.ask(self.layout.control, request)
+        return asking.ask(self.layout.control, request)
 
-    def studies(self) -> list[control.Study]:
-        return [row for row in self.ask(control.ListStudies()) if isinstance(row, control.Study)]
+    def studies(self) -> list[Study]:
+        return [row for row in self.ask(ListStudies()) if isinstance(row, Study)]
 
     def is_up(self) -> bool:
         """Whether edge answers and edge-web has said its port. Raises NotRunning while edge is not there."""
-        list(self.ask(control.GetStatus()))
+        list(self.ask(GetStatus()))
         return (self.layout.edge / "web.port").exists()
 
     def wait(self, holds: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:

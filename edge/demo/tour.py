@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edge import control
+from edge.control.cache import Evict
+from edge.control.peers import PutPeer
+from edge.control.studies import Study
 from edge.demo.instances import Sample, samples
 from edge.demo.phantom import phantom
 from edge.demo.site import Kit, Site, StepFailed, folder
@@ -194,13 +196,13 @@ class Tour:
             studies.setdefault(sample.study, {}).setdefault(sample.sop_instance, set()).add(sample.digest)
         return studies
 
-    def _rows(self) -> list[control.Study]:
-        rows: list[control.Study] = []
+    def _rows(self) -> list[Study]:
+        rows: list[Study] = []
         self._persist(lambda: rows.extend(self.clinic.studies()))
         return [row for row in rows if row.study in self.expected]
 
     def _introduce(self, site: Site) -> None:
-        request = control.PutPeer(ae_title=self.workstation.ae_title, host="127.0.0.1", port=self.workstation.port)
+        request = PutPeer(ae_title=self.workstation.ae_title, host="127.0.0.1", port=self.workstation.port)
         self._persist(lambda: list(site.ask(request)))
 
     def found(self, site: Site) -> dict[UID, tuple[int, str]]:
@@ -223,7 +225,7 @@ class Tour:
         return f"{wanted} instances in {time.monotonic() - begin:.1f} s, every digest equal"
 
     def _evict_study(self, study: UID) -> None:
-        list(self.clinic.ask(control.Evict(study=study)))
+        list(self.clinic.ask(Evict(study=study)))
 
     def _move(self, site: Site, study: UID, advance: Callable[[int], None]) -> None:
         done = 0

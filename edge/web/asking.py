@@ -8,7 +8,8 @@ import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from edge.control import LINE_BYTES, Answer, Done, Failed, NotRunning, Request, decode_answer, encode, failure
+from edge.control.lines import LINE_BYTES, Answer, NotRunning, Request, decode_answer, encode, failure
+from edge.control.message import Done, Failed
 
 
 async def ask(path: Path, request: Request, descriptor: int | None = None) -> AsyncGenerator[Answer, None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.control import NotRunning
+from edge.control.lines import NotRunning
 from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Transient
 
 

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from edge.config import Config, Layout
-from edge.control import Admit, Admitted
+from edge.control.instances import Admit, Admitted
 from edge.dataset.attributes import HEAD_CAP, identify
 from edge.dataset.part10 import META_CAP, FileMeta, read_file_meta
 from edge.dataset.walk import Malformed

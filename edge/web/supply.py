@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from edge.config import Layout
-from edge.control import Answer, Recalled, RecallStudy
+from edge.control.lines import Answer
+from edge.control.studies import Recalled, RecallStudy
 from edge.errors import Refused, Transient
 from edge.store.reader import CatalogueReader, Stored, Target
 from edge.web.asking import ask

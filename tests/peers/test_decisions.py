@@ -19,8 +19,12 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from edge import choices, control
 from edge.config import Layout
+from edge.control import asking, lines
+from edge.control.conflicts import Choose, Chosen, ListConflicts
+from edge.control.corrections import CorrectStudy
+from edge.control.peers import PutPeer
+from edge.control.status import GetStatus
 from edge.dataset.part10 import read_file_meta
 from edge.errors import Refused
 from edge.store.pack import scan
@@ -41,8 +45,8 @@ class Site:
     web_port: int
     place: Path
 
-    def ask(self, request: control.Request) -> list[Any]:
-        return list(control.ask(self.layout.control, request, timeout_seconds=20))
+    def ask(self, request: lines.Request) -> list[Any]:
+        return list(asking.ask(self.layout.control, request, timeout_seconds=20))
 
     def dcmtk(self, program: str, *options: str, files: tuple[str, ...] = ()) -> str:
         command = [
@@ -116,7 +120,7 @@ def seen_by_all(served: Site, study: str, sop_instance: str, syntax: str = "xe")
         target.mkdir()
         if way == "move":
             port = free_port()
-            served.ask(control.PutPeer(ae_title="TEST", host="127.0.0.1", port=port))
+            served.ask(PutPeer(ae_title="TEST", host="127.0.0.1", port=port))
             options.extend(["+P", str(port)])
         served.dcmtk(
             program, *options, f"+{syntax}", "-od", str(target), "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}"
@@ -155,7 +159,7 @@ def test_every_way_out_says_what_is_right_and_what_is_stored_stays(tmp_path: Pat
             original = pydicom.dcmread(sample(name))
             study, sop_instance = str(original.StudyInstanceUID), str(original.SOPInstanceUID)
             before = stored_datasets(served.layout)
-            served.ask(control.CorrectStudy(study=study, **RIGHT))
+            served.ask(CorrectStudy(study=study, **RIGHT))
             ways = seen_by_all(served, study, sop_instance, syntax)
             assert {way: identity(dataset) for way, dataset in ways.items()} == dict.fromkeys(ways, right), name
             for way in ways.keys() - {"find", "QIDO"}:
@@ -168,7 +172,7 @@ def test_every_way_out_says_what_is_right_and_what_is_stored_stays(tmp_path: Pat
                     assert ways[way].file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID, (name, way)
                 assert ways[way].PixelData == original.PixelData, (name, way)
             assert stored_datasets(served.layout) == before
-            served.ask(control.CorrectStudy(study=study, undo=True))
+            served.ask(CorrectStudy(study=study, undo=True))
             after = seen_by_all(served, study, sop_instance, syntax)
             assert {way: identity(dataset) for way, dataset in after.items()} == dict.fromkeys(after, identity(original)), name
             assert "OriginalAttributesSequence" not in after["WADO"]
@@ -182,7 +186,7 @@ def test_a_correction_outlives_a_restart_and_the_catalogue(tmp_path: Path) -> No
     state = tmp_path / "state"
     with site(state, tmp_path / "got") as served:
         served.send("CT_small.dcm")
-        served.ask(control.CorrectStudy(study=study, **RIGHT))
+        served.ask(CorrectStudy(study=study, **RIGHT))
         kept = stored_datasets(served.layout)
         packs = {pack.name: pack.read_bytes() for pack in served.layout.open_packs.glob("*.tar")}
     layout = Layout(state)
@@ -204,7 +208,7 @@ def test_a_rejected_study_is_found_as_unavailable_and_goes_nowhere(tmp_path: Pat
     study = str(pydicom.dcmread(path).StudyInstanceUID)
     with site(tmp_path / "state", tmp_path / "got") as served:
         served.send("CT_small.dcm")
-        served.ask(control.CorrectStudy(study=study, rejected=True))
+        served.ask(CorrectStudy(study=study, rejected=True))
         (answer,) = json.loads(served.web("/studies")[1])
         assert answer["00080056"]["Value"] == ["UNAVAILABLE"]
         assert served.web(f"/studies/{study}")[0] == 404
@@ -213,10 +217,10 @@ def test_a_rejected_study_is_found_as_unavailable_and_goes_nowhere(tmp_path: Pat
         keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}"]
         assert "person decided" in served.dcmtk("getscu", "-d", "+B", "-od", str(target), "-S", *keys)
         assert list(target.iterdir()) == []
-        served.ask(control.CorrectStudy(study=study, rejected=False))
+        served.ask(CorrectStudy(study=study, rejected=False))
         assert served.web(f"/studies/{study}", "*/*")[0] == 200
         with pytest.raises(Refused, match="no study"):
-            served.ask(control.CorrectStudy(study="1.2.3", rejected=True))
+            served.ask(CorrectStudy(study="1.2.3", rejected=True))
 
 
 def test_two_versions_of_an_instance_turn_the_lamp_red_until_somebody_chooses(tmp_path: Path) -> None:
@@ -228,15 +232,15 @@ def test_two_versions_of_an_instance_turn_the_lamp_red_until_somebody_chooses(tm
     with site(tmp_path / "state", tmp_path / "got") as served:
         served.send("CT_small.dcm")
         served.dcmtk("storescu", "-xe", files=(str(changed),))
-        until(lambda: served.ask(control.GetStatus())[0].conflicts == 1, "the variant is classed")
-        (found,) = served.ask(control.GetStatus())
+        until(lambda: served.ask(GetStatus())[0].conflicts == 1, "the variant is classed")
+        (found,) = served.ask(GetStatus())
         assert (found.lamp, found.instances) == ("red", 1)
-        (conflict,) = served.ask(choices.ListConflicts())
+        (conflict,) = served.ask(ListConflicts())
         assert conflict.reasons == ["its pixels differ"]
         assert pixels(served, study, sop_instance) != original.PixelData
-        assert served.ask(choices.Choose(study=study, keep="newest")) == [choices.Chosen(instances=1)]
+        assert served.ask(Choose(study=study, keep="newest")) == [Chosen(instances=1)]
         until(lambda: pixels(served, study, sop_instance) == original.PixelData, "the newest is visible")
-        assert served.ask(control.GetStatus())[0].lamp == "amber"
+        assert served.ask(GetStatus())[0].lamp == "amber"
 
 
 def pixels(served: Site, study: str, sop_instance: str) -> bytes:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from edge import control
 from edge.config import Layout
+from edge.control import asking
+from edge.control.peers import PutPeer
 from tests.dimse.fakes import CT, FILES, HERE, MR_RLE
 from tests.servers import ROOT, Endpoint, edge_alone, free_port, listens, need, orthanc, pynetdicom_scp, started, until
 
@@ -55,11 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with edge_alone(place / "state") as edge:
         modalities = {"outpost": ["OUTPOST", HERE, edge.port]}
         with orthanc(place / "orthanc", DicomModalities=modalities, DicomAlwaysAllowMove=True) as peer:
-            list(
-                control.ask(
-                    Layout(place / "state").control, control.PutPeer(ae_title="ORTHANC", host=HERE, port=peer.port, rights=EVERYTHING)
-                )
-            )
+            list(asking.ask(Layout(place / "state").control, PutPeer(ae_title="ORTHANC", host=HERE, port=peer.port, rights=EVERYTHING)))
             yield Site(place / "state", edge, peer)
 
 
@@ -150,7 +147,7 @@ def test_dcmqrscp_is_sent_to_asked_and_retrieved_from(site: Site, tmp_path: Path
     study = site.send(CT)
     with started([need("dcmqrscp", "dcmtk"), "-c", str(tmp_path / "dcmqrscp.cfg")], tmp_path / "dcmqrscp.log"):
         until(lambda: listens(port), "dcmqrscp listens")
-        list(control.ask(Layout(site.state).control, control.PutPeer(ae_title="ARCHIVE", host=HERE, port=port)))
+        list(asking.ask(Layout(site.state).control, PutPeer(ae_title="ARCHIVE", host=HERE, port=port)))
         site.outpost("peers", "echo", "ARCHIVE")
         *_, last = site.outpost("studies", "send", study, "ARCHIVE")
         assert last["completed"] == 1
@@ -164,7 +161,7 @@ def test_dcmqrscp_is_sent_to_asked_and_retrieved_from(site: Site, tmp_path: Path
 def test_pynetdicoms_own_apps_are_verified_and_stored_to(site: Site, tmp_path: Path) -> None:
     study = site.send(CT)
     with pynetdicom_scp(tmp_path / "pynetdicom") as there:
-        list(control.ask(Layout(site.state).control, control.PutPeer(ae_title=there.ae_title, host=HERE, port=there.port)))
+        list(asking.ask(Layout(site.state).control, PutPeer(ae_title=there.ae_title, host=HERE, port=there.port)))
         site.outpost("peers", "echo", there.ae_title)
         *_, last = site.outpost("studies", "send", study, there.ae_title)
         assert (last["total"], last["completed"]) == (1, 1)

@@ -10,16 +10,18 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from edge import control, errands
 from edge.config import Layout
+from edge.control import asking, lines
+from edge.control.peers import PutPeer
+from edge.control.routes import ListRoutes, PutRoute, RemoveRoute, RetryRoute
 from edge.errors import Refused
 from tests.dimse.fakes import CT, FILES, HERE, MR_RLE
 from tests.peers.test_errands import EVERYTHING, Site
 from tests.servers import edge_alone, free_port, listens, need, orthanc, started, until
 
 
-def ask(state: Path, request: control.Request) -> list:
-    return list(control.ask(Layout(state).control, request, timeout_seconds=20))
+def ask(state: Path, request: lines.Request) -> list:
+    return list(asking.ask(Layout(state).control, request, timeout_seconds=20))
 
 
 def test_what_arrives_is_sent_on_by_rules_to_peers_and_stow_services(tmp_path: Path) -> None:
@@ -37,18 +39,18 @@ def test_what_arrives_is_sent_on_by_rules_to_peers_and_stow_services(tmp_path: P
     ):
         until(lambda: listens(port), "storescp listens")
         ours = Site(state, edge, peer)
-        ask(state, control.PutPeer(ae_title="PACS", host=HERE, port=port, rights=EVERYTHING))
-        ask(state, control.PutPeer(ae_title="DEAF", host=HERE, port=deaf.getsockname()[1], rights=EVERYTHING))
-        ask(state, errands.PutRoute(name="pacs", peer="PACS", modalities=["CT"]))
-        ask(state, errands.PutRoute(name="deaf", peer="DEAF"))
-        ask(state, errands.PutRoute(name="web", url=f"http://{HERE}:{peer.http_port}/dicom-web", from_ae="BENCH"))
+        ask(state, PutPeer(ae_title="PACS", host=HERE, port=port, rights=EVERYTHING))
+        ask(state, PutPeer(ae_title="DEAF", host=HERE, port=deaf.getsockname()[1], rights=EVERYTHING))
+        ask(state, PutRoute(name="pacs", peer="PACS", modalities=["CT"]))
+        ask(state, PutRoute(name="deaf", peer="DEAF"))
+        ask(state, PutRoute(name="web", url=f"http://{HERE}:{peer.http_port}/dicom-web", from_ae="BENCH"))
         with pytest.raises(Refused, match="either to a peer"):
-            ask(state, errands.PutRoute(name="both", peer="PACS", url="http://localhost"))
+            ask(state, PutRoute(name="both", peer="PACS", url="http://localhost"))
         for name in (CT, MR_RLE):
             ours.send(name)
 
         def sent() -> dict[str, int]:
-            return {row.name: row.sent for row in ask(state, errands.ListRoutes())}
+            return {row.name: row.sent for row in ask(state, ListRoutes())}
 
         until(lambda: sent() == {"pacs": 1, "deaf": 0, "web": 2}, "all but the deaf one have what is theirs")
         with urllib.request.urlopen(f"http://{HERE}:{peer.http_port}/instances?expand", timeout=20) as answer:
@@ -57,8 +59,8 @@ def test_what_arrives_is_sent_on_by_rules_to_peers_and_stow_services(tmp_path: P
         (written,) = (tmp_path / "there").iterdir()
         assert pydicom.dcmread(written).PixelData == pydicom.dcmread(FILES / CT).PixelData
         ours.outpost("routes", "ls")
-        ask(state, errands.RetryRoute(name="deaf"))
-        ask(state, errands.RemoveRoute(name="deaf"))
+        ask(state, RetryRoute(name="deaf"))
+        ask(state, RemoveRoute(name="deaf"))
         with pytest.raises(Refused, match="no route 'deaf'"):
-            ask(state, errands.RemoveRoute(name="deaf"))
+            ask(state, RemoveRoute(name="deaf"))
         assert {row["name"] for row in ours.outpost("routes", "ls")} == {"pacs", "web"}

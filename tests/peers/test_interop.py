@@ -17,14 +17,15 @@ from typing import Any
 
 import pytest
 
-from edge import control
 from edge.config import Layout
+from edge.control import asking, lines
+from edge.control.errands import Echoed, EchoPeer, Match, QueryPeer, SendStudy, Sent
+from edge.control.peers import PutPeer
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from edge.dimse import scu
 from edge.dimse.negotiation import propose
 from edge.dimse.outgoing import Stored
 from edge.dimse.requestor import Requestor
-from edge.errands import Echoed, EchoPeer, Match, QueryPeer, SendStudy, Sent
 from edge.model import UID, AETitle, Peer
 from tests.code.packs import Instance
 from tests.dimse.raw import verify
@@ -72,11 +73,11 @@ class Box:
     state: Path
     port: int
 
-    def ask(self, request: control.Request) -> list[control.Answer]:
-        return list(control.ask(Layout(self.state).control, request))
+    def ask(self, request: lines.Request) -> list[lines.Answer]:
+        return list(asking.ask(Layout(self.state).control, request))
 
     def introduce(self, ae_title: str, port: int) -> None:
-        self.ask(control.PutPeer(ae_title=ae_title, host=HERE, port=port))
+        self.ask(PutPeer(ae_title=ae_title, host=HERE, port=port))
 
     def dcmtk(self, program: str, *arguments: str | Path) -> str:
         """A tool of dcmtk as TEST, calling OUTPOST; what it says. Files follow the address."""

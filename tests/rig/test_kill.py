@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edge import control
+from edge.control.studies import ListStudies, Study
 from edge.demo.instances import Sample, samples
 from edge.demo.site import folder
 from edge.demo.tour import REAL, Tour
@@ -112,7 +112,7 @@ def test_nothing_acknowledged_is_lost_whatever_process_is_killed_whenever(
             tour.rebuilt.wait(lambda: tour.expected.keys() <= tour.found(tour.rebuilt).keys(), "the rebuilt site knows every study")
             tour.workstation.received.clear()
             tour.recall_and_compare(tour.rebuilt, list(tour.expected))
-            left = [row for row in tour.rebuilt.ask(control.ListStudies()) if isinstance(row, control.Study) and row.stopped]
+            left = [row for row in tour.rebuilt.ask(ListStudies()) if isinstance(row, Study) and row.stopped]
             assert not left
         finally:
             tour.stop()

@@ -8,7 +8,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from edge import control
+from edge.control.cache import Evict
+from edge.control.peers import PutPeer
+from edge.control.studies import Study
 from edge.demo.site import Kit, Site, folder
 from edge.demo.workstation import Workstation
 from edge.store import site
@@ -36,7 +38,7 @@ class Clinic:
 
     def introduce(self, site: Site, *ae_titles: str) -> None:
         for ae_title in (self.workstation.ae_title, *ae_titles):
-            list(site.ask(control.PutPeer(ae_title=ae_title, host="127.0.0.1", port=self.workstation.port)))
+            list(site.ask(PutPeer(ae_title=ae_title, host="127.0.0.1", port=self.workstation.port)))
 
     def wait_told(self) -> None:
         """Until a copy of site state that knows the workstation is on its way: what is held after this is not older."""
@@ -53,12 +55,12 @@ class Clinic:
                 return True
         return False
 
-    def wait_held(self, seconds: float = 120) -> list[control.Study]:
+    def wait_held(self, seconds: float = 120) -> list[Study]:
         self.site.wait(lambda: all(row.held == row.packs for row in self.site.studies()), "every pack is held", seconds)
         return self.site.studies()
 
     def evict(self) -> None:
-        list(self.site.ask(control.Evict()))
+        list(self.site.ask(Evict()))
         assert all(row.here == 0 for row in self.site.studies())
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from edge import control
+from edge.control.lines import NotRunning
+from edge.control.status import GetStatus
 from edge.demo.phantom import phantom
 from edge.demo.site import ROOT
 from edge.model import Level
@@ -64,8 +65,8 @@ def test_sigterm_ends_the_processes_in_order_and_nothing_is_left(clinic: Clinic)
                 ended[name] = len(ended)
     assert list(ended) == ["edge.web", "edge", "cloudsync"]
     clinic.site.stop()
-    with pytest.raises(control.NotRunning):
-        list(clinic.site.ask(control.GetStatus()))
+    with pytest.raises(NotRunning):
+        list(clinic.site.ask(GetStatus()))
 
 
 def test_when_the_supervisor_is_killed_its_processes_end_and_run_takes_over(clinic: Clinic) -> None:

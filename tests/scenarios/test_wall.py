@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import control
 from edge.code.manifest import read_head
+from edge.control.status import GetStatus, Status
+from edge.control.studies import Study
 from edge.demo.instances import Sample, samples
 from edge.demo.tour import REAL
 from edge.dimse.scu import Progress
@@ -52,7 +53,7 @@ def loose(tmp_path: Path) -> Iterator[Clinic]:
     clinic = Clinic(tmp_path / "site", kind=LooseSite)
     clinic.workstation.__enter__()
     clinic.site.start_one("edge")
-    clinic.site.wait(lambda: bool(list(clinic.site.ask(control.GetStatus()))), "edge answers")
+    clinic.site.wait(lambda: bool(list(clinic.site.ask(GetStatus()))), "edge answers")
     clinic.introduce(clinic.site)
     yield clinic
     clinic.close()
@@ -65,12 +66,12 @@ def two_studies() -> tuple[list[Sample], list[Sample]]:
 
 
 def refusals(clinic: Clinic) -> list[str]:
-    (status,) = clinic.site.ask(control.GetStatus())
-    assert isinstance(status, control.Status)
+    (status,) = clinic.site.ask(GetStatus())
+    assert isinstance(status, Status)
     return status.refusals
 
 
-def row_of(clinic: Clinic, study: str) -> control.Study:
+def row_of(clinic: Clinic, study: str) -> Study:
     (row,) = (row for row in clinic.site.studies() if row.study == study)
     return row
 

@@ -13,9 +13,9 @@ import pydicom
 import pynetdicom
 import pytest
 
-from edge import control
 from edge.code.manifest import read_head
 from edge.config import Layout
+from edge.control.studies import RecallStudy
 from edge.demo.instances import samples
 from edge.demo.site import Site, folder
 from edge.demo.tour import REAL
@@ -59,7 +59,7 @@ def codings(layout: Layout) -> Counter[tuple[str, str]]:
 
 def recall_everything(clinic: Clinic) -> None:
     for row in clinic.site.studies():
-        list(clinic.site.ask(control.RecallStudy(study=row.study)))
+        list(clinic.site.ask(RecallStudy(study=row.study)))
     clinic.site.wait(lambda: all(row.here == row.packs for row in clinic.site.studies()), "every pack is whole again")
 
 

@@ -14,9 +14,12 @@ import pydicom
 from aiohttp import ClientSession
 from pydicom.data import get_testdata_file
 
-from edge import control
 from edge.clock import SystemClock
 from edge.config import Cache, Config, Layout
+from edge.control import lines
+from edge.control.instances import Admit, Admitted
+from edge.control.message import Done, Failed
+from edge.control.studies import Recalled, RecallStudy
 from edge.dataset.part10 import read_file_meta
 from edge.dimse.ports import Arrival
 from edge.errors import Transient
@@ -100,21 +103,21 @@ class FakeEdge:
 
     def __init__(self, box: Box) -> None:
         self.box = box
-        self.requests: list[control.Request] = []
+        self.requests: list[lines.Request] = []
         self.away: list[str] = []
         self.offline: str | None = None
-        self.refusal: control.Failed | None = None
+        self.refusal: Failed | None = None
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, contextlib.ExitStack() as lines:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, contextlib.ExitStack() as taken:
             listener.bind(str(self.box.layout.control))
             listener.listen(8)
             listener.setblocking(False)
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     line, _ = await loop.sock_accept(listener)
-                    tasks.create_task(self._one(lines.enter_context(line)))
+                    tasks.create_task(self._one(taken.enter_context(line)))
 
     async def _one(self, line: socket.socket) -> None:
         with line:
@@ -122,29 +125,29 @@ class FakeEdge:
             data, descriptors, _, _ = await asyncio.to_thread(socket.recv_fds, line, 1 << 16, 1)
             if not data:
                 return
-            request = control.decode_request.decode(data)
+            request = lines.decode_request.decode(data)
             self.requests.append(request)
             answers = await asyncio.to_thread(self._answer, request, descriptors)
             with contextlib.suppress(ConnectionError):
                 for answer in answers:
-                    line.sendall(control.encode(answer) + b"\n")
+                    line.sendall(lines.encode(answer) + b"\n")
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _answer(self, request: control.Request, descriptors: list[int]) -> list[control.Answer]:
+    def _answer(self, request: lines.Request, descriptors: list[int]) -> list[lines.Answer]:
         if self.refusal is not None:
             return [self.refusal]
-        if isinstance(request, control.RecallStudy):
+        if isinstance(request, RecallStudy):
             if self.offline is not None:
-                return [control.failed(Transient(self.offline))]
+                return [lines.failed(Transient(self.offline))]
             for pack in self.away:
                 self.box.come_back(pack)
-            return [control.Recalled(here=1, total=1), control.Done()]
-        assert isinstance(request, control.Admit)
+            return [Recalled(here=1, total=1), Done()]
+        assert isinstance(request, Admit)
         with os.fdopen(os.dup(descriptors[0]), "rb") as file:
             dataset = file.read()
         outcome = self.box.receive(request.sop_class, request.sop_instance, request.transfer_syntax, memoryview(dataset))
-        return [control.Admitted(outcome=outcome), control.Done()]
+        return [Admitted(outcome=outcome), Done()]
 
 
 class Web:

@@ -12,7 +12,8 @@ import pytest
 from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
-from edge import control
+from edge.control.instances import Admit
+from edge.control.message import Failed
 from edge.web import multipart, store
 from edge.web.faults import BadRequest, TooLarge
 from edge.web.multipart import MultipartBody, content_type
@@ -42,7 +43,7 @@ async def test_what_is_stored_is_named_and_comes_back_byte_for_byte(served: Web,
     _, headers, body = await served.get(address.removeprefix(served.address), ANY)
     assert dataset_of(parts_of(headers, body)[0][1]) == dataset_of(data)
     (request,) = served.edge.requests
-    assert isinstance(request, control.Admit)
+    assert isinstance(request, Admit)
     assert (request.calling_ae, request.address) == ("STOW-RS", "127.0.0.1")
 
 
@@ -90,7 +91,7 @@ async def test_a_dataset_that_does_not_identify_itself_goes_to_quarantine_and_fa
 
 @pytest.mark.asyncio
 async def test_a_full_disk_is_503_and_nothing_is_left_behind(served: Web) -> None:
-    served.edge.refusal = control.Failed(error="StoreFull", sentence="The disk is at its reserve.")
+    served.edge.refusal = Failed(error="StoreFull", sentence="The disk is at its reserve.")
     status, headers, body = await served.post("/studies", body_of(sample(CT)), RELATED)
     assert (status, headers["Retry-After"], body) == (503, "30", b"The disk is at its reserve.\n")
     assert list(served.box.layout.quarantine.iterdir()) == []
@@ -98,7 +99,7 @@ async def test_a_full_disk_is_503_and_nothing_is_left_behind(served: Web) -> Non
 
 @pytest.mark.asyncio
 async def test_edge_that_refuses_is_a_failure_of_that_instance(served: Web) -> None:
-    served.edge.refusal = control.Failed(error="Refused", sentence="No.")
+    served.edge.refusal = Failed(error="Refused", sentence="No.")
     status, _, body = await served.post("/studies", body_of(sample(CT)), RELATED)
     assert status == 409
     assert values(json.loads(body), "00081198", "00081197") == [0x0110]

@@ -1,4 +1,4 @@
-"""What edge may be asked to do at other application entities, and what it answers: lines of the control socket (edge.control)."""
+"""What edge may be asked to do at other application entities."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-
-class Message(msgspec.Struct, frozen=True, tag_field="is", forbid_unknown_fields=True, kw_only=True):
-    """One line of the control socket."""
+from edge.control.message import Message
 
 
 class EchoPeer(Message, frozen=True, tag="echo-peer"):
@@ -58,61 +56,6 @@ class CommitStudy(Message, frozen=True, tag="commit-study"):
     """For its report. What comes later is recorded too."""
 
 
-class ListRoutes(Message, frozen=True, tag="list-routes"):
-    """Answered by a RouteRow for each."""
-
-
-class PutRoute(Message, frozen=True, tag="put-route"):
-    """Send on what arrives from now on, or change the route of this name. Empty conditions hold for all. Answered by Done."""
-
-    name: str
-    peer: str = ""
-    url: str = ""
-    token_file: str = ""
-    from_ae: str = ""
-    urgency: str = ""
-    modalities: list[str] = msgspec.field(default_factory=list)
-    description: str = ""
-    begins: str = ""
-    ends: str = ""
-
-
-class RemoveRoute(Message, frozen=True, tag="remove-route"):
-    """Answered by Done."""
-
-    name: str
-
-
-class RetryRoute(Message, frozen=True, tag="retry-route"):
-    """Try at once what waits. Answered by Done."""
-
-    name: str
-
-
-class RouteRow(Message, frozen=True, tag="route"):
-    """A route and how it fares: the fields of edge.store.routes, Route and Standing."""
-
-    name: str
-    peer: str
-    url: str
-    token_file: str
-    from_ae: str
-    urgency: str
-    modalities: list[str]
-    description: str
-    begins: str
-    ends: str
-    sent: int
-    sent_at: float | None
-    owed: int
-    owed_since: float | None
-    failures: int
-    fault: str | None
-    next_at: float
-    refused: int
-    refusal: str | None
-
-
 class Echoed(Message, frozen=True, tag="echoed"):
     """The peer answered; how long association, echo and release took."""
 
@@ -154,8 +97,5 @@ class Committed(Message, frozen=True, tag="committed"):
     reasons: dict[str, int] | None
 
 
-PeerErrand = EchoPeer | SendStudy | QueryPeer | RetrieveStudy | CommitStudy
-PeerAnswer = Echoed | Sent | Match | Retrieved | Committed
-RouteRequest = ListRoutes | PutRoute | RemoveRoute | RetryRoute
-Request = PeerErrand | RouteRequest
-Answer = PeerAnswer | RouteRow
+Request = EchoPeer | SendStudy | QueryPeer | RetrieveStudy | CommitStudy
+Answer = Echoed | Sent | Match | Retrieved | Committed

@@ -1,0 +1,62 @@
+"""Which studies there are, and bringing them back from the archive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.control.message import Message
+
+
+class ListStudies(Message, frozen=True, tag="list-studies"):
+    """Answered by a Study for each, newest first."""
+
+    study: str | None = None
+    most: int = 1000
+
+
+class RecallStudy(Message, frozen=True, tag="recall-study"):
+    """Bring a study, or one series or instance of it, from the archive into the cache.
+
+    Answered by a Recalled whenever more of it is here, and every few seconds meanwhile; by Done when all is, or by Failed.
+    """
+
+    study: str
+    series: str | None = None
+    instance: str | None = None
+
+
+class Study(Message, frozen=True, tag="study"):
+    """One study and how far it is on its way."""
+
+    study: str
+    patient: dict[str, Any]
+    attributes: dict[str, Any]
+    received_at: float
+    series: int
+    instances: int
+    packs: int
+    raw_bytes: int
+    coded_bytes: int
+    closed: int
+    coded: int
+    confirmed: int
+    objects: int
+    held: int
+    held_at: float | None
+    here: int
+    away: int
+    stopped: str | None
+    availability: str
+    state: str
+    """received, local, shipping, held or evicted: what all of its packs have reached; or rejected by a person."""
+
+
+class Recalled(Message, frozen=True, tag="recalled"):
+    """So many of the instances that were asked for are in the cache."""
+
+    here: int
+    total: int
+
+
+Request = ListStudies | RecallStudy
+Answer = Study | Recalled

@@ -1,0 +1,94 @@
+"""How Outpost is, for whoever asks and for the service manager."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterable
+
+from edge import status
+from edge.clock import Clock
+from edge.config import Config, Layout
+from edge.control.status import GetStatus, Status
+from edge.notify import notify
+from edge.refusals import Refusals
+from edge.responder import PEOPLE, Asker, Responder, at_once
+from edge.store.catalogue import Catalogue
+from edge.store.packs import OpenPacks
+
+STATUS_SECONDS = 10.0
+
+
+class Reporting:
+    """Answers how Outpost is. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        config: Config,
+        layout: Layout,
+        catalogue: Catalogue,
+        packs: OpenPacks,
+        notices: Callable[[], list[str]],
+        refusals: Refusals,
+        clock: Clock,
+    ) -> None:
+        """`notices` are what other application entities do not take."""
+        self._config = config
+        self._layout = layout
+        self._catalogue = catalogue
+        self._packs = packs
+        self._notices = notices
+        self._refusals = refusals
+        self._clock = clock
+
+    def responders(self) -> Iterable[Responder]:
+        return [at_once(GetStatus, PEOPLE, self._answer)]
+
+    async def tell_manager(self) -> None:
+        """Keep the one sentence as systemd's status line; for ever."""
+        while True:
+            found = await asyncio.to_thread(self.status)
+            notify(f"STATUS={found.sentence}")
+            await asyncio.sleep(STATUS_SECONDS)
+
+    def _answer(self, _request: GetStatus, _asker: Asker) -> list[Status]:
+        return [self.status()]
+
+    def status(self) -> Status:
+        """As it is now."""
+        ((studies, waiting, waiting_bytes, oldest, instances, last_held, stopped),) = self._catalogue.rows("counts")
+        conflicts = len(self._catalogue.rows("conflicts"))
+        link = self._catalogue.rows("link")
+        state, since, goodput, link_sentence, answered_at, sequence = link[0] if link else ("", None, 0.0, "", 0.0, 0)
+        now, receiving = self._clock.now(), len(self._packs.studies)
+        link_sentence = status.link_sentence(state, link_sentence, answered_at, now)
+        figures = status.Figures(
+            studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, receiving, conflicts
+        )
+        return Status(
+            sentence=status.sentence(figures, now),
+            lamp=status.lamp(figures),
+            site=self._config.site.name,
+            ae_title=self._config.site.ae_title,
+            studies=studies,
+            instances=instances,
+            waiting_studies=waiting,
+            waiting_bytes=waiting_bytes,
+            oldest_waiting_at=oldest,
+            last_held_at=last_held,
+            stopped=stopped,
+            receiving=receiving,
+            link_state=state,
+            link_since=since,
+            link_sentence=link_sentence,
+            goodput_bytes_per_second=goodput,
+            catalog_sequence=sequence,
+            cache_bytes=int(self._catalogue.figure("cached_bytes")),
+            cache_max_bytes=self._config.cache.max_bytes,
+            free_bytes=shutil.disk_usage(self._layout.cache).free,
+            quarantined=len(self._catalogue.rows("quarantined")),
+            conflicts=conflicts,
+            shared_ids=len(self._catalogue.rows("people_apart")),
+            refusals=self._refusals.all(),
+            notices=self._notices(),
+        )

@@ -1,0 +1,69 @@
+"""The studies as people ask for them: listed, and brought back from the archive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from edge import status
+from edge.control.studies import ListStudies, Recalled, RecallStudy, Study
+from edge.dimse.ports import Lost, Ready
+from edge.errors import Refused
+from edge.model import UID, Level, Query
+from edge.responder import PEOPLE, Asker, Responder, at_once, streamed
+from edge.retrieve import Link, PackRetrieve
+from edge.store.catalogue import Catalogue
+
+WAIT_SECONDS = 2.0
+WAITERS = 64
+"""Requests that wait for recalls at once; more take turns."""
+
+
+class Studies:
+    """Answers what is asked about studies."""
+
+    def __init__(self, catalogue: Catalogue, retrieve: PackRetrieve, link: Link) -> None:
+        self._catalogue = catalogue
+        self._retrieve = retrieve
+        self._link = link
+        # Threads of their own: who waits for a recall must not take those that read the facts it comes with.
+        self._waiters = ThreadPoolExecutor(WAITERS, "recall request")
+
+    def responders(self) -> Iterable[Responder]:
+        return [at_once(ListStudies, PEOPLE, self._list), streamed(RecallStudy, PEOPLE, self._recall)]
+
+    def close(self) -> None:
+        """Nobody waits any longer. Idempotent."""
+        self._waiters.shutdown(wait=False, cancel_futures=True)
+
+    def _list(self, request: ListStudies, _asker: Asker) -> list[Study]:
+        link_up = self._link.up()
+        return [status.study(row, link_up) for row in self._catalogue.rows("studies_in_packs", study=request.study, most=request.most)]
+
+    async def _recall(self, request: RecallStudy, _asker: Asker) -> AsyncGenerator[Recalled, None]:
+        matching = {"0020000D": request.study}
+        level = Level.STUDY
+        for tag, uid, deeper in (("0020000E", request.series, Level.SERIES), ("00080018", request.instance, Level.IMAGE)):
+            if uid is not None:
+                matching[tag], level = uid, deeper
+        loop = asyncio.get_running_loop()
+        retrieval = await loop.run_in_executor(self._waiters, self._retrieve.begin, Query(level, matching))
+        if level is Level.STUDY:
+            self._retrieve.want_study(UID(request.study))
+        try:
+            if not retrieval.total:
+                raise Refused("There is no such study, series or instance here.")
+            here, lost = 0, ""
+            while retrieval.remaining:
+                match await loop.run_in_executor(self._waiters, retrieval.next, WAIT_SECONDS):
+                    case Ready():
+                        here += 1
+                    case Lost(reason=reason):
+                        lost = reason
+                # Said also when nothing came: who has gone is found out by it.
+                yield Recalled(here=here, total=retrieval.total)
+            if lost:
+                raise Refused(lost)
+        finally:
+            retrieval.close()
