@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m cloudsync", description="Seals, ships and recalls; holds the keys.")
     parser.add_argument("--state", type=Path, required=True, help="the state directory that `outpost setup` made")
     layout = Layout(parser.parse_args().state)
-    process.begin("cloudsync")
+    process.begin("cloudsync", process.BEHIND_RECEPTION)
     for chatty in ("azure", "aiosqlite"):  # they log every request
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:

@@ -17,12 +17,19 @@ from edge.errors import AlreadyRunning, OutpostError
 
 SUPERVISED = "OUTPOST_SUPERVISOR"
 """Environment variable: the process id of `outpost run`, or of the demo, where it started this process."""
+BEHIND_RECEPTION = 10
+"""The niceness of the processes that must not slow reception when all cores are busy."""
 _PR_SET_PDEATHSIG = 1
 
 
-def begin(name: str) -> None:
-    """Log to standard error as JSON lines, write files that others cannot read, and end when the supervisor is gone."""
+def begin(name: str, niceness: int = 0) -> None:
+    """Log to standard error as JSON lines, write files that others cannot read, and end when the supervisor is gone.
+
+    `niceness` is the least that the process is to have (setpriority(2)); one that was started with more keeps it.
+    """
     os.umask(0o027)
+    if os.getpriority(os.PRIO_PROCESS, 0) < niceness:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines(name))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m edge.web", description="DICOMweb over a state directory.")
     parser.add_argument("--state", type=Path, required=True, help="the state directory, as made by `outpost setup`")
     layout = Layout(parser.parse_args().state)
-    process.begin("edge-web")
+    process.begin("edge-web", process.BEHIND_RECEPTION)
     to_stderr()
     try:
         asyncio.run(serve(load(layout.config), layout))

@@ -62,6 +62,11 @@ def test_files_are_made_so_that_others_cannot_read_them(tmp_path: Path) -> None:
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
+def test_a_process_lets_others_go_first_and_one_that_was_started_behind_them_stays_there() -> None:
+    program = "import os; from edge import process; os.nice({0}); process.begin('edge-web', 10); print(os.getpriority(os.PRIO_PROCESS, 0))"
+    assert [python(program.format(niceness)).stdout for niceness in (0, 15)] == ["10\n", "15\n"]
+
+
 def test_a_process_whose_supervisor_is_gone_already_ends_by_itself() -> None:
     answer = python("import time; from edge import process; process.begin('edge'); time.sleep(20)", **{SUPERVISED: "999999999"})
     assert answer.returncode == -signal.SIGTERM
