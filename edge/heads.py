@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from edge.code.manifest import Head, read_head
@@ -16,13 +17,14 @@ from edge.store.instances import Admission
 from edge.store.pack import Member
 
 
-def keep(layout: Layout, pack: PackId, data: bytes) -> None:
-    """Keep the head of a pack, durable when it returns. Idempotent."""
+def keep(layout: Layout, pack: PackId, data: bytes, coded_at: float) -> None:
+    """Keep the head of a pack, durable when it returns; its mtime is when the pack was coded. Idempotent."""
     path = layout.head(pack)
     if not path.parent.is_dir():
         path.parent.mkdir(mode=0o750, exist_ok=True)
         flush_directory(layout.heads)
     write_whole(path, data)
+    os.utime(path, (coded_at, coded_at))
 
 
 def load(layout: Layout, pack: PackId) -> Head:
@@ -36,6 +38,16 @@ def prove(data: bytes, pack: PackId, sha256: str | None) -> Head:
     if head.manifest.pack != pack or head.manifest.sha256 != sha256:
         raise Corrupt(f"the head that came for pack {pack} belongs to another pack")
     return head
+
+
+def coded_bytes(head: Head, head_bytes: int) -> int:
+    """What was shipped of a pack, before it was sealed: a head file of `head_bytes`, and the parts."""
+    return head_bytes + sum(part.bytes for part in head.manifest.parts)
+
+
+def objects(head: Head) -> int:
+    """How many objects the archive has of a pack: head, parts and sums."""
+    return len(head.manifest.parts) + 2
 
 
 def admissions(head: Head) -> Iterator[Admission]:

@@ -16,7 +16,7 @@ from edge.store.catalogue import Catalogue
 from edge.store.instances import Admission
 from edge.store.pack import Member, MemberWriter, OpenPack
 from edge.store.packs import OpenPacks
-from edge.store.quarantine import QuarantineWriter
+from edge.store.quarantine import About, QuarantineWriter
 
 
 class PackIntake:
@@ -83,7 +83,8 @@ class _Arriving:
         self._sink: MemberWriter | QuarantineWriter | None = None
         self._reason = ""
         self._outcome = Outcome.UNIDENTIFIED
-        self._received_at = intake.clock.now()
+        self._received_at = float(int(intake.clock.now()))
+        """In whole seconds, as the pack keeps it."""
 
     def write(self, fragment: memoryview) -> None:
         try:
@@ -155,11 +156,9 @@ class _Arriving:
         self._sink.write(bytes(self._head))
 
     def _keep_aside(self, sink: QuarantineWriter) -> Outcome:
-        digest = sink.commit()
         arrival = self._arrival
-        self._intake.catalogue.quarantine(
-            digest, self._reason, sink.size, arrival.transfer_syntax, arrival.sop_instance, arrival.calling_ae, self._received_at
-        )
+        about = About(self._reason, sink.size, arrival.transfer_syntax, arrival.sop_instance, arrival.calling_ae, self._received_at)
+        self._intake.catalogue.quarantine(sink.commit(about), about)
         return self._outcome
 
     def _admit(self) -> Outcome:
@@ -191,5 +190,5 @@ class _Arriving:
             description = describe(head, syntax, member.dataset_length)
         admission = Admission(identity, description, syntax, pack.id, member, self._received_at, self._arrival.calling_ae)
         if pack.members == 1:
-            return self._intake.catalogue.open_pack(pack.id, pack.urgency, pack.opened_at, admission)
+            return self._intake.catalogue.open_pack(pack.id, pack.urgency, admission)
         return self._intake.catalogue.admit(admission)

@@ -201,7 +201,8 @@ class Outbox:
             shutil.rmtree(target, ignore_errors=True)
             fresh.rename(target)
             flush_directory(self._layout.outbox)
-            heads.keep(self._layout, pack, (target / "000000").read_bytes())
+            coded_at = float(int(self._clock.now()))
+            heads.keep(self._layout, pack, (target / "000000").read_bytes(), coded_at)
         state = self._catalogue.pack(pack)
         assert state is not None
         assert state.sha256 is not None
@@ -218,7 +219,7 @@ class Outbox:
         )
         # Head, parts, sums.
         objects = len(coded.parts) + 1
-        self._catalogue.mark_coded(pack, self._clock.now(), coded.coded_bytes, msgspec.json.encode(ask).decode(), objects)
+        self._catalogue.mark_coded(pack, coded_at, coded.coded_bytes, msgspec.json.encode(ask).decode(), objects)
         with disk_errors():
             self._asks.tell(ask)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -257,6 +258,8 @@ class RecallDesk:
         head_path, target_path = str(self._layout.head(pack)), str(self._layout.cached(pack))
         if not await self._coder.finish(FinishJob(pack=pack, head_path=head_path, target_path=target_path)):
             raise Corrupt(f"pack {pack} did not come back byte for byte")
+        if state.closed_at is not None:
+            os.utime(target_path, (state.closed_at, state.closed_at))
         await asyncio.to_thread(self._catalogue.set_whole, pack)
         return True
 
@@ -281,8 +284,8 @@ class RecallDesk:
         state = self._catalogue.pack(pack)
         head = heads.prove(data, pack, state.sha256 if state else None)
         with disk_errors():
-            heads.keep(self._layout, pack, data)
-        self._catalogue.learn_head(list(heads.admissions(head)), pack)
+            heads.keep(self._layout, pack, data, (state.coded_at if state else None) or 0.0)
+        self._catalogue.learn_head(list(heads.admissions(head)), pack, heads.coded_bytes(head, len(data)), heads.objects(head))
         return head
 
     def _head(self, pack: PackId) -> Head | None:

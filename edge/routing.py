@@ -93,7 +93,7 @@ def _route(request: PutRoute, now: float) -> Route:
         description=request.description,
         begins=request.begins,
         ends=request.ends,
-        since=now,
+        since=float(int(now)),
     )
 
 

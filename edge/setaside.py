@@ -15,12 +15,13 @@ from edge.dataset.attributes import HEAD_CAP, identify
 from edge.dataset.part10 import file_meta
 from edge.dataset.walk import EXPLICIT_LE, Malformed
 from edge.dimse.ports import Arrival, Outcome
-from edge.durable import disk_errors, flush_directory, write_all
+from edge.durable import disk_errors, write_all
 from edge.errors import Permanent, Refused
 from edge.intake import PackIntake
 from edge.model import UID, AETitle, Digest, Identity, Peer, parse_ae_title, parse_uid
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
+from edge.store.quarantine import discard
 
 _PIECE = 1 << 18
 _LEAST = 8
@@ -115,9 +116,7 @@ class SetAside:
 
     def _forget(self, one: Quarantined) -> None:
         """The file first: what is left of an interrupted discard is a row, which the next start forgets."""
-        with disk_errors():
-            self._path(one.digest).unlink(missing_ok=True)
-            flush_directory(self._layout.quarantine)
+        discard(self._layout.quarantine, one.digest)
         with self._catalogue.change():
             self._catalogue.rows("forget_quarantined", one.digest)
 

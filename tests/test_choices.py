@@ -159,6 +159,10 @@ def test_quarantine_outlives_the_catalogue(desk: Desk) -> None:
     (one,) = desk.ask(ListQuarantine())
     desk.catalogue.rows("forget_quarantined", one.digest)
     reconcile(desk.layout.cache, desk.layout.quarantine, desk.catalogue, desk.clock)
+    assert desk.ask(ListQuarantine()) == [one]
+    desk.catalogue.rows("forget_quarantined", one.digest)
+    (desk.layout.quarantine / f"{one.digest}.json").unlink()
+    reconcile(desk.layout.cache, desk.layout.quarantine, desk.catalogue, desk.clock)
     (found,) = desk.ask(ShowQuarantined(digest=one.digest))
     assert (found.bytes, found.identity) == (one.bytes, ["1.2.840.10008.5.1.4.1.1.2", "1.2.3.1.7", "1.2.3.1", "1.2.3"])
     with pytest.raises(Refused, match="how it was sent is not known"):

@@ -24,6 +24,7 @@ from edge.model import UID, AETitle, Commitment, Digest, Json, Peer
 from edge.outreach import Outreach
 from edge.store.catalogue import Catalogue
 from edge.store.commitments import CommitmentRows
+from edge.store.quarantine import About
 from edge.store.site import SiteState
 from tests.dimse.fakes import HERE, PATIENT, FakeAudit, FakeIndex, FakeIntake, FakePeers, FakeRetrieve, Instance
 from tests.servers import until
@@ -127,7 +128,7 @@ def test_the_same_request_again_is_one_request_decided_anew(tmp_path: Path) -> N
 def test_what_lies_in_quarantine_fails_at_once(tmp_path: Path) -> None:
     clock = Clock()
     with site(tmp_path, clock, LOCAL) as ours:
-        ours.catalogue.quarantine(Digest("0" * 64), "why", 100, "1.2", ONE, MODALITY, clock.time)
+        ours.catalogue.quarantine(Digest("0" * 64), About("why", 100, "1.2", ONE, MODALITY, clock.time))
         ours.ask("1.1", (CT, ONE))
         clock.time += 2
         ours.desk.step()

@@ -88,7 +88,7 @@ class Box:
 
     def set_aside(self) -> dict[str, tuple[str, bytes]]:
         rows = {row[0]: row[1] for row in self.catalogue.rows("quarantined")}
-        files = {path.name: path.read_bytes() for path in self.layout.quarantine.iterdir()}
+        files = {path.name: path.read_bytes() for path in self.layout.quarantine.iterdir() if not path.suffix}
         assert rows.keys() == files.keys()
         assert all(hashlib.sha256(data).hexdigest() == name for name, data in files.items())
         return {name: (rows[name], files[name]) for name in rows}

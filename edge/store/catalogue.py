@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from edge.store.fold import first
 from edge.store.instances import Admission, Instances
 from edge.store.located import located
 from edge.store.matching import conditions_of
+from edge.store.quarantine import About
 from edge.store.search import answer, statement
 from edge.store.sql import Database, connect, fault_of, statements
 from edge.store.studies import Studies
@@ -68,10 +69,10 @@ class Catalogue:
 
     # Reception
 
-    def open_pack(self, pack: PackId, urgency: Urgency, opened_at: float, first_of: Admission) -> bool:
+    def open_pack(self, pack: PackId, urgency: Urgency, first_of: Admission) -> bool:
         """Record a new pack together with its first instance, as `admit` does."""
         with self._described(first_of) as agrees:
-            self._run("insert_pack", pack, urgency, opened_at, opened_at, first_of.identity.study)
+            self._run("insert_pack", pack, urgency, first_of.received_at, first_of.received_at, first_of.identity.study)
             admitted = self._rows.insert(first_of, agrees)
             self._run("touch_study", pack=pack)
             return admitted
@@ -85,12 +86,10 @@ class Catalogue:
         """The variants that are catalogued of an instance, the visible one first."""
         return [Digest(row[0]) for row in self._all("digests_of_instance", identity.study, identity.series, identity.sop_instance)]
 
-    def quarantine(
-        self, digest: Digest, reason: str, size: int, syntax: str, sop_instance: UID, source_ae: str, received_at: float
-    ) -> None:
+    def quarantine(self, digest: Digest, about: About) -> None:
         """Record a dataset that was set aside. Idempotent by digest."""
         with self._transaction():
-            self._run("insert_quarantined", digest, reason, size, syntax, sop_instance, source_ae, received_at)
+            self._run("insert_quarantined", digest, *astuple(about))
 
     # The life of a pack
 
@@ -170,7 +169,7 @@ class Catalogue:
 
     def hold(self, pack: PackId, held_at: float, sealed_bytes: int) -> None:
         self._run("insert_holding", pack, held_at, sealed_bytes)
-        self._run("settle_pack", pack)
+        self._run("settle_pack", float(int(held_at)), pack)
 
     def hear_of(self, pack: PackId, study: Json, series: list[Json], sha256: str, instances: int, held_at: float) -> None:
         """A pack that only the archive has: its study and series answer from now on; instances follow with its head.
@@ -183,20 +182,22 @@ class Catalogue:
         self._studies.describe(study, study, identity, held_at)
         for one in series:
             self._rows.put_series(identity, UID(first(one, "0020000E")), one)
-        self._run("insert_archived_pack", pack, held_at, held_at, sha256, instances, held_at, held_at, identity)
+        at = float(int(held_at))
+        self._run("insert_archived_pack", pack, at, at, sha256, instances, at, at, identity)
 
     def settle_archived(self, pack: PackId) -> None:
         """A pack that was heard of is in the archive alone; the holding stands by now."""
         self._run("set_here", "no", pack)
 
-    def learn_head(self, admissions: Sequence[Admission], pack: PackId) -> None:
-        """The instances of a pack, from its head."""
+    def learn_head(self, admissions: Sequence[Admission], pack: PackId, coded_bytes: int, objects: int) -> None:
+        """The instances of a held pack, from its head: `coded_bytes` in head and parts, `objects` of it in the archive."""
         with self._transaction(flushed=True):
             for admission in admissions:
                 self._rows.insert(admission, self._rows.describe(admission))
             ends = (one.member.dataset_offset + one.member.dataset_length for one in admissions)
             size = max((end + tarblock.padding(end) for end in ends), default=0) + len(tarblock.ZERO_TAIL)
-            self._run("set_head", size, pack)
+            self._run("set_head", bytes=size, coded_bytes=coded_bytes, objects=objects, pack=pack)
+            self._run("settle_received", pack=pack)
 
     def mark_progress(self, pack: str, confirmed: int, total: int) -> None:
         self._run("mark_progress", confirmed, total, pack)

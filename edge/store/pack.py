@@ -38,12 +38,11 @@ class Member:
 class OpenPack:
     """A pack that is being appended to, by one writer at a time."""
 
-    def __init__(self, directory: Path, study: UID, urgency: Urgency, opened_at: float) -> None:
+    def __init__(self, directory: Path, study: UID, urgency: Urgency) -> None:
         """Create the file and make its name durable. Raises StoreFull or StoreFailed."""
         self.id: PackId = new_pack_id()
         self.study = study
         self.urgency = urgency
-        self.opened_at = opened_at
         self.path = directory / f"{self.id}.tar"
         self.end = 0
         self.members = 0

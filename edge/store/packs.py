@@ -48,7 +48,7 @@ class OpenPacks:
                 if pack.urgency is urgency:
                     return entry.idle.pop(place)
         try:
-            return OpenPack(self._cache / "open", study, urgency, self._clock.now())
+            return OpenPack(self._cache / "open", study, urgency)
         except BaseException:
             with self._lock:
                 entry.lent -= 1
@@ -86,8 +86,9 @@ class OpenPacks:
             pack.close()
             self._catalogue.forget_empty(pack.id)
             return
-        size, sha256 = end_tar(pack.descriptor, pack.end)
-        self._catalogue.close_pack(pack.id, self._clock.now(), size, sha256)
+        closed_at = float(int(self._clock.now()))
+        size, sha256 = end_tar(pack.descriptor, pack.end, closed_at)
+        self._catalogue.close_pack(pack.id, closed_at, size, sha256)
         move_out(self._cache, pack.path)
         pack.close()
 
@@ -103,12 +104,13 @@ class OpenPacks:
             return list(self._studies)
 
 
-def end_tar(descriptor: int, end: int) -> tuple[int, Digest]:
-    """Put the two zero blocks behind the last member and flush; the size and the SHA-256 of the file."""
+def end_tar(descriptor: int, end: int, closed_at: float) -> tuple[int, Digest]:
+    """Put the two zero blocks behind the last member and flush; the size and the SHA-256 of the file, whose mtime is when it was closed."""
     with disk_errors():
         os.ftruncate(descriptor, end)
         os.lseek(descriptor, end, os.SEEK_SET)
         write_all(descriptor, ZERO_TAIL)
+        os.utime(descriptor, (closed_at, closed_at))
         os.fsync(descriptor)
         size = end + len(ZERO_TAIL)
         return size, digest_of(descriptor, 0, size)

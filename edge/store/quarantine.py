@@ -1,19 +1,41 @@
-"""Datasets that cannot be filed are set aside, one file for each digest, never thrown away."""
+"""Datasets that cannot be filed are set aside, one file for each digest, never thrown away.
+
+Beside each lies what is known about it, because the dataset may not say so itself: the catalogue can be made again from both.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
-from edge.durable import disk_errors, flush_directory, write_all
+import msgspec
+
+from edge.durable import disk_errors, flush_directory, write_all, write_whole
 from edge.errors import StoreFull
-from edge.model import Digest
+from edge.model import Digest, parse_digest
+
+log = logging.getLogger(__name__)
 
 
 class QuarantineFull(StoreFull):
     """Quarantine is at its cap. Look at what lies there, or raise `cache.quarantine_max_bytes`; a faulty device may be sending."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Why a dataset was set aside, and how it came."""
+
+    reason: str
+    bytes: int
+    syntax: str
+    sop_instance: str
+    """As the request named it, whatever the dataset says."""
+    source_ae: str
+    received_at: float
 
 
 class QuarantineWriter:
@@ -39,12 +61,14 @@ class QuarantineWriter:
         with disk_errors():
             write_all(self._descriptor, fragment)
 
-    def commit(self) -> Digest:
-        """Durable when it returns; the same dataset again is one file."""
+    def commit(self, about: About) -> Digest:
+        """Durable when it returns, with what is known about it; the same dataset again is one file, of which the first is told."""
         digest = Digest(self._hash.hexdigest())
         assert self._descriptor is not None
         with disk_errors():
             os.fsync(self._descriptor)
+            if not (self._directory / digest).exists():
+                write_whole(_about(self._directory, digest), msgspec.json.encode(about))
             self._path.rename(self._directory / digest)
             flush_directory(self._directory)
         self._close()
@@ -63,6 +87,36 @@ class QuarantineWriter:
 
 
 def sweep(directory: Path) -> None:
-    """Remove what was being written when Outpost ended; nobody was told about it."""
+    """Remove what was being written, or thrown away, when Outpost ended: nobody was told about it."""
     for path in directory.glob(".*.new"):
         path.unlink()
+    for path in directory.glob("*.json"):
+        if not path.with_suffix("").exists():
+            path.unlink()
+
+
+def set_aside(directory: Path) -> dict[Digest, About]:
+    """What lies in quarantine, and what is known about it."""
+    digests = (digest for path in directory.iterdir() if (digest := parse_digest(path.name)))
+    return {digest: _told(directory, digest) for digest in digests}
+
+
+def discard(directory: Path, digest: str) -> None:
+    """Throw a dataset away. Idempotent; interrupted, the next sweep does the rest."""
+    with disk_errors():
+        (directory / digest).unlink(missing_ok=True)
+        _about(directory, digest).unlink(missing_ok=True)
+        flush_directory(directory)
+
+
+def _told(directory: Path, digest: Digest) -> About:
+    try:
+        return msgspec.json.decode(_about(directory, digest).read_bytes(), type=About)
+    except (FileNotFoundError, msgspec.MsgspecError) as fault:
+        log.warning("quarantine/%s: who sent it is not known any more (%s)", digest, fault)
+        found = (directory / digest).stat()
+        return About("found at a start; who sent it is not known any more", found.st_size, "", "", "", found.st_mtime)
+
+
+def _about(directory: Path, digest: str) -> Path:
+    return directory / f"{digest}.json"

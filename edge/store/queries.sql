@@ -70,9 +70,9 @@ WHERE study.uid = ? AND series.uid = ? AND instance.uid = ?
 ORDER BY visible DESC;
 
 -- unclassed --
--- Instances with a variant that is to be classed, the oldest first.
+-- Instances with a variant that is to be classed, in the order in which their newest variants were received: what is newest speaks last.
 SELECT study.uid, series.uid, instance.uid FROM instance JOIN series USING (series) JOIN study USING (study)
-WHERE variant = 'unclassed' GROUP BY instance.series, instance.uid ORDER BY min(instance.instance) LIMIT :most;
+WHERE variant = 'unclassed' GROUP BY instance.series, instance.uid ORDER BY max(instance.received_at), max(instance.instance) LIMIT :most;
 
 -- variants_of --
 -- The variants of an instance in the order in which they were received.
@@ -188,8 +188,8 @@ UPDATE pack SET stopped = ? WHERE pack = ?;
 INSERT INTO holding (pack, held_at, sealed_bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- settle_pack --
--- A held pack needs its ask no longer.
-UPDATE pack SET asked = NULL, stopped = NULL, confirmed = objects WHERE pack = ?;
+-- A held pack needs its ask no longer, and is not coded again although its head was lost.
+UPDATE pack SET asked = NULL, stopped = NULL, confirmed = objects, coded_at = coalesce(coded_at, ?) WHERE pack = ?;
 
 -- insert_archived_pack --
 -- A pack that only the archive has, as a rebuilt box hears of it.
@@ -218,8 +218,17 @@ UPDATE pack SET here = 'whole' WHERE pack = ? AND here != 'no';
 SELECT dataset_offset FROM instance WHERE pack = ? AND here = 1;
 
 -- set_head --
--- The head of a pack is here, and says how large the pack is.
-UPDATE pack SET has_head = 1, bytes = ? WHERE pack = ?;
+-- The head of a held pack is here, and says how large the pack is, when its first instance was received, and what was shipped of it.
+UPDATE pack SET has_head = 1, bytes = :bytes, coded_bytes = :coded_bytes, objects = :objects, confirmed = :objects,
+    opened_at = coalesce((SELECT min(received_at) FROM instance WHERE instance.pack = :pack), opened_at)
+WHERE pack = :pack;
+
+-- settle_received --
+-- Once the heads of all packs of a study are here, its newest reception is known.
+UPDATE study SET received_at = (SELECT max(instance.received_at) FROM instance JOIN series USING (series) WHERE series.study = study.study)
+WHERE study = (SELECT study FROM pack WHERE pack = :pack)
+    AND NOT EXISTS (SELECT 1 FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole')
+    AND EXISTS (SELECT 1 FROM instance JOIN series USING (series) WHERE series.study = study.study);
 
 -- evictable --
 -- Closed and held packs whose bytes are here, least recently used first, with what each would free.

@@ -15,12 +15,12 @@ from edge import tarblock
 from edge.clock import Clock
 from edge.dataset.attributes import HEAD_CAP, describe, identify
 from edge.dataset.walk import Malformed
-from edge.model import UID, Digest, Identity, PackId, Urgency, parse_digest, parse_pack_id
+from edge.model import UID, Identity, PackId, Urgency, parse_pack_id
 from edge.store.catalogue import Catalogue
 from edge.store.instances import Admission
 from edge.store.pack import Found, scan
 from edge.store.packs import end_tar, move_out
-from edge.store.quarantine import sweep
+from edge.store.quarantine import set_aside, sweep
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +67,11 @@ def reconcile(cache: Path, quarantine: Path, catalogue: Catalogue, clock: Clock)
                 path.unlink()
                 catalogue.forget_empty(pack)
                 continue
-            size, sha256 = end_tar(descriptor, end)
+            closed_at = float(int(clock.now()))
+            size, sha256 = end_tar(descriptor, end, closed_at)
         finally:
             os.close(descriptor)
-        catalogue.close_pack(pack, clock.now(), size, sha256)
+        catalogue.close_pack(pack, closed_at, size, sha256)
         move_out(cache, path)
     lost += _missing(cache, catalogue)
     return Reconciled(len(paths), adopted, cut, lost)
@@ -79,15 +80,12 @@ def reconcile(cache: Path, quarantine: Path, catalogue: Catalogue, clock: Clock)
 def _set_aside(quarantine: Path, catalogue: Catalogue) -> None:
     """Quarantine as its files have it: an interrupted discard leaves a row without a file, and files outlive the catalogue."""
     sweep(quarantine)
-    files = {path.name: path.stat() for path in quarantine.iterdir() if parse_digest(path.name)}
+    files = set_aside(quarantine)
     known = {row[0] for row in catalogue.rows("quarantined")}
     for digest in known - files.keys():
         catalogue.rows("forget_quarantined", digest)
-    for digest in files.keys() - known:
-        found = files[digest]
-        catalogue.quarantine(
-            Digest(digest), "found at a start; who sent it is not known any more", found.st_size, "", UID(""), "", found.st_mtime
-        )
+    for digest in sorted(files.keys() - known):
+        catalogue.quarantine(digest, files[digest])
 
 
 def _begun(path: Path) -> tuple[int, str]:
@@ -107,7 +105,7 @@ def _adopt(catalogue: Catalogue, pack: PackId, descriptor: int, found: Found) ->
         return False
     description = describe(head, meta.transfer_syntax, member.dataset_length)
     admission = Admission(identity, description, UID(meta.transfer_syntax), pack, member, float(found.received_at), meta.source_ae)
-    return catalogue.open_pack(pack, Urgency.ROUTINE, float(found.received_at), admission)
+    return catalogue.open_pack(pack, Urgency.ROUTINE, admission)
 
 
 def _surplus(catalogue: Catalogue, pack: PackId, descriptor: int, found: Found) -> bool:

@@ -53,21 +53,21 @@ CREATE INDEX series_by_uid ON series (uid);
 CREATE TABLE pack (
     pack         TEXT PRIMARY KEY CHECK (length(pack) = 26),
     study        INTEGER NOT NULL REFERENCES study,
-    urgency      TEXT NOT NULL CHECK (urgency IN ('stat', 'routine', 'background')),
-    opened_at    REAL NOT NULL,
-    closed_at    REAL,                                      -- NULL: open, in cache/open/
+    urgency      TEXT NOT NULL CHECK (urgency IN ('stat', 'routine', 'background')), -- not derived: routine where the catalogue was made again
+    opened_at    REAL NOT NULL,                             -- reception of its first instance
+    closed_at    REAL,                                      -- NULL: open, in cache/open/. Else the mtime of its file; made again without one, coded_at
     bytes        INTEGER,                                   -- of the closed pack file
     sha256       TEXT CHECK (length(sha256) = 64),
     instances    INTEGER NOT NULL DEFAULT 0,
-    coded_at     REAL,
+    coded_at     REAL,                                      -- mtime of its head
     coded_bytes  INTEGER,                                   -- head and parts, before they are sealed
     asked        TEXT CHECK (asked IS NULL OR json_valid(asked)),            -- the ask that ships it, kept until it is held
-    confirmed    INTEGER NOT NULL DEFAULT 0,                -- objects proven to be in the archive, of `objects`
+    confirmed    INTEGER NOT NULL DEFAULT 0,                -- objects proven to be in the archive, of `objects`; before it is held, not derived
     objects      INTEGER NOT NULL DEFAULT 0,
-    stopped      TEXT,                                      -- why it is not shipped any further until a person acts
+    stopped      TEXT,                                      -- why it is not shipped any further until a person acts; found out again, not derived
     here         TEXT NOT NULL CHECK (here IN ('whole', 'some', 'no')), -- how much of it the cache holds
     has_head     INTEGER NOT NULL DEFAULT 0 CHECK (has_head IN (0, 1)),
-    used_at      REAL NOT NULL,                             -- last retrieve, or reception
+    used_at      REAL NOT NULL,                             -- last retrieve, or reception; the retrieve is not derived
     CHECK ((closed_at IS NULL) = (sha256 IS NULL)),
     CHECK (coded_at IS NULL OR closed_at IS NOT NULL)
 ) STRICT;
@@ -112,7 +112,7 @@ CREATE TABLE instance (
     dataset_offset INTEGER NOT NULL,
     dataset_length INTEGER NOT NULL,
     here           INTEGER NOT NULL CHECK (here IN (0, 1)),
-    received_at    REAL NOT NULL,
+    received_at    REAL NOT NULL,                           -- whole seconds, as its pack keeps them
     source_ae      TEXT NOT NULL,
     attributes     TEXT NOT NULL CHECK (json_valid(attributes)),
     UNIQUE (series, uid, digest),
@@ -182,7 +182,8 @@ CREATE TABLE link (
 
 -- How far the journal of facts is committed here; one row.
 CREATE TABLE facts (
-    one  INTEGER PRIMARY KEY CHECK (one = 1),
-    upto INTEGER NOT NULL
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    upto      INTEGER NOT NULL,
+    restating INTEGER -- the catalogue was made again, and cloudsync has yet to tell its holdings: 0, or the seq of the ask for that
 ) STRICT;
-INSERT INTO facts VALUES (1, 0);
+INSERT INTO facts (one, upto) VALUES (1, 0);

@@ -65,7 +65,7 @@ class Box:
         assert identity is not None
         description = describe(data, EXPLICIT_LE, len(data))
         admission = Admission(identity, description, UID(EXPLICIT_LE), pack.id, member, self.clock.now(), "CT99")
-        self.catalogue.open_pack(pack.id, pack.urgency, pack.opened_at, admission)
+        self.catalogue.open_pack(pack.id, pack.urgency, admission)
 
     def receive(self, data: bytes, urgency: Urgency = Urgency.ROUTINE) -> OpenPack:
         """Lend a pack, admit one instance, give the pack back."""

@@ -56,7 +56,7 @@ def put(catalogue: Catalogue, *admissions: Admission, urgency: Urgency = Urgency
     """Open a pack for each of them that is new, and admit the rest."""
     for one in admissions:
         if catalogue.pack(one.pack) is None:
-            assert catalogue.open_pack(one.pack, urgency, one.received_at, one)
+            assert catalogue.open_pack(one.pack, urgency, one)
         else:
             assert catalogue.admit(one)
 

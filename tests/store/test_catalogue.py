@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from edge.errors import Corrupt, Refused, StoreFailed
-from edge.model import UID, Availability, Digest, Level, Query, Urgency
+from edge.model import Availability, Digest, Level, Query, Urgency
 from edge.store.catalogue import SCHEMA_VERSION, Catalogue
+from edge.store.quarantine import About
 from edge.store.sql import Database, connect, statements
 from tests.store.rows import admission, ask, close, hear, hold, pack_id, put, values
 
@@ -134,7 +135,7 @@ def test_what_was_committed_is_there_after_it_was_opened_again(tmp_path: Path) -
 def test_the_same_instance_again_changes_nothing(catalogue: Catalogue) -> None:
     put(catalogue, admission("a", 0))
     assert not catalogue.admit(admission("a", 4096))
-    assert not catalogue.open_pack(pack_id("b"), Urgency.ROUTINE, 1.0, admission("b", 0))
+    assert not catalogue.open_pack(pack_id("b"), Urgency.ROUTINE, admission("b", 0))
     assert len(catalogue.digests(admission().identity)) == 1
     assert catalogue.pack(pack_id("a")).instances == 1  # type: ignore[union-attr]
     catalogue.forget_empty(pack_id("b"))
@@ -173,8 +174,8 @@ def test_the_newest_reception_of_a_study_is_kept(catalogue: Catalogue) -> None:
 
 def test_quarantine_counts_each_digest_once(catalogue: Catalogue) -> None:
     for _ in range(2):
-        catalogue.quarantine(Digest("0" * 64), "why", 100, "1.2", UID("1.2.3.1.1"), "CT99", 1.0)
-    catalogue.quarantine(Digest("1" * 64), "why", 50, "1.2", UID("1.2.3.1.2"), "CT99", 2.0)
+        catalogue.quarantine(Digest("0" * 64), About("why", 100, "1.2", "1.2.3.1.1", "CT99", 1.0))
+    catalogue.quarantine(Digest("1" * 64), About("why", 50, "1.2", "1.2.3.1.2", "CT99", 2.0))
     assert catalogue.figure("quarantined_bytes") == 150
     assert [row[2] for row in catalogue.rows("quarantined")] == [50, 100]
 
@@ -185,7 +186,7 @@ def test_several_threads_admit_the_same_instance_once(catalogue: Catalogue) -> N
     def admit(letter: str) -> None:
         for number in range(20):
             one = admission(letter, number * 4096, instance=f"1.{number}", number=number)
-            outcomes.append(catalogue.open_pack(pack_id(letter), Urgency.ROUTINE, 1.0, one))
+            outcomes.append(catalogue.open_pack(pack_id(letter), Urgency.ROUTINE, one))
 
     threads = [threading.Thread(target=admit, args=(letter,)) for letter in "abcd"]
     for thread in threads:
@@ -245,7 +246,7 @@ def test_an_open_pack_cannot_be_coded(catalogue: Catalogue) -> None:
 def test_urgent_packs_are_coded_first_then_the_oldest_and_stopped_ones_not_at_all(catalogue: Catalogue) -> None:
     for number, (letter, urgency) in enumerate([("a", "routine"), ("b", "background"), ("c", "stat"), ("d", "routine"), ("e", "stat")]):
         one = admission(letter, study=f"1.{number}", series=f"1.{number}.1", instance=f"1.{number}.1.1")
-        catalogue.open_pack(pack_id(letter), Urgency(urgency), 1.0, one)
+        catalogue.open_pack(pack_id(letter), Urgency(urgency), one)
         close(catalogue, letter, closed_at=2000.0 - number)
     with catalogue.change():
         catalogue.mark_stopped(pack_id("e"), "why")
@@ -328,7 +329,7 @@ def test_a_pack_without_a_study_is_corrupt_and_leaves_nothing(catalogue: Catalog
 def test_a_recalled_pack_counts_in_the_cache_with_the_size_that_its_head_proves(catalogue: Catalogue) -> None:
     hear(catalogue, "h", HEARD, [], 2)
     admissions = [admission("h", offset, instance=f"1.2.3.1.{offset}", here=False) for offset in (0, 2048)]
-    catalogue.learn_head(admissions, pack_id("h"))
+    catalogue.learn_head(admissions, pack_id("h"), 5000, 3)
     assert catalogue.figure("cached_bytes") == 0
     catalogue.begin_recall(pack_id("h"))
     catalogue.recalled(pack_id("h"), [1024])

@@ -27,7 +27,7 @@ STUDY = UID("1.2.3")
 
 @pytest.fixture
 def pack(tmp_path: Path) -> OpenPack:
-    return OpenPack(tmp_path, STUDY, Urgency.ROUTINE, 1.0)
+    return OpenPack(tmp_path, STUDY, Urgency.ROUTINE)
 
 
 def put(pack: OpenPack, data: bytes, name: str = "1.2.3.1.1", syntax: str = EXPLICIT_LE, fragment: int = 1 << 16) -> int:
@@ -74,7 +74,7 @@ def test_gnu_tar_and_dcmdump_open_a_closed_pack(pack: OpenPack, tmp_path: Path) 
     data = dataset(more={0x00080005: ("CS", "ISO_IR 192")})
     put(pack, data)
     put(pack, dataset(instance="1.2.3.1.2", pixels=b"others"), "1.2.3.1.2", syntax=EXPLICIT_LE)
-    end_tar(pack.descriptor, pack.end)
+    end_tar(pack.descriptor, pack.end, 1.0)
     target = tmp_path / "out"
     target.mkdir()
     answer = subprocess.run([tar, "-xvf", str(pack.path), "-C", str(target)], capture_output=True, text=True, check=True, timeout=20)
@@ -91,7 +91,7 @@ def test_gnu_tar_and_dcmdump_open_a_closed_pack(pack: OpenPack, tmp_path: Path) 
 
 def test_each_file_proves_itself_after_it_was_taken_out_of_the_pack(pack: OpenPack) -> None:
     put(pack, dataset())
-    end_tar(pack.descriptor, pack.end)
+    end_tar(pack.descriptor, pack.end, 1.0)
     with tarfile.open(pack.path) as tar:
         member = tar.extractfile("1.2.3.1/1.2.3.1.1.dcm")
         assert member is not None
@@ -146,7 +146,7 @@ def test_a_scan_stops_at_a_reserved_header_and_at_the_end_of_a_closed_tar(pack: 
     end = pack.end
     os.pwrite(pack.descriptor, os.urandom(3000), end + 512)
     assert [one.end for one in scan(pack.descriptor)] == [end]
-    size, digest = end_tar(pack.descriptor, end)
+    size, digest = end_tar(pack.descriptor, end, 1.0)
     assert [one.end for one in scan(pack.descriptor)] == [end]
     assert size == end + 1024 == pack.path.stat().st_size
     assert digest == hashlib.sha256(pack.path.read_bytes()).hexdigest()
@@ -163,7 +163,7 @@ def test_a_digest_is_of_what_is_there(pack: OpenPack) -> None:
 
 
 def test_the_name_of_a_new_pack_does_not_follow_a_link_and_is_not_shared(tmp_path: Path) -> None:
-    packs = [OpenPack(tmp_path, STUDY, Urgency.ROUTINE, 1.0) for _ in range(3)]
+    packs = [OpenPack(tmp_path, STUDY, Urgency.ROUTINE) for _ in range(3)]
     assert len({pack.path for pack in packs}) == 3
     assert all(pack.path.stat().st_mode & 0o007 == 0 for pack in packs)
     for pack in packs:

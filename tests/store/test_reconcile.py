@@ -61,7 +61,7 @@ def _nothing(box: Box) -> None:
 
 def _ended(box: Box) -> None:
     for pack in box.packs.take_due(everything=True):
-        end_tar(pack.descriptor, pack.end)
+        end_tar(pack.descriptor, pack.end, 1.0)
 
 
 def _half_ended(box: Box) -> None:
@@ -71,7 +71,7 @@ def _half_ended(box: Box) -> None:
 
 def _committed(box: Box) -> None:
     for pack in box.packs.take_due(everything=True):
-        size, digest = end_tar(pack.descriptor, pack.end)
+        size, digest = end_tar(pack.descriptor, pack.end, 1.0)
         box.catalogue.close_pack(pack.id, 1.0, size, digest)
 
 

@@ -265,7 +265,7 @@ def test_heads_bring_the_instances_and_what_is_still_headless_counts_beside_them
     admissions = [
         admission("h", offset, study="1.9", series="1.9.1", instance=f"1.9.1.{offset}", more=more, here=False) for offset in (0, 4096)
     ]
-    catalogue.learn_head(admissions, pack_id("h"))
+    catalogue.learn_head(admissions, pack_id("h"), 5000, 3)
     (study,) = ask(catalogue, Level.STUDY)
     assert [study[tag]["Value"] for tag in ("00201208", "00080056")] == [[7], ["NEARLINE"]]
     assert values(ask(catalogue, Level.IMAGE), "00080056") == ["NEARLINE", "NEARLINE"]
