@@ -16,7 +16,9 @@ from typing import Any
 
 from edge import process
 from edge.admitting import Admitting
+from edge.asks import Asks
 from edge.clock import SystemClock
+from edge.closing import Closing
 from edge.code.worker import Coder
 from edge.commitment import CommitmentDesk
 from edge.config import Config, Layout, load
@@ -36,7 +38,7 @@ from edge.journal import JournalReader, JournalWriter, SiteStateHere
 from edge.keeper import Keeper
 from edge.model import AETitle
 from edge.notify import notify
-from edge.outbox import Asks, Outbox
+from edge.outbox import Outbox
 from edge.outreach import Outreach
 from edge.peering import Peering, PeerTable
 from edge.recall import RecallDesk
@@ -47,6 +49,7 @@ from edge.retrieve import CatalogueIndex, Link, PackRetrieve
 from edge.routes import Routes, destination_of
 from edge.routing import Routing
 from edge.setaside import SetAside
+from edge.sitecopies import SiteCopies
 from edge.store import site
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
@@ -117,7 +120,8 @@ class _Edge:
         audit = Trail(layout.audit, self._clock, fail_stop)
         callers = Callers(catalogue, self._clock)
         desk = RecallDesk(layout, catalogue, decoder, asks, inbox, refusals, fail_stop)
-        outbox = Outbox(config, layout, catalogue, packs, coder, asks, self._clock)
+        outbox = Outbox(config, layout, catalogue, coder, asks, self._clock)
+        closing = Closing(config.cache, packs, outbox.closed)
         variants = Variants(layout, catalogue, decisions, comparer, desk, self._clock)
         keeper = Keeper(config, layout, catalogue, desk, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
@@ -138,7 +142,19 @@ class _Edge:
         reporting = Reporting(config, layout, catalogue, packs, lambda: [*commitments.notices(), *routes.notices()], refusals, self._clock)
         studies = Studies(catalogue, retrieve, link)
         admitting = Admitting(intake, AETitle(config.site.ae_title))
-        nouns: list[Responding] = [reporting, studies, keeper, admitting, peering, correcting, conflicts, set_aside, routing, outreach]
+        nouns: list[Responding] = [
+            reporting,
+            studies,
+            outbox,
+            keeper,
+            admitting,
+            peering,
+            correcting,
+            conflicts,
+            set_aside,
+            routing,
+            outreach,
+        ]
         controller = Controller(layout.control, nouns)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
@@ -149,9 +165,9 @@ class _Edge:
         try:
             async with asyncio.TaskGroup() as tasks:
                 work: dict[str, Coroutine[Any, Any, None]] = {
-                    "close quiet packs": outbox.close_quiet(),
+                    "close quiet packs": closing.close_quiet(),
                     "code closed packs": outbox.code_closed(),
-                    "copy site state": outbox.copy_site(state),
+                    "copy site state": SiteCopies(layout, state, asks).copy_changes(),
                     "follow facts": facts.follow(rung, config.link.poll_seconds),
                     "keep below mark": keeper.keep_below_mark(),
                     "class variants": variants.class_all(),
@@ -174,7 +190,7 @@ class _Edge:
                 for task in running:
                     task.cancel()
             if self._failure is None:
-                await outbox.close_due(everything=True)
+                await closing.close_due(everything=True)
         finally:
             server.stop(0)
             commitments.stop()

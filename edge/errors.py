@@ -34,6 +34,12 @@ class Refused(OutpostError):
     exit_code = 77
 
 
+class Unknown(Refused):
+    """There is nothing here by the name that was given. The message says what lists the names."""
+
+    exit_code = 66
+
+
 class StoreFull(Transient):
     """The disk is at its reserve. Free space or let eviction work; reception resumes by itself."""
 

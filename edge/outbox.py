@@ -1,4 +1,4 @@
-"""The outbox: quiet packs are closed, coded in shipping order, and asked to be shipped.
+"""The outbox: closed packs are coded in shipping order, and asked to be shipped.
 
 Nothing is enqueued: what is to be coded is "closed and not coded", what is to be shipped is "coded and not held". Both are read from the
 catalogue after a start, so nothing can be forgotten.
@@ -7,28 +7,31 @@ catalogue after a start, so nothing can be forgotten.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from edge import heads
+from edge.asks import Asks
 from edge.clock import Clock
 from edge.code.jobs import CodedPack, CodeJob, MemberRow
 from edge.code.worker import Coder, JobTimeout, WorkerDied
 from edge.config import Config, Layout
-from edge.durable import disk_errors, flush_directory, write_whole
-from edge.errors import Corrupt, OutpostError, Permanent, StoreFailed, StoreFull
-from edge.journal import Coded, JournalWriter, Recall, Restate, SiteState, Taken
+from edge.control.studies import Retried, RetryStudies
+from edge.durable import disk_errors, flush_directory
+from edge.errors import Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Unknown
+from edge.journal import Coded
 from edge.model import Json, PackId
-from edge.store import site
+from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
-from edge.store.packs import OpenPacks
+from edge.wall import Gate, Trespass
 
 log = logging.getLogger(__name__)
 
@@ -36,66 +39,22 @@ FULL_SECONDS = 30.0
 """Pause before a write on a full disk is tried again, unless something has made room."""
 ATTEMPTS = 3
 """How often a pack may kill the coder before it waits for a person."""
-SITE_QUIET_SECONDS = 2.0
-SITE_PAUSE_SECONDS = 60.0
-"""At least so long between two copies; each is an object in the archive for good."""
-SITE_COPIES = 8
-"""Copies of site state that stay in the outbox: cloudsync may still be behind, and a newer one always follows."""
-
-
-class Asks:
-    """The journal of asks with its doorbell: written, then rung. Safe to use from several threads."""
-
-    def __init__(self, journal: JournalWriter, ring: Callable[[], None]) -> None:
-        self._journal = journal
-        self._ring = ring
-        self.forget = journal.forget
-
-    def tell(self, *asks: Coded | SiteState | Recall | Taken | Restate) -> None:
-        if asks:
-            self._journal.append(*asks)
-            self._ring()
 
 
 class Outbox:
-    """Closes, codes and asks, as three tasks of the loop."""
+    """Codes and asks, as a task of the loop."""
 
-    def __init__(
-        self, config: Config, layout: Layout, catalogue: Catalogue, packs: OpenPacks, coder: Coder, asks: Asks, clock: Clock
-    ) -> None:
+    def __init__(self, config: Config, layout: Layout, catalogue: Catalogue, coder: Coder, asks: Asks, clock: Clock) -> None:
         self._config = config
         self._layout = layout
         self._catalogue = catalogue
-        self._packs = packs
         self._coder = coder
         self._asks = asks
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._died: Counter[PackId] = Counter()
-        self._put_off: set[PackId] = set()
         self.part_bytes = config.link.part_bytes
-
-    async def close_quiet(self) -> None:
-        """Close packs whose study is quiet, for ever. Raises StoreFailed when the disk fails."""
-        quiet = min(self._config.cache.quiet_seconds, self._config.cache.stat_quiet_seconds)
-        while True:
-            await self.close_due()
-            await asyncio.sleep(min(max(quiet / 4, 0.1), 2.0))
-
-    async def close_due(self, everything: bool = False) -> None:
-        """Close what is due now; with `everything`, every pack that is not being written."""
-        for pack in self._packs.take_due(everything):
-            try:
-                await asyncio.to_thread(self._packs.close, pack)
-            except StoreFull as fault:  # until there is room it is served from cache/open
-                self._packs.put_off(pack)
-                if pack.id not in self._put_off:
-                    log.warning("pack %s is not closed yet: %s", pack.id, fault)
-                self._put_off.add(pack.id)
-            else:
-                self._put_off.discard(pack.id)
-                self._work.set()
 
     async def code_closed(self) -> None:
         """Code closed packs one after the other, urgent ones first, while outbox and disk have room; for ever."""
@@ -119,19 +78,12 @@ class Outbox:
                     async with asyncio.timeout(FULL_SECONDS):
                         await self._work.wait()
 
-    async def copy_site(self, state: site.SiteState) -> None:
-        """Ask for a sealed copy of site state whenever it has changed and a person has finished changing it; for ever."""
-        told = -1
-        while True:
-            seen = state.changes
-            await asyncio.sleep(SITE_QUIET_SECONDS)
-            if seen != told and seen == state.changes:
-                try:
-                    await asyncio.to_thread(self._copy_site, state)
-                    told = seen
-                except StoreFull as fault:
-                    log.warning("site state is not copied yet: %s", fault)
-                await asyncio.sleep(SITE_PAUSE_SECONDS)
+    def closed(self) -> None:
+        """A pack was closed: there may be something to code. In the loop."""
+        self._work.set()
+
+    def responders(self) -> Iterable[Responder]:
+        return [at_once(RetryStudies, PEOPLE, self._retry)]
 
     def settle(self, pack: str) -> None:
         """A pack is held: its outbox files are no longer needed. Idempotent; safe from any thread."""
@@ -149,6 +101,41 @@ class Outbox:
         """Every ask to ship that cloudsync may not have heard."""
         with disk_errors():
             self._asks.tell(*(msgspec.json.decode(asked, type=Coded) for (asked,) in self._catalogue.rows("asked_not_held")))
+
+    def _retry(self, request: RetryStudies, _asker: Asker) -> list[Retried]:
+        """What waits for a person goes on: as it lies in the outbox, or coded anew where that is not what was asked for."""
+        stopped = self._catalogue.rows("stopped_packs", study=request.study)
+        if request.study is not None and not stopped:
+            if not self._catalogue.rows("study_row", request.study):
+                raise Unknown(f"There is no study {request.study} here. `outpost studies ls` lists them.")
+            raise Refused(f"Nothing of study {request.study} waits for a person. `outpost studies show` says how far it is.")
+        retried = []
+        for pack, study, asked in stopped:
+            ask = None if asked is None else msgspec.json.decode(asked, type=Coded)
+            whole = ask is not None and self._lies_whole(ask)
+            with self._catalogue.change():
+                self._catalogue.rows("ship_again" if whole else "code_again", pack)
+            if whole and ask is not None:
+                with disk_errors():
+                    self._asks.tell(ask)
+            retried.append(Retried(pack=pack, study=study, coded_anew=not whole))
+        self._loop.call_soon_threadsafe(self._begin_anew, [PackId(one.pack) for one in retried])
+        return retried
+
+    def _begin_anew(self, packs: Iterable[PackId]) -> None:
+        for pack in packs:
+            self._died.pop(pack, None)
+        self._work.set()
+
+    def _lies_whole(self, ask: Coded) -> bool:
+        """Whether the outbox holds what an ask says, as cloudsync will look at it."""
+        gate = Gate(self._layout.outbox)
+        try:
+            return all(
+                hashlib.sha256(gate.read(f"{ask.pack}/{part.number:06d}", part.bytes)).hexdigest() == part.digest for part in ask.parts
+            )
+        except (FileNotFoundError, Trespass):
+            return False
 
     async def _code(self, pack: PackId) -> None:
         try:
@@ -222,18 +209,6 @@ class Outbox:
         self._catalogue.mark_coded(pack, coded_at, coded.coded_bytes, msgspec.json.encode(ask).decode(), objects)
         with disk_errors():
             self._asks.tell(ask)
-
-    def _copy_site(self, state: site.SiteState) -> None:
-        copy = state.copy()
-        digest = site.digest(copy)
-        directory = self._layout.outbox / "site"
-        with disk_errors():
-            directory.mkdir(mode=0o750, exist_ok=True)
-            write_whole(directory / digest, copy)
-            copies = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime)
-            for old in copies[:-SITE_COPIES]:
-                old.unlink()
-            self._asks.tell(SiteState(bytes=len(copy), digest=digest))
 
 
 def member_row(row: tuple[Any, ...]) -> MemberRow:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from edge import heads
+from edge.asks import Asks
 from edge.code.jobs import DecodeJob, FinishJob
 from edge.code.manifest import HEAD_MAX_BYTES, Head, covering
 from edge.code.worker import Coder
@@ -22,7 +23,6 @@ from edge.durable import disk_errors, flush_directory
 from edge.errors import Corrupt, OutpostError, StoreFailed, StoreFull, Transient
 from edge.journal import Recall, Taken
 from edge.model import PackId
-from edge.outbox import Asks
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
 from edge.wall import Gate

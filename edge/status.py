@@ -35,7 +35,7 @@ def sentence(figures: Figures, now: float) -> str:
     safe = _safe(figures, now)
     if not figures.conflicts:
         return safe
-    wait = _count(figures.conflicts, "study waits", "studies wait")
+    wait = count(figures.conflicts, "study waits", "studies wait")
     return f"{safe} {wait} for a person to choose between two versions: see `outpost conflicts ls`."
 
 
@@ -47,15 +47,16 @@ def _safe(figures: Figures, now: float) -> str:
     if not figures.waiting_studies:
         all_of_them = "The only study is" if figures.studies == 1 else f"All {figures.studies:,} studies are"
         return f"{all_of_them} safe in the archive; the last one {ago(figures.last_held_at, now)}.{alarm}"
-    of_all = f"{figures.waiting_studies:,} of {_count(figures.studies, 'study', 'studies')}"
+    of_all = f"{figures.waiting_studies:,} of {count(figures.studies, 'study', 'studies')}"
     waiting = f"{of_all} not yet in the archive ({size(figures.waiting_bytes)})"
     if figures.stopped:
-        return f"{waiting}; {_count(figures.stopped, 'of them waits', 'of them wait')} for a person: see `outpost studies`."
+        wait = count(figures.stopped, "of them waits", "of them wait")
+        return f"{waiting}; {wait} for a person: `outpost studies show` says why, `outpost studies retry` starts it again."
     if figures.link_state not in {"up", ""}:
         shipping = "nothing more is shipped" if figures.link_state == "conflict" else "shipping goes on by itself as soon as it can"
         return f"{figures.link_sentence} Scanning continues, and {shipping}; {waiting}."
     if figures.receiving:
-        return f"{waiting}; {_count(figures.receiving, 'study is', 'studies are')} being received."
+        return f"{waiting}; {count(figures.receiving, 'study is', 'studies are')} being received."
     if figures.goodput_bytes_per_second > 0 and figures.waiting_bytes:
         seconds = figures.waiting_bytes / figures.goodput_bytes_per_second
         return f"{waiting}; at the present speed that takes about {duration(seconds)}."
@@ -119,7 +120,7 @@ def ago(stamp: float | None, now: float) -> str:
 def duration(seconds: float) -> str:
     """Rounded for reading: 40 seconds, 3 minutes, 2 h 40, 5 days."""
     if seconds < 90:
-        return _count(max(1, round(seconds)), "second", "seconds")
+        return count(max(1, round(seconds)), "second", "seconds")
     if seconds < 5400:
         return f"{round(seconds / 60)} minutes"
     if seconds < 172_800:
@@ -138,5 +139,5 @@ def size(count: int) -> str:
     raise AssertionError("unreachable")
 
 
-def _count(number: int, one: str, many: str) -> str:
+def count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"

@@ -32,6 +32,7 @@ from edge.errors import OutpostError, Refused
 from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.model import UID, AETitle, Query
+from edge.outbox import Outbox
 from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.refusals import Refusals
@@ -113,6 +114,7 @@ class Box:
         nouns = [
             Reporting(config, self.layout, self.catalogue, packs, list, Refusals(), clock),
             self.studies,
+            Outbox(config, self.layout, self.catalogue, None, None, clock),
             Keeper(config, self.layout, self.catalogue, Desk(), clock),
             Admitting(intake, title),
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from edge.asks import Asks
 from edge.code.coder import code
 from edge.code.jobs import CodedPack, CodeJob
 from edge.code.worker import WorkerDied
 from edge.config import Config, Layout
-from edge.errors import Corrupt, OutpostError, StoreFull
+from edge.control.studies import Retried, RetryStudies
+from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Unknown
 from edge.journal import Coded, JournalReader, JournalWriter
-from edge.model import UID, Urgency
-from edge.outbox import ATTEMPTS, Asks, Outbox
+from edge.outbox import ATTEMPTS, Outbox
 from edge.store.pack import OpenPack
-from edge.store.packs import OpenPacks
 from edge.wall import Gate
+from tests.responses import answers
 from tests.store import boxes
 from tests.store.boxes import SETTINGS, instance
 
@@ -43,18 +44,6 @@ class Coder:
         return code(job)
 
 
-class Full(OpenPacks):
-    """Cannot close the first pack, because the disk is full."""
-
-    refusals = 1
-
-    def close(self, pack: OpenPack) -> None:
-        if self.refusals:
-            self.refusals -= 1
-            raise StoreFull
-        super().close(pack)
-
-
 class Box:
     """A store and its outbox; `shipped` is what was asked of cloudsync."""
 
@@ -68,7 +57,7 @@ class Box:
     def outbox(self, coder: Coder) -> Outbox:
         store = self.store
         asks = Asks(self.journal, lambda: None)
-        return Outbox(Config(cache=SETTINGS), self.layout, store.catalogue, store.packs, coder, asks, store.clock)
+        return Outbox(Config(cache=SETTINGS), self.layout, store.catalogue, coder, asks, store.clock)
 
     def shipped(self) -> list[str]:
         return [ask.pack for ask in JournalReader(Gate(self.layout.asks), 0).read() if isinstance(ask, Coded)]
@@ -170,22 +159,75 @@ async def test_a_start_asks_again_for_what_is_not_held_and_removes_what_is(box: 
     assert [path.name for path in box.layout.outbox.iterdir()] == [waiting.id]
 
 
-async def test_a_pack_that_a_full_disk_keeps_open_is_closed_once_there_is_room(box: Box, caplog: pytest.LogCaptureFixture) -> None:
-    store = box.store
-    store.packs = Full(store.cache, SETTINGS, store.catalogue, store.clock)
-    pack = store.receive(instance(1))
+def stop(box: Box, pack: OpenPack, reason: str = "it was refused") -> None:
+    """As the facts say it."""
+    with box.store.catalogue.change():
+        box.store.catalogue.mark_stopped(pack.id, reason)
+
+
+async def retry(outbox: Outbox, study: str | None = None) -> list[Retried]:
+    return await asyncio.to_thread(answers, outbox, RetryStudies(study=study))
+
+
+async def test_what_was_stopped_and_lies_whole_in_the_outbox_is_asked_for_again_as_it_is(box: Box) -> None:
+    pack = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    coder = Coder()
+    outbox = box.outbox(coder)
+    async with coding(outbox):
+        await until_shipped(box, 1)
+        stop(box, pack)
+        assert await retry(outbox, "1.2.3") == [Retried(pack=pack.id, study="1.2.3", coded_anew=False)]
+        await until_shipped(box, 2)
+    assert box.shipped() == [pack.id, pack.id]
+    assert len(coder.jobs) == 1
+    state = box.store.catalogue.pack(pack.id)
+    assert state is not None
+    assert state.stopped is None
+
+
+@pytest.mark.parametrize("harm", ["gone", "other", "linked"])
+async def test_what_was_stopped_and_is_not_whole_in_the_outbox_is_coded_anew(box: Box, harm: str) -> None:
+    pack = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    coder = Coder()
+    outbox = box.outbox(coder)
+    async with coding(outbox):
+        await until_shipped(box, 1)
+        part = box.layout.outbox / pack.id / "000001"
+        data = part.read_bytes()
+        part.unlink()
+        if harm == "other":
+            part.write_bytes(bytes(len(data)))
+        elif harm == "linked":
+            part.symlink_to("/etc/hostname")
+        stop(box, pack)
+        assert await retry(outbox) == [Retried(pack=pack.id, study="1.2.3", coded_anew=True)]
+        await until_shipped(box, 2)
+    assert len(coder.jobs) == 2
+    assert not part.is_symlink()
+    assert part.read_bytes() == data
+
+
+async def test_what_killed_the_coder_is_tried_anew_as_often_as_before(box: Box) -> None:
+    pack = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    coder = Coder(*[WorkerDied()] * (2 * ATTEMPTS - 1))
+    outbox = box.outbox(coder)
+    async with coding(outbox), asyncio.timeout(20):
+        while not box.store.catalogue.rows("stopped_packs", study=None):
+            await asyncio.sleep(0.01)
+        assert [one.coded_anew for one in await retry(outbox)] == [True]
+        await until_shipped(box, 1)
+    assert box.shipped() == [pack.id]
+    assert len(coder.jobs) == 2 * ATTEMPTS
+
+
+async def test_where_nothing_waits_for_a_person_it_is_said(box: Box) -> None:
+    box.store.receive(instance(1))
     outbox = box.outbox(Coder())
-    await outbox.close_due(everything=True)
-    assert f"pack {pack.id} is not closed yet" in caplog.text
-    assert store.closed() == []
-    await outbox.close_due()
-    assert [path.stem for path in store.closed()] == [pack.id]
-    assert store.packs.studies == []
-
-
-async def test_an_empty_pack_leaves_nothing(box: Box) -> None:
-    pack = box.store.packs.lend(UID("1.2.3"), Urgency.ROUTINE)
-    box.store.packs.give_back(pack)
-    await box.outbox(Coder()).close_due(everything=True)
-    assert box.store.still_open() == []
-    assert box.store.catalogue.rows("open_packs") == []
+    assert await retry(outbox) == []
+    with pytest.raises(Unknown, match="no study"):
+        await retry(outbox, "1.2.9")
+    with pytest.raises(Refused, match="Nothing of study"):
+        await retry(outbox, "1.2.3")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from edge.asks import Asks
 from edge.code.coder import code
 from edge.code.jobs import CodeJob
 from edge.code.worker import Coder
@@ -18,7 +19,6 @@ from edge.config import Layout
 from edge.errors import StoreFailed
 from edge.journal import Entry, JournalReader, JournalWriter, Recall, Taken
 from edge.model import Json, PackId
-from edge.outbox import Asks
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue

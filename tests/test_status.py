@@ -49,12 +49,14 @@ CASES = [
     ),
     (
         {**WAITING, **DOWN, "stopped": 1},
-        "37 of 1,204 studies not yet in the archive (4.1 GB); 1 of them waits for a person: see `outpost studies`.",
+        "37 of 1,204 studies not yet in the archive (4.1 GB); 1 of them waits for a person: "
+        "`outpost studies show` says why, `outpost studies retry` starts it again.",
         "red",
     ),
     (
         {**WAITING, "stopped": 3},
-        "37 of 1,204 studies not yet in the archive (4.1 GB); 3 of them wait for a person: see `outpost studies`.",
+        "37 of 1,204 studies not yet in the archive (4.1 GB); 3 of them wait for a person: "
+        "`outpost studies show` says why, `outpost studies retry` starts it again.",
         "red",
     ),
     (

@@ -84,6 +84,9 @@ async def _coded(transaction: Transaction, ask: journal.Coded) -> None:
         series=msgspec.json.encode(ask.series).decode(),
         objects=len(ask.parts),
     )
+    if known is not None and known["state"] == "stopped":
+        # A name at which the archive refused our bytes is not tried again.
+        await transaction.run("parts_anew", pack=ask.pack)
     await transaction.run("parts_cut", pack=ask.pack, objects=len(ask.parts))
     parts: list[dict[str, Value]] = [
         {"pack": ask.pack, "number": part.number, "plain_bytes": part.bytes, "plain_digest": part.digest} for part in ask.parts

@@ -43,6 +43,10 @@ ON CONFLICT (pack, number) DO UPDATE SET
     sealed_bytes = NULL, sealed_digest = NULL, sealed_md5 = NULL, confirmed = 0
 WHERE plain_digest <> excluded.plain_digest OR plain_bytes <> excluded.plain_bytes;
 
+-- parts_anew: what a stopped pack had sealed and not confirmed is sealed again under another name
+UPDATE parts SET attempt = attempt + 1, sealed_bytes = NULL, sealed_digest = NULL, sealed_md5 = NULL
+WHERE pack = :pack AND confirmed = 0 AND sealed_digest IS NOT NULL;
+
 -- parts_cut: parts that the newest coding of a pack no longer has
 DELETE FROM parts WHERE pack = :pack AND number >= :objects;
 

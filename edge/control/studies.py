@@ -25,6 +25,12 @@ class RecallStudy(Message, frozen=True, tag="recall-study"):
     instance: str | None = None
 
 
+class RetryStudies(Message, frozen=True, tag="retry-studies"):
+    """Have what waits for a person of one study, or of all, go on its way to the archive. Answered by a Retried for each pack."""
+
+    study: str | None = None
+
+
 class Study(Message, frozen=True, tag="study"):
     """One study and how far it is on its way."""
 
@@ -58,5 +64,12 @@ class Recalled(Message, frozen=True, tag="recalled"):
     total: int
 
 
-Request = ListStudies | RecallStudy
-Answer = Study | Recalled
+class Retried(Message, frozen=True, tag="retried"):
+    pack: str
+    study: str
+    coded_anew: bool
+    """It was not in the outbox as it had been coded; else it goes on where it was."""
+
+
+Request = ListStudies | RecallStudy | RetryStudies
+Answer = Study | Recalled | Retried

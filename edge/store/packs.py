@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from dataclasses import dataclass, field
@@ -68,12 +69,19 @@ class OpenPacks:
         with self._lock:
             due, self._full = self._full, []
             for study, entry in list(self._studies.items()):
-                stat = entry.urgency is Urgency.STAT
-                quiet = self._settings.stat_quiet_seconds if stat else self._settings.quiet_seconds
-                if entry.lent == 0 and (everything or now - entry.used_at >= quiet):
+                if entry.lent == 0 and (everything or now - entry.used_at >= self._quiet(entry)):
                     due += entry.idle
                     del self._studies[study]
         return due
+
+    def seconds_until_due(self) -> float:
+        """Until the first study that is being received now is quiet, if nothing more comes of it; infinite when there is none."""
+        now = self._clock.monotonic()
+        with self._lock:
+            return min((entry.used_at + self._quiet(entry) - now for entry in self._studies.values() if entry.lent == 0), default=math.inf)
+
+    def _quiet(self, entry: _Study) -> float:
+        return self._settings.stat_quiet_seconds if entry.urgency is Urgency.STAT else self._settings.quiet_seconds
 
     def close(self, pack: OpenPack) -> None:
         """Close a pack that `take_due` returned: end the tar, take its SHA-256, commit with a flush, move it out of `open/`.

@@ -183,6 +183,20 @@ UPDATE pack SET confirmed = max(confirmed, ?), objects = ? WHERE pack = ?;
 -- A pack is not shipped any further until a person acts.
 UPDATE pack SET stopped = ? WHERE pack = ?;
 
+-- stopped_packs --
+-- Packs that wait for a person, of one study or of all, the oldest first, and the ask that shipped them where they were coded.
+SELECT pack, study.uid, asked FROM pack JOIN study USING (study)
+WHERE stopped IS NOT NULL AND (:study IS NULL OR study.uid = :study) ORDER BY closed_at;
+
+-- ship_again --
+-- A stopped pack goes on as it was coded.
+UPDATE pack SET stopped = NULL WHERE pack = ?;
+
+-- code_again --
+-- A stopped pack is coded anew.
+UPDATE pack SET stopped = NULL, coded_at = NULL, coded_bytes = NULL, asked = NULL, confirmed = 0, objects = 0
+WHERE pack = ? AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack);
+
 -- insert_holding --
 -- The archive provably has this pack.
 INSERT INTO holding (pack, held_at, sealed_bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_studies_close_each_on_their_own(box: Box) -> None:
     assert [pack.study for pack in box.close_due()] == ["1.1"]
     assert box.packs.studies == ["1.2"]
     assert [pack.study for pack in box.close_due(everything=True)] == ["1.2"]
+
+
+def test_it_is_known_when_the_next_study_is_quiet(box: Box) -> None:
+    assert box.packs.seconds_until_due() == math.inf
+    box.receive(instance(1, study="1.1"))
+    box.clock.time += 30
+    box.receive(instance(1, study="1.2"))
+    assert box.packs.seconds_until_due() == 30
+    box.receive(instance(1, study="1.3"), Urgency.STAT)
+    assert box.packs.seconds_until_due() == 5
+    lent = box.packs.lend(UID("1.3"), Urgency.STAT)
+    assert box.packs.seconds_until_due() == 30
+    box.packs.give_back(lent)
+    assert box.packs.seconds_until_due() == 5
 
 
 def test_a_pack_that_never_got_an_instance_leaves_no_trace(box: Box) -> None:

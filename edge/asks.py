@@ -1,0 +1,21 @@
+"""The asks as edge makes them: written, then the doorbell is rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge.journal import Coded, JournalWriter, Recall, Restate, SiteState, Taken
+
+
+class Asks:
+    """The journal of asks with its doorbell: written, then rung. Safe to use from several threads."""
+
+    def __init__(self, journal: JournalWriter, ring: Callable[[], None]) -> None:
+        self._journal = journal
+        self._ring = ring
+        self.forget = journal.forget
+
+    def tell(self, *asks: Coded | SiteState | Recall | Taken | Restate) -> None:
+        if asks:
+            self._journal.append(*asks)
+            self._ring()
