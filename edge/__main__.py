@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import pwd
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,11 @@ from edge.dimse.requestor import Requestor
 from edge.dimse.server import CannotListen, Listening, Server
 from edge.dimse.tls import Certificates, Files
 from edge.doorbell import Doorbell, ring
-from edge.durable import write_whole
+from edge.durable import disk_errors, flush_directory, write_whole
 from edge.errors import ConfigError, Corrupt, OutpostError, StoreFailed
 from edge.facts import Facts
+from edge.failstop import FailStop
+from edge.gauge import Gauge
 from edge.intake import PackIntake
 from edge.journal import JournalReader, JournalWriter, SiteStateHere
 from edge.keeper import Keeper
@@ -56,7 +59,9 @@ from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.finder import Finder
 from edge.store.packs import OpenPacks
+from edge.store.proving import notices, prove_files, prove_recent
 from edge.store.reconcile import reconcile
+from edge.store.room import Room, disks
 from edge.store.routes import Forwards, RouteTable
 from edge.studies import Studies
 from edge.trail import Trail
@@ -66,6 +71,8 @@ from edge.wall import Gate
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
+FAILED_GRACE_SECONDS = 1.0
+"""Enough to tell peers that their instance was not stored."""
 
 
 def main() -> int:
@@ -74,10 +81,13 @@ def main() -> int:
     layout = Layout(arguments.parse_args().state)
     process.begin("edge")
     try:
-        config = load(layout.config)
-        _make_directories(layout)
-        process.lock(layout.edge_lock)
-        asyncio.run(_Edge(config, layout).run())
+        with disk_errors():
+            config = load(layout.config)
+            _make_directories(layout)
+            process.lock(layout.edge_lock)
+            asyncio.run(_Edge(config, layout).run())
+    except StoreFailed as fault:
+        process.stop_dead(fault)
     except (OutpostError, BaseExceptionGroup) as fault:
         return process.failed(fault)
     return 0
@@ -91,40 +101,48 @@ class _Edge:
         self._layout = layout
         self._clock = SystemClock()
         self._stop = asyncio.Event()
-        self._failure: StoreFailed | None = None
 
     async def run(self) -> None:
         config, layout = self._config, self._layout
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
+        fail_stop = FailStop(lambda: loop.call_soon_threadsafe(self._stop.set))
         certificates = _certificates(config)
         loop.add_signal_handler(signal.SIGHUP, _read_again, certificates)
         gate = Gate(layout.facts, _owner(config.wall.cloudsync_user))
         inbox = Gate(layout.inbox, gate.owner)
         if not layout.site.exists():
             _restore_site(layout, gate, inbox)
+        cache = config.cache
+        room = Room(disks(layout.cache, layout.edge), cache.reserve_bytes, layout.ballast, cache.ballast_bytes)
+        if room.scarce():
+            room.give_way()
         state = site.SiteState(layout.site)
-        catalogue = Catalogue(layout.catalogue, state.issuer_of)
+        catalogue = Catalogue(layout.catalogue, state.issuer_of, room.give_way, fail_stop)
         decisions = Decisions(state)
         catalogue.remember(decisions.corrections())
         found = reconcile(layout.cache, layout.quarantine, catalogue, self._clock)
         log.info("start: %d open packs, %d instances adopted, %d bytes cut", found.packs, found.adopted, found.cut_bytes)
+        prove_files(layout.cache, catalogue)
+        if not _stopped_in_order(layout):
+            prove_recent(layout.cache, catalogue)
+        room.take_ballast()
         journal = JournalWriter(layout.asks)
         asks = Asks(journal, lambda: ring(layout.cloudsync_bell))
         coder, decoder, comparer = Coder(), Coder(), Coder()
         packs = OpenPacks(layout.cache, config.cache, catalogue, self._clock)
         link = Link(catalogue, config.link.offline_after_seconds, self._clock)
         refusals = Refusals()
-        fail_stop = self._fail_stop(loop)
         audit = Trail(layout.audit, self._clock, fail_stop)
         callers = Callers(catalogue, self._clock)
-        desk = RecallDesk(layout, catalogue, decoder, asks, inbox, refusals, fail_stop)
-        outbox = Outbox(config, layout, catalogue, coder, asks, self._clock)
-        closing = Closing(config.cache, packs, outbox.closed)
+        desk = RecallDesk(layout, catalogue, decoder, asks, inbox, room, refusals, fail_stop)
+        outbox = Outbox(config, layout, catalogue, room, coder, asks, self._clock)
+        closing = Closing(config.cache, packs, room, outbox.closed)
         variants = Variants(layout, catalogue, decisions, comparer, desk, self._clock)
         keeper = Keeper(config, layout, catalogue, desk, self._clock)
-        intake = PackIntake(config, layout, catalogue, packs, self._clock, fail_stop)
+        gauge = Gauge(config, layout, catalogue, room, self._clock)
+        intake = PackIntake(config, layout, catalogue, packs, room, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
         finder = Finder(layout.catalogue)
         index = CatalogueIndex(finder, link)
@@ -139,7 +157,16 @@ class _Edge:
         destination = partial(destination_of, calling_ae=AETitle(config.site.ae_title), peers=table, requestor=requestor)
         routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, audit, self._clock, fail_stop)
         routing = Routing(routes, audit, self._clock)
-        reporting = Reporting(config, layout, catalogue, packs, lambda: [*commitments.notices(), *routes.notices()], refusals, self._clock)
+        reporting = Reporting(
+            config,
+            layout,
+            catalogue,
+            packs,
+            lambda: [*commitments.notices(), *routes.notices()],
+            lambda: [*notices(catalogue), *gauge.alarms()],
+            refusals,
+            self._clock,
+        )
         studies = Studies(catalogue, retrieve, link)
         admitting = Admitting(intake, AETitle(config.site.ae_title))
         nouns: list[Responding] = [
@@ -155,7 +182,7 @@ class _Edge:
             routing,
             outreach,
         ]
-        controller = Controller(layout.control, nouns)
+        controller = Controller(layout.control, nouns, fail_stop)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
@@ -170,11 +197,12 @@ class _Edge:
                     "copy site state": SiteCopies(layout, state, asks).copy_changes(),
                     "follow facts": facts.follow(rung, config.link.poll_seconds),
                     "keep below mark": keeper.keep_below_mark(),
+                    "watch the disk": gauge.watch(),
                     "class variants": variants.class_all(),
                     "answer requests": controller.serve(),
                     "tell the service manager": reporting.tell_manager(),
                 }
-                running = [tasks.create_task(coroutine, name=name) for name, coroutine in work.items()]
+                running = [tasks.create_task(_until_failed(coroutine, fail_stop), name=name) for name, coroutine in work.items()]
                 server.start()
                 commitments.start()
                 routes.start()
@@ -184,17 +212,19 @@ class _Edge:
                 notify("READY=1")
                 await self._stop.wait()
                 notify("STOPPING=1")
-                await asyncio.to_thread(server.stop, GRACE_SECONDS)
+                await asyncio.to_thread(server.stop, GRACE_SECONDS if fail_stop.fault is None else FAILED_GRACE_SECONDS)
                 await asyncio.to_thread(commitments.stop)
                 await asyncio.to_thread(routes.stop)
                 for task in running:
                     task.cancel()
-            if self._failure is None:
-                await closing.close_due(everything=True)
+            if fail_stop.fault is None:
+                await _until_failed(closing.close_due(everything=True), fail_stop)
         finally:
             server.stop(0)
             commitments.stop()
             routes.stop()
+            if fail_stop.fault is not None:
+                process.stop_dead(fail_stop.fault)
             loop.remove_reader(bell.fileno())
             bell.close()
             studies.close()
@@ -206,8 +236,8 @@ class _Edge:
             catalogue.close()
             state.close()
             journal.close()
-        if self._failure is not None:
-            raise self._failure
+        with contextlib.suppress(OSError):  # the next start takes longer without it
+            write_whole(layout.stopped, b"")
 
     def _end(self) -> None:
         """The first signal ends in order, the second at once."""
@@ -216,12 +246,22 @@ class _Edge:
             os._exit(1)
         self._stop.set()
 
-    def _fail_stop(self, loop: asyncio.AbstractEventLoop) -> Callable[[StoreFailed], None]:
-        def fail(fault: StoreFailed) -> None:
-            self._failure = fault
-            loop.call_soon_threadsafe(self._stop.set)
 
-        return fail
+async def _until_failed(work: Coroutine[Any, Any, None], fail_stop: FailStop) -> None:
+    try:
+        await work
+    except StoreFailed as fault:
+        fail_stop(fault)
+
+
+def _stopped_in_order(layout: Layout) -> bool:
+    """Whether edge ended in order before this start; it runs from now on."""
+    try:
+        layout.stopped.unlink()
+    except FileNotFoundError:
+        return False
+    flush_directory(layout.edge)
+    return True
 
 
 def _read_again(certificates: Certificates | None) -> None:

@@ -80,6 +80,8 @@ def _print_status(found: Status) -> None:
         typer.echo(f"conflicts  {found.conflicts} studies: see `outpost conflicts ls`")
     if found.shared_ids:
         typer.echo(f"patients   {found.shared_ids} Patient IDs belong to more than one person: see `outpost conflicts ls`")
+    for alarm in found.alarms:
+        typer.secho(f"alarm      {alarm}", fg=typer.colors.RED if os.isatty(1) else None)
     for notice in found.notices:
         typer.echo(f"waits      {notice}")
     for refusal in found.refusals:

@@ -10,18 +10,22 @@ from edge.config import Cache
 from edge.errors import StoreFull
 from edge.model import PackId
 from edge.store.packs import OpenPacks
+from edge.store.room import Room
 
 log = logging.getLogger(__name__)
 
 _SOON_SECONDS = 0.05
+_FULL_SECONDS = 2.0
+"""Pause before a pack that a full disk did not let close is tried again."""
 
 
 class Closing:
     """Closes packs, as a task of the loop."""
 
-    def __init__(self, settings: Cache, packs: OpenPacks, closed: Callable[[], None]) -> None:
+    def __init__(self, settings: Cache, packs: OpenPacks, room: Room, closed: Callable[[], None]) -> None:
         """`closed` is called in the loop after each pack."""
         self._packs = packs
+        self._room = room
         self._closed = closed
         self._put_off: set[PackId] = set()
         self._soonest = min(settings.quiet_seconds, settings.stat_quiet_seconds)
@@ -32,7 +36,7 @@ class Closing:
             await self.close_due()
             # What is opened meanwhile is not due before that.
             until_due = min(self._packs.seconds_until_due(), self._soonest)
-            await asyncio.sleep(max(until_due, _SOON_SECONDS))
+            await asyncio.sleep(max(until_due, _FULL_SECONDS if self._put_off else _SOON_SECONDS))
 
     async def close_due(self, everything: bool = False) -> None:
         """Close what is due now; with `everything`, every pack that is not being written."""
@@ -40,6 +44,7 @@ class Closing:
             try:
                 await asyncio.to_thread(self._packs.close, pack)
             except StoreFull as fault:  # until there is room it is served from cache/open
+                self._room.give_way()
                 self._packs.put_off(pack)
                 if pack.id not in self._put_off:
                     log.warning("pack %s is not closed yet: %s", pack.id, fault)

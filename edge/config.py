@@ -56,6 +56,7 @@ class Cache(_Section, frozen=True):
     low_water_percent: int = 80
     minimum_age_seconds: float = 86_400.0
     reserve_bytes: int = 2 << 30
+    ballast_bytes: int = 256 << 20
     outbox_max_bytes: int = 2 << 30
     quarantine_max_bytes: int = 10 << 30
 
@@ -114,6 +115,10 @@ class Layout:
         self.catalogue = self.edge / "catalogue.db"
         self.site = self.edge / "site.db"
         self.edge_lock = self.edge / "lock"
+        self.ballast = self.edge / "ballast"
+        self.room = self.edge / "room.json"
+        self.stopped = self.edge / "stopped"
+        """There while edge does not run and has ended in order."""
         self.web_token = self.edge / "web.token"
         self.cloudsync = self.state / "cloudsync"
         self.inbox = self.cloudsync / "inbox"
@@ -182,6 +187,7 @@ _MAY_BE_ZERO = frozenset(
         "stat_quiet_seconds",
         "minimum_age_seconds",
         "reserve_bytes",
+        "ballast_bytes",
         "quarantine_max_bytes",
         "segment_seconds",
     }

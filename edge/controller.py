@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from edge.control import lines
 from edge.control.message import Done, Message
 from edge.crew import Crew
-from edge.errors import OutpostError, Refused
+from edge.errors import OutpostError, Refused, StoreFailed
 from edge.responder import Asker, Responder, Responding, Role
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,17 @@ _CREDENTIALS = struct.Struct("3i")
 class Controller:
     """Answers the requests of edge.control."""
 
-    def __init__(self, path: Path, responding: Iterable[Responding], most: int = REQUESTS_MAX) -> None:
-        """`path` is the socket, in a directory that keeps strangers out."""
+    def __init__(
+        self,
+        path: Path,
+        responding: Iterable[Responding],
+        fail_stop: Callable[[StoreFailed], object] = lambda fault: None,
+        most: int = REQUESTS_MAX,
+    ) -> None:
+        """`path` is the socket, in a directory that keeps strangers out; `fail_stop` is told when the disk failed under a request."""
         self._path = path
         self._most = most
+        self._fail_stop = fail_stop
         self._responders: dict[type[Message], Responder] = {}
         for noun in responding:
             for responder in noun.responders():
@@ -68,6 +75,8 @@ class Controller:
                 await self._respond(line, descriptors)
                 await _send(line, Done())
             except OutpostError as fault:
+                if isinstance(fault, StoreFailed):
+                    self._fail_stop(fault)
                 await _send(line, lines.failed(fault))
             except msgspec.MsgspecError as fault:
                 await _send(line, lines.failed(Refused(f"That is no request: {fault}")))

@@ -38,7 +38,7 @@ class Keeper:
             try:
                 for one in await asyncio.to_thread(self._evict_chosen):
                     log.info("evicted pack %s, %d bytes", one.pack, one.bytes)
-            except StoreFull as fault:  # the catalogue has no room to write it down; tried again with the next look
+            except StoreFull as fault:  # the catalogue had no room to write it down; the ballast is gone by now, or will go
                 log.error("nothing is evicted: %s", fault)
             await asyncio.sleep(LOOK_SECONDS)
 

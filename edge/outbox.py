@@ -31,6 +31,7 @@ from edge.journal import Coded
 from edge.model import Json, PackId
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
+from edge.store.room import Room
 from edge.wall import Gate, Trespass
 
 log = logging.getLogger(__name__)
@@ -44,10 +45,11 @@ ATTEMPTS = 3
 class Outbox:
     """Codes and asks, as a task of the loop."""
 
-    def __init__(self, config: Config, layout: Layout, catalogue: Catalogue, coder: Coder, asks: Asks, clock: Clock) -> None:
+    def __init__(self, config: Config, layout: Layout, catalogue: Catalogue, room: Room, coder: Coder, asks: Asks, clock: Clock) -> None:
         self._config = config
         self._layout = layout
         self._catalogue = catalogue
+        self._room = room
         self._coder = coder
         self._asks = asks
         self._clock = clock
@@ -138,6 +140,9 @@ class Outbox:
             return False
 
     async def _code(self, pack: PackId) -> None:
+        state = self._catalogue.pack(pack)
+        assert state is not None
+        self._room.demand_for_archive(state.bytes or 0)
         try:
             coded = await self._coder.code(self._job(pack))
             await asyncio.to_thread(self._publish, pack, coded)

@@ -11,9 +11,10 @@ import signal
 import sys
 from pathlib import Path
 from traceback import extract_tb
+from typing import NoReturn
 
 from edge.clock import utc
-from edge.errors import AlreadyRunning, OutpostError
+from edge.errors import AlreadyRunning, OutpostError, StoreFailed
 
 SUPERVISED = "OUTPOST_SUPERVISOR"
 """Environment variable: the process id of `outpost run`, or of the demo, where it started this process."""
@@ -67,6 +68,11 @@ def failed(fault: OutpostError | BaseExceptionGroup[BaseException]) -> int:
         fault = inner
     logging.getLogger(__name__).error("%s", fault)
     return fault.exit_code
+
+
+def stop_dead(fault: StoreFailed) -> NoReturn:
+    """End the process at once, as a power cut would: on a disk that failed nothing is to be closed, flushed or written any more."""
+    os._exit(failed(fault))
 
 
 class _JsonLines(logging.Formatter):

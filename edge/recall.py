@@ -25,6 +25,7 @@ from edge.journal import Recall, Taken
 from edge.model import PackId
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
+from edge.store.room import Room
 from edge.wall import Gate
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class RecallDesk:
         coder: Coder,
         asks: Asks,
         inbox: Gate,
+        room: Room,
         refusals: Refusals,
         fail_stop: Callable[[StoreFailed], None],
     ) -> None:
@@ -70,6 +72,7 @@ class RecallDesk:
         self._coder = coder
         self._asks = asks
         self._inbox = inbox
+        self._room = room
         self._refusals = refusals
         self._fail_stop = fail_stop
         self._wanted: dict[PackId, _Wanted] = {}
@@ -233,6 +236,7 @@ class RecallDesk:
         return True
 
     async def _restore(self, pack: PackId, head: Head, ready: list[int]) -> None:
+        self._room.demand(sum(head.manifest.members[index].content_length for index in ready))
         await asyncio.to_thread(self._prepare, pack)
         restored = await self._coder.restore(
             DecodeJob(

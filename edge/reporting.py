@@ -29,15 +29,17 @@ class Reporting:
         catalogue: Catalogue,
         packs: OpenPacks,
         notices: Callable[[], list[str]],
+        alarms: Callable[[], list[str]],
         refusals: Refusals,
         clock: Clock,
     ) -> None:
-        """`notices` are what other application entities do not take."""
+        """`notices` are what other application entities do not take, `alarms` what a person must see to."""
         self._config = config
         self._layout = layout
         self._catalogue = catalogue
         self._packs = packs
         self._notices = notices
+        self._alarms = alarms
         self._refusals = refusals
         self._clock = clock
 
@@ -62,8 +64,9 @@ class Reporting:
         state, since, goodput, link_sentence, answered_at, sequence = link[0] if link else ("", None, 0.0, "", 0.0, 0)
         now, receiving = self._clock.now(), len(self._packs.studies)
         link_sentence = status.link_sentence(state, link_sentence, answered_at, now)
+        alarms = self._alarms()
         figures = status.Figures(
-            studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, receiving, conflicts
+            studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, receiving, conflicts, len(alarms)
         )
         return Status(
             sentence=status.sentence(figures, now),
@@ -91,4 +94,5 @@ class Reporting:
             shared_ids=len(self._catalogue.rows("people_apart")),
             refusals=self._refusals.all(),
             notices=self._notices(),
+            alarms=alarms,
         )

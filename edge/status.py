@@ -28,6 +28,8 @@ class Figures:
     receiving: int
     conflicts: int = 0
     """Studies with an instance among whose variants a person must choose."""
+    alarms: int = 0
+    """Other things that a person must see to, each said in a sentence of its own."""
 
 
 def sentence(figures: Figures, now: float) -> str:
@@ -72,7 +74,7 @@ def link_sentence(state: str, sentence: str, answered_at: float, now: float) -> 
 
 def lamp(figures: Figures) -> str:
     """green: everything is safe. amber: it is on its way. red: a person must act."""
-    if figures.stopped or figures.conflicts or figures.link_state in FOR_A_PERSON:
+    if figures.stopped or figures.conflicts or figures.alarms or figures.link_state in FOR_A_PERSON:
         return "red"
     return "amber" if figures.waiting_studies else "green"
 

@@ -110,7 +110,7 @@ def edge_alone(
     layout = Layout(state)
     for directory in (layout.edge, layout.cloudsync):
         directory.mkdir(parents=True, exist_ok=True)
-    layout.config.write_text(f'[dicom]\nhost = "127.0.0.1"\nport = 0\n{dicom}[cache]\nreserve_bytes = 0\n{settings}')
+    layout.config.write_text(f'[dicom]\nhost = "127.0.0.1"\nport = 0\n{dicom}[cache]\nreserve_bytes = 0\nballast_bytes = 0\n{settings}')
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     port = layout.edge / "dicom.port"
     for left in (port, layout.control):

@@ -29,6 +29,7 @@ from edge.controller import Controller
 from edge.correcting import Correcting
 from edge.dimse.requestor import Requestor
 from edge.errors import OutpostError, Refused
+from edge.failstop import FailStop
 from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.model import UID, AETitle, Query
@@ -45,6 +46,7 @@ from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.packs import OpenPacks
+from edge.store.room import Room
 from edge.store.site import SiteState
 from edge.studies import Studies
 from tests.dimse.fakes import FakeAudit, FakeIndex
@@ -107,14 +109,14 @@ class Box:
         self.retrieve = Retrieve()
         self.audit = FakeAudit()
         packs = OpenPacks(self.layout.cache, config.cache, self.catalogue, clock)
-        intake = PackIntake(config, self.layout, self.catalogue, packs, clock, lambda fault: None)
+        intake = PackIntake(config, self.layout, self.catalogue, packs, Room([self.layout.cache], 0), clock, FailStop(lambda: None))
         link = Link(self.catalogue, 900.0, clock)
         self.studies = Studies(self.catalogue, self.retrieve, link)
         decisions, title = Decisions(self.site), AETitle("OUTPOST")
         nouns = [
-            Reporting(config, self.layout, self.catalogue, packs, list, Refusals(), clock),
+            Reporting(config, self.layout, self.catalogue, packs, list, list, Refusals(), clock),
             self.studies,
-            Outbox(config, self.layout, self.catalogue, None, None, clock),
+            Outbox(config, self.layout, self.catalogue, Room([], 0), None, None, clock),
             Keeper(config, self.layout, self.catalogue, Desk(), clock),
             Admitting(intake, title),
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
@@ -261,7 +263,7 @@ class Noun:
 @contextlib.asynccontextmanager
 async def answering(path: Path, noun: Noun, most: int = 8) -> AsyncIterator[Callable[[lines.Request], Awaitable[list[Any]]]]:
     """A controller of one noun, and how it is asked."""
-    serving = asyncio.create_task(Controller(path, [noun], most).serve())
+    serving = asyncio.create_task(Controller(path, [noun], most=most).serve())
     while not path.exists():
         await asyncio.sleep(0)
     yield lambda request: asyncio.to_thread(lambda: list(asking.ask(path, request, timeout_seconds=20)))

@@ -17,6 +17,7 @@ from edge.dataset.attributes import HEAD_CAP
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from edge.dimse.ports import Arrival, Outcome, Reception
 from edge.errors import StoreFailed, StoreFull
+from edge.failstop import FailStop
 from edge.intake import PackIntake
 from edge.model import UID, AETitle, Level, Peer, Query, Urgency
 from edge.store.catalogue import Catalogue
@@ -24,6 +25,7 @@ from edge.store.pack import OpenPack, scan
 from edge.store.packs import OpenPacks
 from edge.store.quarantine import QuarantineFull
 from edge.store.reconcile import reconcile
+from edge.store.room import Room
 from tests.dataset.datasets import CT, dataset, deflate, element
 from tests.store.rows import Clock
 
@@ -47,8 +49,10 @@ class Box:
         self.clock = Clock()
         self.catalogue = Catalogue(self.layout.catalogue, issuer_of)
         self.packs = packs(self.layout.cache, config.cache, self.catalogue, self.clock)
-        self.stops: list[StoreFailed] = []
-        self.intake = PackIntake(config, self.layout, self.catalogue, self.packs, self.clock, self.stops.append)
+        self.stops: list[str] = []
+        self.fail_stop = FailStop(lambda: self.stops.append("stop"))
+        self.room = Room([self.layout.cache], config.cache.reserve_bytes)
+        self.intake = PackIntake(config, self.layout, self.catalogue, self.packs, self.room, self.clock, self.fail_stop)
 
     def begin(self, instance: str = INSTANCE, syntax: str = EXPLICIT_LE, sop_class: str = CT, called: str = "OUTPOST") -> Reception:
         title = AETitle("CT99")

@@ -20,6 +20,7 @@ from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Unknown
 from edge.journal import Coded, JournalReader, JournalWriter
 from edge.outbox import ATTEMPTS, Outbox
 from edge.store.pack import OpenPack
+from edge.store.room import Room
 from edge.wall import Gate
 from tests.responses import answers
 from tests.store import boxes
@@ -57,7 +58,7 @@ class Box:
     def outbox(self, coder: Coder) -> Outbox:
         store = self.store
         asks = Asks(self.journal, lambda: None)
-        return Outbox(Config(cache=SETTINGS), self.layout, store.catalogue, coder, asks, store.clock)
+        return Outbox(Config(cache=SETTINGS), self.layout, store.catalogue, Room([self.layout.cache], 0), coder, asks, store.clock)
 
     def shipped(self) -> list[str]:
         return [ask.pack for ask in JournalReader(Gate(self.layout.asks), 0).read() if isinstance(ask, Coded)]

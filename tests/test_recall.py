@@ -22,6 +22,7 @@ from edge.model import Json, PackId
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
+from edge.store.room import Room
 from edge.wall import Gate
 from tests.code.packs import close_pack, phantom
 
@@ -53,7 +54,9 @@ class Box:
         self.stops: list[StoreFailed] = []
         inbox = Gate(self.layout.inbox)
         asks = Asks(self.journal, lambda: None)
-        self.desk = RecallDesk(self.layout, self.catalogue, self.coder, asks, inbox, Refusals(), self.stops.append)
+        self.desk = RecallDesk(
+            self.layout, self.catalogue, self.coder, asks, inbox, Room([self.layout.cache], 0), Refusals(), self.stops.append
+        )
 
     @property
     def here(self) -> str:

@@ -20,12 +20,14 @@ from edge.config import Cache, Config, Layout
 from edge.dataset.part10 import read_file_meta
 from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE
 from edge.dimse.ports import Arrival, Outcome
+from edge.failstop import FailStop
 from edge.intake import PackIntake
 from edge.model import UID, AETitle, Correction, Digest, Level, PackId, Peer, Query
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.packs import OpenPacks
 from edge.store.reconcile import reconcile
+from edge.store.room import Room
 from edge.store.site import SiteState
 from edge.store.variants import Choice, Said, Standing, Variant, decide, undecided
 from edge.variants import ASK_AGAIN_SECONDS, ATTEMPTS, Variants
@@ -63,7 +65,9 @@ class Box:
         self.catalogue.remember(decisions.corrections())
         reconcile(self.layout.cache, self.layout.quarantine, self.catalogue, self.clock)
         self.packs = OpenPacks(self.layout.cache, config.cache, self.catalogue, self.clock)
-        self.intake = PackIntake(config, self.layout, self.catalogue, self.packs, self.clock, lambda fault: None)
+        self.intake = PackIntake(
+            config, self.layout, self.catalogue, self.packs, Room([self.layout.cache], 0), self.clock, FailStop(lambda: None)
+        )
         self.decisions = decisions
         self.open_variants()
 

@@ -43,6 +43,8 @@ class Status(Message, frozen=True, tag="status"):
     """Patient IDs that more than one person has."""
     refusals: list[str] = msgspec.field(default_factory=list)
     """What was refused at the wall since start, newest last."""
+    alarms: list[str] = msgspec.field(default_factory=list)
+    """What a person must see to: instances that are lost, a disk that is full or will be within a day."""
     notices: list[str] = msgspec.field(default_factory=list)
     """What other application entities do not take: routes, storage commitment reports."""
 

@@ -39,6 +39,7 @@ port = 0
 quiet_seconds = 2
 minimum_age_seconds = 0
 reserve_bytes = 0
+ballast_bytes = 0
 
 [link]
 poll_seconds = 0.5

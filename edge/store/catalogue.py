@@ -10,17 +10,18 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from edge import tarblock
-from edge.errors import Corrupt, Refused, StoreFailed
+from edge.errors import Corrupt, OutpostError, Refused, StoreFailed, StoreFull
 from edge.model import UID, Correction, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
 from edge.store.fold import first
 from edge.store.instances import Admission, Instances
 from edge.store.located import located
 from edge.store.matching import conditions_of
+from edge.store.packstate import PackState, pack_state
 from edge.store.quarantine import About
 from edge.store.search import answer, statement
 from edge.store.sql import Database, connect, fault_of, statements
@@ -29,34 +30,26 @@ from edge.store.studies import Studies
 SCHEMA_VERSION = Database.CATALOGUE.schema.version
 
 
-@dataclass(frozen=True, slots=True)
-class PackState:
-    pack: PackId
-    study: UID
-    urgency: Urgency
-    opened_at: float
-    closed_at: float | None
-    bytes: int | None
-    sha256: Digest | None
-    instances: int
-    coded_at: float | None
-    here: str
-    has_head: bool
-    stopped: str | None
-    held: bool
-
-
 class Catalogue:
     """Writes and reads `catalogue.db`. Safe to use from several threads."""
 
-    def __init__(self, path: Path, issuer_of: Callable[[str], str] = lambda source_ae: "") -> None:
-        """Opens or makes the database. `issuer_of` is the Issuer of Patient ID of what a source sends without one; empty = none.
+    def __init__(
+        self,
+        path: Path,
+        issuer_of: Callable[[str], str] = lambda source_ae: "",
+        full: Callable[[], None] = lambda: None,
+        failed: Callable[[StoreFailed], None] = lambda fault: None,
+    ) -> None:
+        """Opens or makes the database. `issuer_of` is the Issuer of Patient ID of what a source sends without one; empty = none. `full` and
+        `failed` are told when the disk does not take a change, before the error is raised.
 
         Raises Refused for a newer schema, Corrupt for a damaged file.
         """
+        self._full = full
+        self._failed = failed
         self._connection = connect(path, Database.CATALOGUE)
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._sql = statements("queries.sql") | statements("forward_queries.sql")
+        self._sql = statements("queries.sql") | statements("forward_queries.sql") | statements("reconcile_queries.sql")
         self._lock = threading.RLock()
         self._studies = Studies(self._connection, self._sql)
         self._rows = Instances(self._connection, self._sql, self._studies, issuer_of)
@@ -127,10 +120,10 @@ class Catalogue:
         with self._transaction(flushed=True):
             self._run("set_whole", pack)
 
-    def lose(self, pack: PackId, header_offset: int) -> None:
-        """The pack file does not prove an instance that is catalogued in it."""
+    def lose(self, pack: PackId, header_offsets: Iterable[int]) -> None:
+        """The pack file does not prove these instances that are catalogued in it."""
         with self._transaction(flushed=True):
-            self._run("lost_from_pack", pack, header_offset)
+            self._connection.executemany(self._sql["lose_instance"], [(pack, offset) for offset in header_offsets])
 
     def forget_empty(self, pack: PackId) -> None:
         with self._transaction():
@@ -227,24 +220,7 @@ class Catalogue:
 
     def pack(self, pack: str) -> PackState | None:
         rows = self._all("pack_state", pack)
-        if not rows:
-            return None
-        row = rows[0]
-        return PackState(
-            pack=row[0],
-            study=row[1],
-            urgency=Urgency(row[2]),
-            opened_at=row[3],
-            closed_at=row[4],
-            bytes=row[5],
-            sha256=row[6],
-            instances=row[7],
-            coded_at=row[8],
-            here=row[9],
-            has_head=bool(row[10]),
-            stopped=row[11],
-            held=bool(row[12]),
-        )
+        return pack_state(rows[0]) if rows else None
 
     def rows(self, name: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
         """The rows of a named query of queries.sql."""
@@ -283,12 +259,21 @@ class Catalogue:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 if isinstance(fault, sqlite3.DatabaseError):
-                    named = fault_of(fault, "The catalogue")
-                    raise StoreFailed(str(named)) if isinstance(named, Corrupt) else named from fault
+                    raise self._refused(fault) from fault
                 raise
             finally:
                 if flushed:
                     self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _refused(self, fault: sqlite3.DatabaseError) -> OutpostError:
+        """What a change that was not made means. A damaged catalogue is a failed disk: the next start finds out what is left of it."""
+        named = fault_of(fault, "The catalogue")
+        if isinstance(named, StoreFull):
+            self._full()
+        else:
+            named = StoreFailed(str(named))
+            self._failed(named)
+        return named
 
     def _run(self, name: str, *parameters: object, **named: object) -> None:
         self._connection.execute(self._sql[name], named or parameters)

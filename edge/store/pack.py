@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edge import tarblock
@@ -23,6 +24,9 @@ from edge.tarblock import BLOCK
 _READ = 1 << 20
 PAGE = 4096
 WRITEBACK_BYTES = 240 << 10
+
+Read = Callable[[int, int], bytes]
+"""(length, offset) -> bytes of a file, as os.pread has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,25 +145,29 @@ def scan(descriptor: int) -> Iterator[Found]:
     """The members of a pack file that prove themselves, from its start. One whose bytes rotted is passed over by what its header says; a
     block that is no header ends the scan: a torn tail, or the zero blocks of a close.
     """
-    size = os.fstat(descriptor).st_size
+    return scan_through(partial(os.pread, descriptor), os.fstat(descriptor).st_size)
+
+
+def scan_through(read: Read, size: int) -> Iterator[Found]:
+    """As `scan`, of a file of `size` bytes that is read in another way."""
     position = 0
     while position + BLOCK <= size:
-        entry = tarblock.parse(os.pread(descriptor, BLOCK, position))
+        entry = tarblock.parse(read(BLOCK, position))
         if entry is None or position + BLOCK + entry.size > size:
             return
         end = position + BLOCK + entry.size + tarblock.padding(entry.size)
-        if (found := _prove(descriptor, position, entry, end)) is not None:
+        if (found := _prove(read, position, entry, end)) is not None:
             yield found
         position = end
 
 
-def _prove(descriptor: int, position: int, entry: tarblock.Entry, end: int) -> Found | None:
+def _prove(read: Read, position: int, entry: tarblock.Entry, end: int) -> Found | None:
     try:
-        meta = read_file_meta(os.pread(descriptor, min(entry.size, META_CAP), position + BLOCK))
+        meta = read_file_meta(read(min(entry.size, META_CAP), position + BLOCK))
     except Malformed:
         return None
     begin, length = position + BLOCK + meta.dataset_offset, entry.size - meta.dataset_offset
-    digest = digest_of(descriptor, begin, length)
+    digest = digest_through(read, begin, length)
     if digest != meta.digest:
         return None
     return Found(Member(position, begin, length, digest), entry.name, entry.prefix, meta, entry.mtime, end)
@@ -167,9 +175,14 @@ def _prove(descriptor: int, position: int, entry: tarblock.Entry, end: int) -> F
 
 def digest_of(descriptor: int, offset: int, length: int) -> Digest:
     """SHA-256 of a byte range; of what is there when the file is shorter."""
+    return digest_through(partial(os.pread, descriptor), offset, length)
+
+
+def digest_through(read: Read, offset: int, length: int) -> Digest:
+    """As `digest_of`, of a file that is read in another way."""
     total = hashlib.sha256()
     while length > 0:
-        data = os.pread(descriptor, min(length, _READ), offset)
+        data = read(min(length, _READ), offset)
         if not data:
             break
         total.update(data)

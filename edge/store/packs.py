@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.clock import Clock
 from edge.config import Cache
 from edge.durable import disk_errors, flush_directory, write_all
+from edge.errors import StoreFull
 from edge.model import UID, Digest, Urgency
 from edge.store.catalogue import Catalogue
 from edge.store.pack import OpenPack, digest_of
@@ -84,7 +86,8 @@ class OpenPacks:
         return self._settings.stat_quiet_seconds if entry.urgency is Urgency.STAT else self._settings.quiet_seconds
 
     def close(self, pack: OpenPack) -> None:
-        """Close a pack that `take_due` returned: end the tar, take its SHA-256, commit with a flush, move it out of `open/`.
+        """Close a pack that `take_due` returned: end the tar, take its SHA-256, commit with a flush, move it out of `open/`. Packs of the
+        study that had lost instances, and none that was not sent again since, are forgotten.
 
         Killed in between, the next start closes it again. Raises StoreFull, and can be called again then; or StoreFailed.
         """
@@ -99,6 +102,11 @@ class OpenPacks:
         self._catalogue.close_pack(pack.id, closed_at, size, sha256)
         move_out(self._cache, pack.path)
         pack.close()
+        with suppress(StoreFull):  # the next close of a pack of this study does it
+            for (emptied,) in self._catalogue.rows("emptied_packs", pack.id):
+                self._catalogue.forget_empty(emptied)
+                with disk_errors():
+                    (self._cache / emptied[:2] / f"{emptied}.tar").unlink(missing_ok=True)
 
     def put_off(self, pack: OpenPack) -> None:
         """A pack that could not be closed, because the disk is full, is due again."""

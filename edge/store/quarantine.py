@@ -9,6 +9,8 @@ import hashlib
 import logging
 import os
 import secrets
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,24 +40,54 @@ class About:
     received_at: float
 
 
-class QuarantineWriter:
-    """One dataset on its way into quarantine: write, then commit or cut."""
+class Allowance:
+    """What quarantine may hold, shared by all who write into it at the same time. Safe to use from several threads."""
 
-    def __init__(self, directory: Path, room_bytes: int) -> None:
-        """`room_bytes` is what the cap leaves. Raises StoreFull or StoreFailed."""
+    def __init__(self, max_bytes: int, recorded: Callable[[], int]) -> None:
+        """`recorded` says how many bytes the catalogue has in quarantine."""
+        self._max = max_bytes
+        self._recorded = recorded
+        self._known = 0
+        self._arriving: dict[object, int] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, writer: object) -> None:
+        with self._lock:
+            self._known = self._recorded()
+            self._arriving[writer] = 0
+
+    def take(self, writer: object, count: int) -> None:
+        """Raises QuarantineFull, and nothing is taken."""
+        with self._lock:
+            if self._known + sum(self._arriving.values()) + count > self._max:
+                raise QuarantineFull
+            self._arriving[writer] += count
+
+    def end(self, writer: object) -> None:
+        """What it wrote is recorded by now, or gone. Idempotent."""
+        with self._lock:
+            if self._arriving.pop(writer, None) is not None:
+                self._known = self._recorded()
+
+
+class QuarantineWriter:
+    """One dataset on its way into quarantine: write, commit, and when that is recorded, or was not to be, cut."""
+
+    def __init__(self, directory: Path, allowance: Allowance) -> None:
+        """Raises StoreFull or StoreFailed."""
         self._directory = directory
-        self._room = room_bytes
+        self._allowance = allowance
         self._path = directory / f".{secrets.token_hex(8)}.new"
         self._hash = hashlib.sha256()
         self.size = 0
         with disk_errors():
             self._descriptor: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        allowance.begin(self)
 
     def write(self, fragment: memoryview | bytes) -> None:
         """Raises QuarantineFull, StoreFull or StoreFailed."""
+        self._allowance.take(self, len(fragment))
         self.size += len(fragment)
-        if self.size > self._room:
-            raise QuarantineFull
         self._hash.update(fragment)
         assert self._descriptor is not None
         with disk_errors():
@@ -75,10 +107,13 @@ class QuarantineWriter:
         return digest
 
     def cut(self) -> None:
-        """Idempotent."""
-        with disk_errors():
-            self._path.unlink(missing_ok=True)
-        self._close()
+        """Nothing stays of what was not committed. Idempotent."""
+        try:
+            with disk_errors():
+                self._path.unlink(missing_ok=True)
+        finally:
+            self._close()
+            self._allowance.end(self)
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None

@@ -131,10 +131,6 @@ FROM pack JOIN study USING (study) WHERE pack.pack = ?;
 -- Packs that were not closed when Outpost ended.
 SELECT pack FROM pack WHERE closed_at IS NULL;
 
--- lost_from_pack --
--- An instance whose bytes the pack file does not prove.
-UPDATE instance SET here = 0, fault = 'its bytes are missing from the pack file' WHERE pack = ? AND header_offset = ?;
-
 -- offsets_in_pack --
 -- Where the catalogue believes members to lie.
 SELECT header_offset, digest FROM instance WHERE pack = ?;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from edge import tarblock
 from edge.clock import Clock
 from edge.dataset.attributes import HEAD_CAP, describe, identify
 from edge.dataset.walk import Malformed
+from edge.durable import disk_errors
 from edge.model import UID, Identity, PackId, Urgency, parse_pack_id
+from edge.store.bare import BareFile
 from edge.store.catalogue import Catalogue
 from edge.store.instances import Admission
-from edge.store.pack import Found, scan
+from edge.store.pack import Found, scan_through
 from edge.store.packs import end_tar, move_out
 from edge.store.quarantine import set_aside, sweep
 
@@ -39,42 +42,64 @@ def reconcile(cache: Path, quarantine: Path, catalogue: Catalogue, clock: Clock)
     """Bring cache and catalogue together before anything is served. Every pack that was open is closed afterwards."""
     _set_aside(quarantine, catalogue)
     adopted = cut = lost = 0
-    paths = sorted((cache / "open").glob("*.tar"), key=_begun)  # the first variant of an instance is catalogued first
-    for path in paths:
+    packs = 0
+    for path in sorted((cache / "open").glob("*.tar"), key=_begun):  # the first variant of an instance is catalogued first
+        packs += 1
         pack = parse_pack_id(path.stem)
         if pack is None:
             log.error("cache/open/%s is no pack of ours; it was left alone", path.name)
+            continue
+        if not _is_file(path):
+            log.error("cache/open/%s is a link, or no regular file; it was not followed and left alone", path.name)
             continue
         state = catalogue.pack(pack)
         if state is not None and state.closed_at is not None:
             move_out(cache, path)
             continue
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            members = list(scan(descriptor))
-            adopted += sum(_adopt(catalogue, pack, descriptor, found) for found in members)
-            while members and _surplus(catalogue, pack, descriptor, members[-1]):
-                members.pop()
-            end = members[-1].end if members else 0
-            cut += os.fstat(descriptor).st_size - end
-            proven = {found.member.header_offset for found in members}
-            for offset, _ in catalogue.rows("offsets_in_pack", pack):
-                if offset not in proven:
-                    lost += 1
-                    catalogue.lose(pack, offset)
-                    log.error("pack %s does not hold what the catalogue says at byte %d", pack, offset)
-            if not members:
-                path.unlink()
-                catalogue.forget_empty(pack)
-                continue
+            with BareFile(path) as file:
+                members = list(scan_through(file.read, file.size))
+        except OSError as fault:  # closing it would cut off what only cannot be read now
+            log.error("pack %s cannot be read (%s); it stays open until the next start", pack, fault.strerror)
+            continue
+        found = _end(cache, path, pack, members, catalogue, clock)
+        adopted, cut, lost = adopted + found.adopted, cut + found.cut_bytes, lost + found.lost
+    lost += _missing(cache, catalogue)
+    return Reconciled(packs, adopted, cut, lost)
+
+
+def _end(cache: Path, path: Path, pack: PackId, members: list[Found], catalogue: Catalogue, clock: Clock) -> Reconciled:
+    """Adopt the members of a pack that was open, cut off what lies behind them, and close it."""
+    with disk_errors():
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        adopted = sum(_adopt(catalogue, pack, descriptor, found) for found in members)
+        while members and _surplus(catalogue, pack, descriptor, members[-1]):
+            members.pop()
+        end = members[-1].end if members else 0
+        cut = os.fstat(descriptor).st_size - end
+        proven = {found.member.header_offset for found in members}
+        lost = [offset for offset, _ in catalogue.rows("offsets_in_pack", pack) if offset not in proven]
+        if lost:
+            catalogue.lose(pack, lost)
+            for offset in lost:
+                log.error("pack %s does not hold what the catalogue says at byte %d", pack, offset)
+        if members:
             closed_at = float(int(clock.now()))
             size, sha256 = end_tar(descriptor, end, closed_at)
-        finally:
-            os.close(descriptor)
-        catalogue.close_pack(pack, closed_at, size, sha256)
-        move_out(cache, path)
-    lost += _missing(cache, catalogue)
-    return Reconciled(len(paths), adopted, cut, lost)
+            catalogue.close_pack(pack, closed_at, size, sha256)
+            move_out(cache, path)
+        else:
+            with disk_errors():
+                path.unlink()
+            catalogue.forget_empty(pack)
+    finally:
+        os.close(descriptor)
+    return Reconciled(1, adopted, cut, len(lost))
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def _set_aside(quarantine: Path, catalogue: Catalogue) -> None:
@@ -90,6 +115,8 @@ def _set_aside(quarantine: Path, catalogue: Catalogue) -> None:
 
 def _begun(path: Path) -> tuple[int, str]:
     """When the first instance of a pack was received."""
+    if not _is_file(path):
+        return 0, path.name
     with path.open("rb") as file:
         entry = tarblock.parse(file.read(tarblock.BLOCK))
     return entry.mtime if entry else 0, path.name
@@ -130,14 +157,14 @@ def _missing(cache: Path, catalogue: Catalogue) -> int:
     """Packs that should be open but have no file: reported loudly, never forgotten. What is sent again is stored again."""
     missing = 0
     for (pack,) in catalogue.rows("open_packs"):
-        if (cache / "open" / f"{pack}.tar").exists():
+        path = cache / "open" / f"{pack}.tar"
+        if os.path.lexists(path) and _is_file(path):
             continue
         offsets = [offset for offset, _ in catalogue.rows("offsets_in_pack", pack)]
         if not offsets:  # closing an empty pack was interrupted
             catalogue.forget_empty(pack)
             continue
         missing += 1
-        for offset in offsets:
-            catalogue.lose(pack, offset)
+        catalogue.lose(pack, offsets)
         log.error("pack %s has no file in cache/open; its instances are lost unless they are sent again", pack)
     return missing

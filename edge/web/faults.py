@@ -56,7 +56,7 @@ STATUS: tuple[tuple[type[OutpostError], int], ...] = (
     (TooLarge, 413),
     (UnsupportedMedia, 415),
     (Misdirected, 421),
-    (StoreFull, 503),
+    (StoreFull, 507),
     (NotRunning, 503),
     (Transient, 503),
     (Refused, 403),
@@ -66,7 +66,7 @@ STATUS: tuple[tuple[type[OutpostError], int], ...] = (
 """The first row whose type an error is an instance of decides."""
 
 RETRY_SECONDS = 30
-"""What Retry-After says with 503."""
+"""What Retry-After says with 503 and 507."""
 
 
 def status_of(fault: OutpostError) -> int:

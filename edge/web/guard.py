@@ -81,9 +81,9 @@ def refusal(fault: OutpostError) -> web.Response:
     headers: dict[str, str] = {}
     if isinstance(fault, Unauthorized):
         headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="Outpost"'
-    if status == 503:
+    if status in {503, 507}:
         headers[hdrs.RETRY_AFTER] = str(RETRY_SECONDS)
-    if status >= 500 and status != 503:
+    if status >= 500 and status not in {503, 507}:
         log.error("a request failed: %s", type(fault).__name__)
     return _plain(status, str(fault), headers)
 

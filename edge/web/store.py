@@ -19,6 +19,7 @@ from edge.dataset.walk import Malformed
 from edge.durable import disk_errors, write_all
 from edge.errors import OutpostError, Refused, StoreFull, Transient
 from edge.model import Identity, parse_uid
+from edge.store.room import Room
 from edge.web.accept import DICOM, DICOM_JSON, takes
 from edge.web.asking import ask
 from edge.web.faults import BadRequest, NotAcceptable, TooLarge, Unavailable, UnsupportedMedia
@@ -43,8 +44,8 @@ class Stores:
     """The store resource."""
 
     def __init__(self, config: Config, layout: Layout) -> None:
-        self._config = config
         self._layout = layout
+        self._room = Room([layout.quarantine], config.cache.reserve_bytes)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def store(self, request: web.Request) -> web.StreamResponse:
@@ -71,7 +72,7 @@ class Stores:
         if not report.parts:
             raise BadRequest("The body holds no instance.")
         if not report.stored and report.retry is not None:
-            raise Unavailable(report.retry)
+            raise report.retry if isinstance(report.retry, StoreFull) else Unavailable(str(report.retry))
         return web.Response(body=msgspec.json.encode(report.json()), status=report.status, content_type=DICOM_JSON)
 
     async def _take_all(self, body: MultipartBody, report: Report, address: str) -> None:
@@ -140,10 +141,8 @@ class Stores:
         return meta, full
 
     def _write(self, file: BinaryIO, data: bytes) -> OutpostError | None:
-        room = os.statvfs(self._layout.quarantine)
-        if room.f_bavail * room.f_frsize < self._config.cache.reserve_bytes + len(data):
-            return StoreFull()
         try:
+            self._room.demand(len(data))
             with disk_errors():
                 write_all(file.fileno(), data)
         except StoreFull as fault:

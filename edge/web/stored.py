@@ -15,7 +15,7 @@ class Report:
     def __init__(self, base: str, study: UID | None) -> None:
         self.study = study
         """The study that the path names."""
-        self.retry: str | None = None
+        self.retry: OutpostError | None = None
         """Why it may go well another time; None when nothing failed for such a reason."""
         self._base = base
         self._studies: set[UID] = set()
@@ -48,7 +48,7 @@ class Report:
         """An instance was not stored; `passing` is an error that will not last."""
         self._failed.append(_reference(sop_class, sop_instance) | _reason(reason))
         if passing is not None:
-            self.retry = str(passing)
+            self.retry = passing
 
     def unreadable(self, reason: int) -> None:
         """A part does not even name an instance."""

@@ -127,7 +127,7 @@ def test_what_is_neither_here_nor_held_is_unavailable(catalogue: Catalogue) -> N
     close(catalogue, "b")
     hold(catalogue, "b")
     catalogue.evict(pack_id("b"))
-    catalogue.lose(pack_id("a"), 0)
+    catalogue.lose(pack_id("a"), [0])
     for level in (Level.STUDY, Level.SERIES, Level.IMAGE):
         found = {one[STUDY]["Value"][0]: one[AVAILABILITY]["Value"][0] for one in ask(catalogue, level)}
         assert found == {"1.2.3": "UNAVAILABLE", "1.2.4": "NEARLINE"}

@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 
 from edge.errors import StoreFull
-from edge.store.quarantine import About, QuarantineFull, QuarantineWriter, discard, set_aside, sweep
+from edge.store.quarantine import About, Allowance, QuarantineFull, QuarantineWriter, discard, set_aside, sweep
 
 ABOUT = About("why", 7, "1.2", "1.2.3", "CT99", 0.0)
 
 
+def allowing(max_bytes: int) -> Allowance:
+    return Allowance(max_bytes, lambda: 0)
+
+
 def test_a_dataset_is_kept_under_its_digest_and_the_same_again_is_one_file(tmp_path: Path) -> None:
     for number in range(2):
-        writer = QuarantineWriter(tmp_path, 100)
+        writer = QuarantineWriter(tmp_path, allowing(100))
         writer.write(b"data")
         writer.write(memoryview(b"set"))
         digest = writer.commit(replace(ABOUT, received_at=number))
@@ -30,7 +34,7 @@ def test_a_dataset_is_kept_under_its_digest_and_the_same_again_is_one_file(tmp_p
 
 
 def test_a_dataset_whose_description_is_lost_is_still_known(tmp_path: Path) -> None:
-    writer = QuarantineWriter(tmp_path, 100)
+    writer = QuarantineWriter(tmp_path, allowing(100))
     writer.write(b"data")
     digest = writer.commit(ABOUT)
     for damage in (b"not json", b"{}", None):
@@ -43,7 +47,7 @@ def test_a_dataset_whose_description_is_lost_is_still_known(tmp_path: Path) -> N
 
 def test_a_discard_that_was_interrupted_is_finished_by_the_sweep(tmp_path: Path) -> None:
     for data in (b"one", b"two"):
-        writer = QuarantineWriter(tmp_path, 100)
+        writer = QuarantineWriter(tmp_path, allowing(100))
         writer.write(data)
         digest = writer.commit(ABOUT)
     (tmp_path / digest).unlink()
@@ -56,7 +60,7 @@ def test_a_discard_that_was_interrupted_is_finished_by_the_sweep(tmp_path: Path)
 
 def test_what_is_cut_leaves_nothing(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    writer = QuarantineWriter(tmp_path, 100)
+    writer = QuarantineWriter(tmp_path, allowing(100))
     writer.write(b"data")
     writer.cut()
     writer.cut()
@@ -65,18 +69,33 @@ def test_what_is_cut_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_cap_is_kept_to_the_byte(tmp_path: Path) -> None:
-    writer = QuarantineWriter(tmp_path, 4)
+    writer = QuarantineWriter(tmp_path, allowing(4))
     writer.write(b"data")
     with pytest.raises(QuarantineFull) as caught:
         writer.write(b"x")
     assert isinstance(caught.value, StoreFull)
     writer.cut()
+
+
+def test_writers_at_the_same_time_share_the_cap(tmp_path: Path) -> None:
+    recorded = [0]
+    allowance = Allowance(10, lambda: recorded[0])
+    first, second = QuarantineWriter(tmp_path, allowance), QuarantineWriter(tmp_path, allowance)
+    first.write(b"sixsix")
     with pytest.raises(QuarantineFull):
-        QuarantineWriter(tmp_path, 0).write(b"x")
+        second.write(b"fives")
+    second.write(b"four")
+    first.cut()
+    second.write(b"sixsix")
+    second.commit(ABOUT)
+    recorded[0] = 10
+    second.cut()
+    with pytest.raises(QuarantineFull):
+        QuarantineWriter(tmp_path, allowance).write(b"x")
 
 
 def test_a_sweep_removes_what_was_being_written_and_nothing_else(tmp_path: Path) -> None:
-    writer = QuarantineWriter(tmp_path, 100)
+    writer = QuarantineWriter(tmp_path, allowing(100))
     writer.write(b"data")
     (tmp_path / "kept").write_bytes(b"kept")
     sweep(tmp_path)

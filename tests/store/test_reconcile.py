@@ -275,10 +275,16 @@ def test_a_foreign_file_among_the_open_packs_is_left_alone(box: Box, caplog: pyt
     assert "notes.tar is no pack of ours" in caplog.text
 
 
-def test_a_link_among_the_open_packs_is_not_followed(box: Box, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").write_bytes(b"x")
-    (box.open / f"{'a' * 26}.tar").symlink_to(tmp_path / "elsewhere")
+def test_a_link_among_the_open_packs_is_not_followed_and_the_start_goes_on(
+    box: Box, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    linked, other = box.receive(instance(1)), box.receive(instance(1, study="1.8"))
     box.stop()
-    with pytest.raises(OSError, match="symbolic link"):
-        box.start()
-    assert (tmp_path / "elsewhere").read_bytes() == b"x"
+    linked.path.rename(tmp_path / "elsewhere")
+    linked.path.symlink_to(tmp_path / "elsewhere")
+    before = (tmp_path / "elsewhere").read_bytes()
+    found = box.start()
+    assert (found.packs, found.lost) == (2, 1)
+    assert f"cache/open/{linked.id}.tar is a link" in caplog.text
+    assert (tmp_path / "elsewhere").read_bytes() == before
+    assert [path.stem for path in box.closed()] == [other.id]

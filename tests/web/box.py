@@ -23,10 +23,12 @@ from edge.control.studies import Recalled, RecallStudy
 from edge.dataset.part10 import read_file_meta
 from edge.dimse.ports import Arrival
 from edge.errors import Transient
+from edge.failstop import FailStop
 from edge.intake import PackIntake
 from edge.model import AETitle, Peer, parse_uid
 from edge.store.catalogue import Catalogue
 from edge.store.packs import OpenPacks
+from edge.store.room import Room
 
 CT, IMPLICIT, BIG, RLE, JPEG_2000, MULTIFRAME, BITS, DEFLATED, STRUCTURE, REPORT = (
     "CT_small.dcm",
@@ -55,8 +57,10 @@ class Box:
             directory.mkdir(parents=True)
         self.catalogue = Catalogue(self.layout.catalogue)
         self.packs = OpenPacks(self.layout.cache, CONFIG.cache, self.catalogue, SystemClock())
-        self.faults: list[Exception] = []
-        self.intake = PackIntake(CONFIG, self.layout, self.catalogue, self.packs, SystemClock(), self.faults.append)
+        self.fail_stop = FailStop(lambda: None)
+        self.intake = PackIntake(
+            CONFIG, self.layout, self.catalogue, self.packs, Room([self.layout.cache], 0), SystemClock(), self.fail_stop
+        )
 
     def take(self, data: bytes) -> str:
         """Store a Part 10 file as a C-STORE would; the outcome's name."""

@@ -21,7 +21,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made = Box(tmp_path)
     yield made
     made.close()
-    assert made.faults == []
+    assert made.fail_stop.fault is None
 
 
 @pytest_asyncio.fixture(loop_scope="function")

@@ -90,10 +90,10 @@ async def test_a_dataset_that_does_not_identify_itself_goes_to_quarantine_and_fa
 
 
 @pytest.mark.asyncio
-async def test_a_full_disk_is_503_and_nothing_is_left_behind(served: Web) -> None:
+async def test_a_full_disk_is_507_and_nothing_is_left_behind(served: Web) -> None:
     served.edge.refusal = Failed(error="StoreFull", sentence="The disk is at its reserve.")
     status, headers, body = await served.post("/studies", body_of(sample(CT)), RELATED)
-    assert (status, headers["Retry-After"], body) == (503, "30", b"The disk is at its reserve.\n")
+    assert (status, headers["Retry-After"], body) == (507, "30", b"The disk is at its reserve.\n")
     assert list(served.box.layout.quarantine.iterdir()) == []
 
 

@@ -1,0 +1,23 @@
+"""edge.failstop: the first failure of the disk ends the process, and is what everybody is told from then on."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.errors import StoreFailed
+from edge.failstop import FailStop
+
+
+def test_nothing_is_refused_while_the_disk_is_well() -> None:
+    FailStop(lambda: None).check()
+
+
+def test_the_first_failure_stays() -> None:
+    ended: list[str] = []
+    fail_stop = FailStop(lambda: ended.append("end"))
+    fail_stop(StoreFailed("first"))
+    fail_stop(StoreFailed("second"))
+    assert ended == ["end", "end"]
+    for _ in range(2):
+        with pytest.raises(StoreFailed, match="first"):
+            fail_stop.check()
