@@ -23,7 +23,7 @@ from edge.store.located import located
 from edge.store.matching import conditions_of
 from edge.store.packstate import PackState, pack_state
 from edge.store.quarantine import About
-from edge.store.search import answer, statement
+from edge.store.search import answer, rows
 from edge.store.sql import Database, connect, fault_of, statements
 from edge.store.studies import Studies
 
@@ -205,10 +205,9 @@ class Catalogue:
 
     def find(self, query: Query, link_up: bool) -> list[Json]:
         """The answers to a query, newest study first."""
-        text, parameters = statement(query)
         with self._reading():
-            rows = self._connection.execute(text, parameters).fetchall()
-        return [answer(query, row, link_up) for row in rows]
+            found = rows(query, lambda text, parameters: self._connection.execute(text, parameters).fetchall())
+        return [answer(query, row, link_up) for row in found]
 
     def locate(self, query: Query) -> list[Located]:
         """The visible instances that a query matches, at whatever level it asks, in series and instance order."""
@@ -254,6 +253,8 @@ class Catalogue:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
+                if flushed:
+                    self._run("count_studies")
                 self._connection.execute("COMMIT")
             except BaseException as fault:
                 if self._connection.in_transaction:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edge.model import Json, Query
-from edge.store.search import answer, statement
+from edge.store.search import answer, rows
 from edge.store.sql import fault_of
 
 
@@ -24,11 +24,10 @@ class Finder:
 
     def find(self, query: Query, link_up: bool) -> Iterator[Json]:
         """The answers to a query as the catalogue was when it began, newest study first. Raises Corrupt or StoreFailed by the disk."""
-        text, parameters = statement(query)
         with self._connection() as connection:
             # All rows at once: what reads slowly must not keep the log of the database from being folded.
-            rows = connection.execute(text, parameters).fetchall()
-        for row in rows:
+            found = rows(query, lambda text, parameters: connection.execute(text, parameters).fetchall())
+        for row in found:
             yield answer(query, row, link_up)
 
     def close(self) -> None:

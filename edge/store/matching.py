@@ -11,7 +11,7 @@ from edge.dataset.moments import EVENTS
 from edge.model import Level, Query
 from edge.store.moments import shifted_date, shifted_time, widened
 from edge.store.names import fuzzy_other_name, fuzzy_patient_name, other_name, patient_name
-from edge.store.terms import Term, glob, joined
+from edge.store.terms import WILD, Term, glob, joined
 
 LEVELS = (Level.PATIENT, Level.STUDY, Level.SERIES, Level.IMAGE)
 TABLE = {Level.PATIENT: "patient", Level.STUDY: "study", Level.SERIES: "series", Level.IMAGE: "instance"}
@@ -52,7 +52,6 @@ _BELOW = {
 }
 _JOINS = {"study": "JOIN series USING (study)", "series": "JOIN instance USING (series)"}
 _RANGES = frozenset({"DA", "TM", "DT"})
-_WILD = re.compile(r"[*?]")
 _INTEGER = re.compile(r" *[+-]?[0-9]{1,12} *")
 _RANGE = re.compile(r"([^-]*)-([^-]*)")
 
@@ -76,6 +75,16 @@ def conditions_of(query: Query) -> tuple[list[str], list[str | int]]:
     if query.manner.relational and lowest >= depth:
         found.append(_below(query.level, lowest, terms))
     return [text for text, _ in found], [value for _, values in found for value in values]
+
+
+def dates(query: Query, tag: str) -> Term | None:
+    """Outside of these dates, which an index finds, no study (or patient) can match; None where no date or range of dates is asked for."""
+    text = query.matching.get(tag, "")
+    if text in {"", EMPTY} or "\\" in text or WILD.search(text):
+        return None
+    if query.manner.time_zone is not None and _COLUMN[tag] == "study.date":
+        text = widened(text)
+    return _value_term(_COLUMN[tag], "DA", text)
 
 
 def _below(level: Level, lowest: int, terms: _Terms) -> Term:
@@ -136,16 +145,11 @@ def _event_term(level: Level, tag: str, vr: str, event: tuple[str, str], keys: M
     """A date, a time, or a range from a date and time to another."""
     date, time = (_COLUMN.get(part) or f"coalesce({TABLE[level]}.attributes ->> '$.\"{part}\".Value[0]', '')" for part in event)
     zone = query.manner.time_zone
-    by_index: list[Term] = []
     if zone is not None and level is not Level.PATIENT:
-        if tag == event[0]:
-            by_index = [_any_of(date, "DA", widened(keys[tag]))]
         date, time = shifted_date(date, time, zone), shifted_time(date, time, zone)
     if query.manner.combined and all(_is_range(keys.get(part, "")) for part in event):
-        found = _moments(date, time, keys[event[0]], keys[event[1]])
-    else:
-        found = _any_of(date if tag == event[0] else time, vr, keys[tag])
-    return joined(" AND ", [*by_index, found])
+        return _moments(date, time, keys[event[0]], keys[event[1]])
+    return _any_of(date if tag == event[0] else time, vr, keys[tag])
 
 
 def _is_range(text: str) -> bool:
@@ -156,7 +160,7 @@ def _moments(date: str, time: str, dates: str, times: str) -> Term:
     """From the first time of the first date to the last time of the last (PS3.4 section C.2.2.2.5)."""
     first_date, last_date = (_date(part) for part in dates.split("-"))
     first_time, last_time = (_time(part) for part in times.split("-"))
-    by_date: Term = (f"{date} BETWEEN ? AND ?", [first_date or "0", f"{last_date}~"])  # by index, where there is one
+    by_date: Term = (f"{date} BETWEEN ? AND ?", [first_date or "0", f"{last_date}~"])
     from_moment = first_date + first_time if first_date else "0"
     to_moment = f"{last_date}{last_time}~" if last_date else "~"
     return joined(" AND ", [by_date, (f"{date} || {time} BETWEEN ? AND ?", [from_moment, to_moment])])
@@ -179,12 +183,12 @@ def _value_term(column: str, vr: str, text: str) -> Term:
             low, _, high = text.partition("-")
             # A missing precision at the upper end means the whole of it: 1200 includes 12:00:59.
             return f"{column} BETWEEN ? AND ?", [clean(low) or "0", f"{clean(high)}~"]
-        if not _WILD.search(text):
+        if not WILD.search(text):
             # Less precision means any value of it (PS3.5, VR TM).
             return (f"{column} = ?", [clean(text)]) if vr == "DA" else (f"{column} BETWEEN ? AND ?", [clean(text), f"{clean(text)}~"])
     if vr in {"IS", "US", "DS"}:
         return f"CAST({column} AS TEXT) = ?", [str(int(text)) if vr != "DS" and _INTEGER.fullmatch(text) else text]
-    return (f"{column} GLOB ?", [glob(text)]) if _WILD.search(text) else (f"{column} = ?", [text])
+    return (f"{column} GLOB ?", [glob(text)]) if WILD.search(text) else (f"{column} = ?", [text])
 
 
 def _item_term(level: Level, sequence: str, keys: dict[str, tuple[str, str]], may_be_empty: bool) -> Term:

@@ -129,7 +129,7 @@ FROM pack JOIN study USING (study) WHERE pack.pack = ?;
 
 -- open_packs --
 -- Packs that were not closed when Outpost ended.
-SELECT pack FROM pack WHERE closed_at IS NULL;
+SELECT pack FROM pack WHERE coded_at IS NULL AND closed_at IS NULL;
 
 -- offsets_in_pack --
 -- Where the catalogue believes members to lie.
@@ -247,7 +247,7 @@ WHERE here != 'no' AND closed_at IS NOT NULL ORDER BY used_at;
 
 -- cached_bytes --
 -- What closed packs occupy in the cache.
-SELECT coalesce(sum(bytes), 0) FROM pack WHERE here != 'no';
+SELECT cached_bytes FROM total;
 
 -- touch_pack --
 -- A pack was retrieved from.
@@ -290,31 +290,43 @@ SELECT upto FROM facts;
 -- How far the journal of facts is committed.
 UPDATE facts SET upto = ?;
 
+-- count_studies --
+-- Count what changed in studies that nothing is being received of.
+UPDATE figures SET counted = 1, (modalities, series, instances, away) = (
+    SELECT modalities, series, instances, away FROM study_count WHERE study_count.study = figures.study)
+WHERE counted = 0 AND NOT EXISTS (SELECT 1 FROM pack WHERE pack.study = figures.study AND coded_at IS NULL AND closed_at IS NULL);
+
 -- studies_in_packs --
--- Every study with how far its packs are on their way, newest first.
+-- A study, or the newest ones, newest first, with how far their packs are on their way.
 SELECT study.uid, patient.attributes, study.attributes, study.received_at,
-    (SELECT count(*) FROM series WHERE series.study = study.study),
-    (SELECT count(*) FROM instance JOIN series USING (series) WHERE series.study = study.study AND visible = 1)
-        + sum(iif(has_head = 0 AND here != 'whole', pack.instances, 0)),
+    iif(counted, figures.series, (SELECT series FROM study_count WHERE study_count.study = study.study)),
+    iif(counted, figures.instances, (SELECT instances FROM study_count WHERE study_count.study = study.study)),
     count(*), sum(coalesce(bytes, 0)), sum(coalesce(coded_bytes, 0)), sum(closed_at IS NOT NULL), sum(coded_at IS NOT NULL),
     sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at), study.rejected
-FROM study JOIN patient USING (patient) JOIN pack USING (study) LEFT JOIN holding USING (pack)
-WHERE :study IS NULL OR study.uid = :study
-GROUP BY study.study ORDER BY study.received_at DESC LIMIT :most;
+FROM (
+    SELECT study FROM study WHERE uid = :study
+    UNION ALL SELECT study FROM (SELECT study FROM study WHERE :study IS NULL ORDER BY received_at DESC, study DESC LIMIT :most)
+) AS wanted JOIN study USING (study) JOIN patient USING (patient) JOIN figures USING (study) JOIN pack USING (study)
+    LEFT JOIN holding USING (pack)
+GROUP BY study.study ORDER BY study.received_at DESC, study.study DESC;
 
 -- counts --
 -- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances, newest holding, and
 -- how many of those studies wait for a person.
-SELECT (SELECT count(*) FROM study),
-    count(DISTINCT waiting.study),
-    coalesce(sum(coalesce(waiting.bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = waiting.pack))), 0),
-    min(waiting.opened_at), (SELECT count(*) FROM instance WHERE visible = 1), (SELECT max(held_at) FROM holding),
-    count(DISTINCT iif(waiting.stopped IS NULL, NULL, waiting.study))
-FROM pack AS waiting LEFT JOIN holding USING (pack) WHERE holding.pack IS NULL AND waiting.instances > 0;
+SELECT total.studies, late.studies, late.bytes, late.oldest,
+    total.instances + (SELECT coalesce(sum(study_count.instances), 0) FROM figures JOIN study_count USING (study) WHERE counted = 0),
+    last_held_at, late.stopped
+FROM total JOIN (
+    SELECT count(DISTINCT pack.study) AS studies,
+        coalesce(sum(coalesce(pack.bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = pack.pack))), 0) AS bytes,
+        min(pack.opened_at) AS oldest,
+        count(DISTINCT iif(pack.stopped IS NULL, NULL, pack.study)) AS stopped
+    FROM waiting CROSS JOIN pack USING (pack) WHERE pack.instances > 0) AS late;
 
 -- headless --
--- Packs of a study whose head is not here yet: their instances are not catalogued.
-SELECT pack FROM pack JOIN study USING (study) WHERE has_head = 0 AND here != 'whole' AND (:study IS NULL OR study.uid = :study);
+-- Packs of a study, or of all, whose head is not here yet: their instances are not catalogued.
+SELECT pack FROM pack WHERE has_head = 0 AND here != 'whole' AND :study IS NULL
+UNION ALL SELECT pack FROM pack WHERE has_head = 0 AND here != 'whole' AND study = (SELECT study FROM study WHERE uid = :study);
 
 -- packs_away --
 -- Packs of a study that the cache does not hold as a whole.

@@ -18,8 +18,9 @@ from edge.clock import Clock
 from edge.errors import Corrupt, Refused, Transient
 from edge.model import UID, Json, Located, Query, recallable
 from edge.store.catalogue import SCHEMA_VERSION
+from edge.store.leads import Statement
 from edge.store.located import located
-from edge.store.search import answer, statement
+from edge.store.search import answer, search
 from edge.store.sql import statements
 
 _ROWS = 256
@@ -76,11 +77,12 @@ class CatalogueReader:
     async def find(self, query: Query) -> AsyncGenerator[Json, None]:
         """The answers to a query, newest study first; everything held at its level and above. Close the iterator to end early."""
         link_up = await self.link_up()
-        text, parameters = statement(query)
-        async with self._reading() as connection, connection.execute(text, parameters) as cursor:
-            while rows := list(await cursor.fetchmany(_ROWS)):
-                for row in rows:
-                    yield answer(query, tuple(row), link_up)
+        async with self._reading() as connection:
+            text, parameters = await _statement(query, connection)
+            async with connection.execute(text, parameters) as cursor:
+                while rows := list(await cursor.fetchmany(_ROWS)):
+                    for row in rows:
+                        yield answer(query, tuple(row), link_up)
 
     async def instances(self, target: Target) -> list[Stored]:
         """The visible instances of a target, in series and instance order."""
@@ -142,6 +144,18 @@ class CatalogueReader:
             await connection.close()
             raise
         return connection
+
+
+async def _statement(query: Query, connection: aiosqlite.Connection) -> Statement:
+    """The SELECT for a query, after what has to be known before it."""
+    steps = search(query)
+    try:
+        text, parameters = next(steps)
+        while True:
+            text, parameters = steps.send([tuple(row) for row in await connection.execute_fetchall(text, parameters)])
+    except StopIteration as end:
+        found: Statement = end.value
+        return found
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:

@@ -3,48 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from edge.model import Availability, Json, Level, Query, availability
+from edge.store.leads import Lead, Rows, Statement, lead
 from edge.store.matching import CLASSES_IN_STUDY, LEVELS, MODALITIES_IN_STUDY, TABLE, conditions_of
 
-_FROM = {
-    Level.PATIENT: "patient",
-    Level.STUDY: "study JOIN patient USING (patient)",
-    Level.SERIES: "series JOIN study USING (study) JOIN patient USING (patient)",
-    Level.IMAGE: "instance JOIN series USING (series) JOIN study USING (study) JOIN patient USING (patient)",
-}
 _ORDER = {
     Level.PATIENT: "patient.name, patient.patient",
     Level.STUDY: "study.date DESC, study.time DESC, study.study DESC",
     Level.SERIES: "study.date DESC, study.time DESC, study.study DESC, series.number, series.series",
     Level.IMAGE: "study.date DESC, study.time DESC, study.study DESC, series.number, series.series, instance.number, instance.instance",
 }
-_STUDIES = "(SELECT study FROM study AS s WHERE s.patient = patient.patient)"
-_USED = "(SELECT study FROM study AS s WHERE s.patient = patient.patient AND s.rejected = 0)"
 _LOST = "NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = {0}.pack)"
 _FURTHEST = f"coalesce(max(1 + {_LOST.format('i')}), 0)"
-_HEADLESS = "has_head = 0 AND here != 'whole'"
+
+
+def _counted(figure: str) -> str:
+    """A figure of a study: as it was counted, or counted now."""
+    return f"iif(figures.counted, figures.{figure}, (SELECT {figure} FROM study_count WHERE study_count.study = figures.study))"
+
+
+def _over_studies(aggregate: str, condition: str = "") -> str:
+    return (
+        f"(SELECT coalesce({aggregate}, 0) FROM study AS s JOIN figures ON figures.study = s.study"
+        f" WHERE s.patient = patient.patient{condition})"
+    )
+
+
 _FIGURES = {
     # patient: studies, series, instances, how far away the furthest of them is: 0 here, 1 in the archive, 2 rejected or lost
     Level.PATIENT: (
-        f"(SELECT count(*) FROM {_STUDIES})",
-        f"(SELECT count(*) FROM series WHERE study IN {_STUDIES})",
-        f"(SELECT count(*) FROM instance JOIN series USING (series) WHERE study IN {_STUDIES} AND visible = 1)"
-        f" + (SELECT coalesce(sum(instances), 0) FROM pack WHERE study IN {_STUDIES} AND has_head = 0 AND here != 'whole')",
-        f"max((SELECT {_FURTHEST} FROM instance AS i JOIN series USING (series) WHERE study IN {_USED} AND visible = 1 AND here = 0),"
-        f" EXISTS (SELECT 1 FROM pack WHERE study IN {_USED} AND {_HEADLESS}))",
+        _over_studies("count(*)"),
+        _over_studies(f"sum({_counted('series')})"),
+        _over_studies(f"sum({_counted('instances')})"),
+        _over_studies(f"max({_counted('away')})", " AND s.rejected = 0"),
     ),
-    # study: modalities, series, instances, how far away. Packs that are known without their heads count by their own number.
+    # study: modalities, series, instances, how far away
     Level.STUDY: (
-        "(SELECT json_group_array(DISTINCT modality) FROM series AS s WHERE s.study = study.study AND modality != '')",
-        "(SELECT count(*) FROM series AS s WHERE s.study = study.study)",
-        "(SELECT count(*) FROM instance AS i JOIN series AS s USING (series) WHERE s.study = study.study AND i.visible = 1)"
-        " + (SELECT coalesce(sum(instances), 0) FROM pack WHERE pack.study = study.study AND has_head = 0 AND here != 'whole')",
-        f"iif(study.rejected, 2, max((SELECT {_FURTHEST} FROM instance AS i JOIN series AS s USING (series)"
-        " WHERE s.study = study.study AND i.visible = 1 AND i.here = 0),"
-        f" EXISTS (SELECT 1 FROM pack WHERE pack.study = study.study AND {_HEADLESS})))",
+        _counted("modalities"),
+        _counted("series"),
+        _counted("instances"),
+        f"iif(study.rejected, 2, {_counted('away')})",
     ),
     # series: instances, how far away; a series that is known without its heads has no instance rows
     Level.SERIES: (
@@ -62,16 +63,43 @@ _ALSO = {
 """What is answered of a study only when it is wanted, because it is costly."""
 
 
-def statement(query: Query) -> tuple[str, list[str | int]]:
-    """The SELECT for a query and its parameters."""
+def search(query: Query) -> Generator[Statement, Rows, Statement]:
+    """The SELECT for a query and its parameters. Yields statements before, and is sent the rows of each."""
+    return statement(query, (yield from lead(query)))
+
+
+def rows(query: Query, run: Callable[[str, list[str | int]], Rows]) -> Rows:
+    """The rows of a search whose statements are run one after the other."""
+    steps = search(query)
+    try:
+        step = next(steps)
+        while True:
+            step = steps.send(run(*step))
+    except StopIteration as end:
+        return run(*end.value)
+
+
+def statement(query: Query, begin: Lead) -> Statement:
+    """The SELECT for a query that begins where it says, and its parameters."""
     depth = LEVELS.index(query.level) + 1
     columns = (
         [f"{TABLE[level]}.attributes" for level in LEVELS[:depth]] + list(_FIGURES[query.level]) + [_ALSO[tag] for tag in _also(query)]
     )
     conditions, parameters = conditions_of(query)
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    text = f"SELECT {', '.join(columns)} FROM {_FROM[query.level]}{where} ORDER BY {_ORDER[query.level]} LIMIT ? OFFSET ?"
-    return text, [*parameters, -1 if query.limit is None else query.limit, query.offset]
+    where = " AND ".join([begin.term[0], *conditions])
+    text = f"SELECT {', '.join(columns)} FROM {source(query.level, begin)} WHERE {where} ORDER BY {_ORDER[query.level]} LIMIT ? OFFSET ?"
+    return text, [*begin.term[1], *parameters, -1 if query.limit is None else query.limit, query.offset]
+
+
+def source(level: Level, begin: Lead) -> str:
+    """The tables of a level and those above it, from the one to begin with on: up first, then down."""
+    first = LEVELS.index(begin.level)
+    depth = LEVELS.index(level) + 1
+    tables = [TABLE[one] for one in LEVELS]
+    joined = [f"{tables[first]} {begin.index}".strip()]
+    joined += [f"{tables[step]} USING ({tables[step]})" for step in reversed(range(first))]
+    joined += [f"{tables[step]} USING ({tables[step - 1]})" for step in range(first + 1, depth)]
+    return " CROSS JOIN ".join([*joined, *(["figures USING (study)"] if level is Level.STUDY else [])])
 
 
 def _also(query: Query) -> list[str]:
@@ -91,7 +119,7 @@ def answer(query: Query, row: Sequence[Any], link_up: bool) -> Json:
         found.update(_counts({"00201200": studies, "00201202": series, "00201204": instances}))
     elif level is Level.STUDY:
         modalities, series, instances, away, *more = figures
-        found[MODALITIES_IN_STUDY] = {"vr": "CS", "Value": sorted(json.loads(modalities))}
+        found[MODALITIES_IN_STUDY] = {"vr": "CS", "Value": json.loads(modalities)}
         found.update(_counts({"00201206": series, "00201208": instances}))
         also = dict(zip(_also(query), more, strict=True))
         if CLASSES_IN_STUDY in also:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 Term = tuple[str, list[str | int]]
+
+WILD = re.compile(r"[*?]")
+"""Wildcards of PS3.4 section C.2.2.2.4."""
+_LAST, _SURROGATES, _BEYOND = 0x10FFFF, 0xD800, 0xE000
 
 
 def joined(by: str, terms: Iterable[Term]) -> Term:
@@ -16,3 +21,14 @@ def joined(by: str, terms: Iterable[Term]) -> Term:
 def glob(text: str) -> str:
     """A pattern of PS3.4 section C.2.2.2.4, with * and ?, as SQLite's GLOB takes it."""
     return text.replace("[", "[[]")
+
+
+def beginning(column: str, text: str) -> Term | None:
+    """Values that begin with the text, as an index finds them; None when every value does. SQLite compares texts by their code points."""
+    if not text:
+        return None
+    after = text.rstrip(chr(_LAST))
+    if not after:
+        return f"{column} >= ?", [text]
+    last = ord(after[-1]) + 1
+    return f"{column} >= ? AND {column} < ?", [text, after[:-1] + chr(_BEYOND if last == _SURROGATES else last)]

@@ -86,7 +86,12 @@ def test_a_catalogue_of_the_first_release_keeps_its_rows(tmp_path: Path) -> None
     catalogue = Catalogue(path)
     assert values(ask(catalogue, Level.STUDY), "0020000D") == ["1.2.4", "1.2.3"]
     assert len(ask(catalogue, Level.IMAGE, {"0020000D": "1.2.3"})) == 2
-    assert len(ask(catalogue, Level.STUDY, {"00100010": "DOE*"})) == 2
+    for pattern in ("DOE*", "*e^j*", "*ja*"):
+        assert len(ask(catalogue, Level.STUDY, {"00100010": pattern})) == 2
+    assert values(ask(catalogue, Level.STUDY), "00201208") == [1, 2]
+    assert catalogue.rows("counts")[0][:2] == (2, 1)
+    assert catalogue.rows("counts")[0][4] == 3
+    assert catalogue.figure("cached_bytes") == 10_000
     state = catalogue.pack(pack_id("a"))
     assert state is not None
     assert state.held
