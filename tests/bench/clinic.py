@@ -227,7 +227,7 @@ class Filling(Catalogue):
 def receive(catalogue: Catalogue, visit: Visit) -> None:
     """One transaction for each instance, as reception has it."""
     first, *rest = visit.admissions
-    assert catalogue.open_pack(visit.pack, Urgency.ROUTINE, first.received_at, first)
+    assert catalogue.open_pack(visit.pack, Urgency.ROUTINE, first)
     for one in rest:
         assert catalogue.admit(one)
 

@@ -66,7 +66,7 @@ class History:
                 self._admitted[letter].append(one)
         else:
             self._packs[letter], self._admitted[letter] = study, [one]
-            self.catalogue.open_pack(pack_id(letter), Urgency.ROUTINE, 1.0, one)
+            self.catalogue.open_pack(pack_id(letter), Urgency.ROUTINE, one)
 
     def close(self) -> None:
         if letter := self._one("open"):
@@ -109,7 +109,7 @@ class History:
         letter = self._draw.choice(["", *self._packs])
         if letter and letter not in self._admitted:
             heads = [self._admission(letter, place * 4096, self._packs[letter], here=False) for place in range(self._draw.randrange(1, 4))]
-            self.catalogue.learn_head(heads, pack_id(letter))
+            self.catalogue.learn_head(heads, pack_id(letter), 9000, 3)
             self._admitted[letter] = heads
 
     def correct(self) -> None:
@@ -210,8 +210,8 @@ def _sum(answers: list[Json], tag: str) -> int:
 
 def test_what_rests_is_counted_and_what_is_being_received_is_not(tmp_path: Path) -> None:
     history = History(tmp_path / "catalogue.db", 1)
-    history.catalogue.open_pack(pack_id("a"), Urgency.ROUTINE, 1.0, admission("a", study="1.1"))
-    history.catalogue.open_pack(pack_id("b"), Urgency.ROUTINE, 1.0, admission("b", study="1.2", series="1.2.1", instance="1.2.1.1"))
+    history.catalogue.open_pack(pack_id("a"), Urgency.ROUTINE, admission("a", study="1.1"))
+    history.catalogue.open_pack(pack_id("b"), Urgency.ROUTINE, admission("b", study="1.2", series="1.2.1", instance="1.2.1.1"))
     close(history.catalogue, "a")
     with closing(sqlite3.connect(f"file:{tmp_path / 'catalogue.db'}?mode=ro", uri=True)) as beside:
         assert beside.execute("SELECT uid, counted FROM figures JOIN study USING (study) ORDER BY uid").fetchall() == [
@@ -225,7 +225,7 @@ def test_what_rests_is_counted_and_what_is_being_received_is_not(tmp_path: Path)
 
 def test_what_is_catalogued_late_of_a_study_at_rest_counts(catalogue: Catalogue) -> None:
     first = admission("a", study="1.1", series="1.1.1", instance="1.1.1.1")
-    catalogue.open_pack(pack_id("a"), Urgency.ROUTINE, 1.0, first)
+    catalogue.open_pack(pack_id("a"), Urgency.ROUTINE, first)
     close(catalogue, "a")
     assert catalogue.admit(admission("a", 4096, study="1.1", series="1.1.1", instance="1.1.1.2"))
     (study,) = ask(catalogue, Level.STUDY)
