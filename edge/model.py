@@ -7,6 +7,7 @@ import enum
 import os
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NewType
 
 UID = NewType("UID", str)
@@ -28,7 +29,13 @@ _AE = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
 def parse_uid(text: str) -> UID | None:
     """A UID of PS3.5 section 9.1, or None. Trailing NUL and space are stripped; leading zeros in a component are tolerated."""
     text = text.rstrip("\0 ")
-    return UID(text) if len(text) <= 64 and _UID.fullmatch(text) else None
+    return UID(text) if len(text) <= 64 and _is_uid(text) else None
+
+
+@lru_cache(1 << 12)
+def _is_uid(text: str) -> bool:
+    """Those of a study and its series come again with every instance."""
+    return _UID.fullmatch(text) is not None
 
 
 def parse_ae_title(text: str) -> AETitle | None:

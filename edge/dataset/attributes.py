@@ -233,7 +233,7 @@ def json_element(vr: str, value: bytes, charset: CharacterSet, big: bool = False
     else:
         text = charset.decode(value, vr) if vr in _CHARSET_VRS else value.decode("latin-1")
         parts = [text] if vr in {"ST", "LT", "UT"} else text.split("\\")
-        values = [_value(vr, _CONTROL.sub("", part).strip(" ")) for part in parts]
+        values = [_value(vr, _cleaned(part)) for part in parts]
     while values and values[-1] in ("", None, {}):
         values.pop()
     return {"vr": vr, "Value": [value if value != "" else None for value in values]} if values else {"vr": vr}
@@ -273,6 +273,10 @@ def _value(vr: str, text: str) -> str | int:
     return int(text) if vr == "IS" and _INTEGER.fullmatch(text) else text
 
 
+def _cleaned(text: str) -> str:
+    return (text if text.isprintable() else _CONTROL.sub("", text)).strip(" ")
+
+
 def _person_name(text: str) -> dict[str, str]:
     groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("="), strict=False)
-    return {name: cleaned for name, group in groups if (cleaned := _CONTROL.sub("", group).strip(" ").rstrip("^ "))}
+    return {name: cleaned for name, group in groups if (cleaned := _cleaned(group).rstrip("^ "))}

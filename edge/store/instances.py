@@ -5,7 +5,6 @@ Used inside a transaction of the catalogue; no method commits.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from edge.dataset.attributes import Description
 from edge.model import UID, Identity, Json, PackId
 from edge.store.fold import first
 from edge.store.pack import Member
+from edge.store.sql import json_text
 from edge.store.studies import BIRTH_DATE, ISSUER, PATIENT_ID, Studies, patient_part
 
 KNOWN_SERIES = 10_000
@@ -67,7 +67,7 @@ class Instances:
         """A series as first seen; nothing changes when it is known."""
         self._connection.execute(
             self._sql["insert_series"],
-            (series, first(attributes, "00080060"), number_of(attributes, "00200011"), json.dumps(attributes), study),
+            (series, first(attributes, "00080060"), number_of(attributes, "00200011"), json_text(attributes), study),
         )
 
     def with_issuer(self, patient: Json, source_ae: str) -> Json:
@@ -99,7 +99,7 @@ class Instances:
                 "here": int(admission.here),
                 "received_at": admission.received_at,
                 "source_ae": admission.source_ae,
-                "attributes": json.dumps(own),
+                "attributes": json_text(own),
             },
         )
         return cursor.rowcount == 1

@@ -11,12 +11,15 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import msgspec
+
 from edge.durable import disk_errors, flush_directory
 from edge.errors import Corrupt, OutpostError, StoreFailed, StoreFull
 from edge.schema import Schema, backup_of, load
 
 _STATEMENT = re.compile(r"^-- (\w+) --\n(?:--[^\n]*\n)+(.*?)(?=^-- \w+ --\n|\Z)", re.MULTILINE | re.DOTALL)
 _HERE = Path(__file__).parent
+_JSON = msgspec.json.Encoder()
 
 
 class Database(enum.Enum):
@@ -35,6 +38,11 @@ def statements(resource: str) -> dict[str, str]:
     """The named statements of a .sql file of this package: `-- name --`, a line of purpose, the statement."""
     text = files("edge.store").joinpath(resource).read_text("utf-8")
     return {name: body.strip().rstrip(";") for name, body in _STATEMENT.findall(text)}
+
+
+def json_text(value: object) -> str:
+    """A JSON value as a column holds it."""
+    return _JSON.encode(value).decode()
 
 
 def connect(path: Path, database: Database, *, keep_old: bool = False) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from edge.dataset.attributes import INTEREST
 from edge.model import UID, Correction, Json, Level
 from edge.store.fold import first, folded_name
 from edge.store.sound import sounds
+from edge.store.sql import json_text
 
 PATIENT_ID, ISSUER, NAME, BIRTH_DATE, SEX = "00100020", "00100021", "00100010", "00100030", "00100040"
 _DUMMY_IDS = frozenset({"", "0", "00", "000", "1", "123", "TEST", "UNKNOWN", "UNKNOW", "ANON", "ANONYMOUS", "NONE", "N/A", "NA", "NULL"})
@@ -86,7 +87,7 @@ class Studies:
             return
         own = patient_part(patient)
         rest = {tag: value for tag, value in study.items() if tag not in own}
-        self._run("insert_study", self._patient_row(own, uid), *_columns(rest), json.dumps(rest), uid, received_at)
+        self._run("insert_study", self._patient_row(own, uid), *_columns(rest), json_text(rest), uid, received_at)
         if correction := self._corrections.get(uid):
             self.correct(correction)
 
@@ -125,9 +126,9 @@ class Studies:
             "settle_study",
             place,
             *_columns(rest),
-            json.dumps(rest),
-            json.dumps({"patient": patient, "study": study}) if right else None,
-            json.dumps(right) if right else None,
+            json_text(rest),
+            json_text({"patient": patient, "study": study}) if right else None,
+            json_text(right) if right else None,
             correction.corrected_at if correction else None,
             int(correction is not None and correction.rejected),
             row["study"],
@@ -190,7 +191,7 @@ def _patient_columns(patient: Json) -> tuple[str, ...]:
         sounds(name),
         first(patient, BIRTH_DATE),
         first(patient, SEX),
-        json.dumps(patient),
+        json_text(patient),
     )
 
 
