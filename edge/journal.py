@@ -250,10 +250,10 @@ class JournalReader:
         self._position = position
 
     def read(self, at_most: int = 500) -> list[Entry]:
-        """The next lines in order, at most so many; an empty list when there are none. The position moves past them.
+        """The next lines in order, at most so many; an empty list when there are none. The position moves past them. They are durable.
 
         Raises Corrupt when a line is missing or does not parse, or the journal ends before the position; Trespass when a segment is no
-        plain file of the other side.
+        plain file of the other side; StoreFull or StoreFailed when the disk does not flush it.
         """
         entries: list[Entry] = []
         for entry in self._following():
@@ -286,6 +286,8 @@ class JournalReader:
             lines = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
             if first == segments[-1] and first + len(lines) < expected:
                 raise Corrupt(f"{self._gate.root.name} ends at line {first + len(lines) - 1}, but {expected - 1} were read from it before")
+            if first + len(lines) > expected:
+                self._flush(first)
             for number, line in enumerate(lines):
                 if first + number < expected:
                     continue
@@ -297,6 +299,15 @@ class JournalReader:
                     raise Corrupt(f"{self._gate.root.name}: line {expected} is missing, found {entry.seq}")
                 expected += 1
                 yield entry
+
+    def _flush(self, first: int) -> None:
+        """A line can be read before its writer has flushed it: were it committed, then lost with the power, another would take its seq."""
+        descriptor = self._gate.open(_name(first), SEGMENT_BYTES + LINE_BYTES)
+        try:
+            with disk_errors():
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _name(first: int) -> str:

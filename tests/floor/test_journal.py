@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from edge import journal
 from edge.errors import Corrupt, Permanent, StoreFailed
 from edge.journal import SEGMENT_BYTES, Ack, JournalReader, JournalWriter, Recall, Stopped
 from edge.wall import Gate, Trespass
+from tests.servers import ROOT, need
 
 EXAMPLES = [
     journal.Ack(upto=3),
@@ -275,3 +279,14 @@ def test_several_threads_append_without_a_gap_or_a_repetition(directory: Path) -
     entries = reader(directory).read()
     assert [entry.seq for entry in entries] == list(range(1, 161))
     assert [type(entry) for entry in entries] == [Recall, Ack] * 80
+
+
+def test_nothing_is_read_that_a_power_cut_could_still_take_back(directory: Path) -> None:
+    JournalWriter(directory).append(Ack(upto=1))
+    program = "from pathlib import Path; from edge.journal import JournalReader; from edge.wall import Gate; import sys\n"
+    program += "print(len(JournalReader(Gate(Path(sys.argv[1])), 0).read()))"
+    trace = directory.parent / "trace"
+    command = [need("strace", "strace"), "-y", "-e", "trace=fsync", "-o", str(trace), sys.executable, "-c", program, str(directory)]
+    read = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert read == "1\n"
+    assert re.findall(r"fsync\(\d+<(.*)>\) += 0", trace.read_text()) == [str(directory / "000000000001.jsonl")]
