@@ -11,13 +11,12 @@ import os
 import stat
 import struct
 import sys
-import time
 from pathlib import Path
 
 import mfusepy
 
-HEAD = struct.Struct("<cQQQ")
-"""Kind, offset, length of the data that follows, nanoseconds since the epoch."""
+HEAD = struct.Struct("<cQQ")
+"""Kind, offset, length of the data that follows."""
 WRITE, FLUSH, NOTE = b"W", b"F", b"N"
 NAMES = ("disk", "notes", "fault")
 
@@ -75,7 +74,7 @@ class Disk(mfusepy.Operations):
         return 0
 
     def _record(self, kind: bytes, offset: int, data: bytes) -> None:
-        os.writev(self._tape, [HEAD.pack(kind, offset, len(data), time.time_ns()), data])
+        os.writev(self._tape, [HEAD.pack(kind, offset, len(data)), data])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -9,22 +10,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import ROOT, need, until
+from tests.servers import ROOT, until
 
 ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-"""In its own mounts and processes: when the first of them ends, however it ends, all others and all mounts are gone, and with the mounts the
-loop devices."""
+"""In its own mounts and processes: when the first of them ends, however it ends, all others and all mounts are gone, and with them the loop
+devices."""
+MEMORY = Path("/mnt")
+"""In those mounts alone. A short name: those of Unix sockets are at most 107 bytes long."""
 IMAGE_BYTES = 96 << 20
 
 
 def hindrance() -> str | None:
-    """Why there can be no such disk here; None when there can. Skips, or fails in CI, where a program is missing."""
-    for program, package in (("fusermount3", "fuse3"), ("mkfs.ext4", "e2fsprogs"), ("unshare", "util-linux")):
-        need(program, package)
+    """Why there can be no such disk here, although its programs are there; None when there can."""
     if os.geteuid() != 0:
         return "only root may mount"
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "there is no /dev/fuse"
+    if importlib.util.find_spec("mfusepy") is None:
+        return "mfusepy is not installed"
     if not os.access("/dev/loop-control", os.R_OK | os.W_OK):
         return "there are no loop devices"
     return None
@@ -54,14 +57,13 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def memory(at: Path) -> Iterator[Path]:
-    """A place that costs no disk."""
-    at.mkdir(exist_ok=True)
-    _run("mount", "-t", "tmpfs", "tmpfs", str(at))
+def memory() -> Iterator[Path]:
+    """A place that costs no disk; only inside ALONE."""
+    _run("mount", "-t", "tmpfs", "tmpfs", str(MEMORY))
     try:
-        yield at
+        yield MEMORY
     finally:
-        _unmount(at)
+        _unmount(MEMORY)
 
 
 @contextmanager

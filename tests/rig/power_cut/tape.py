@@ -23,7 +23,6 @@ class Record:
     begin: int
     """Of its data in the tape."""
     length: int
-    stamp_ns: int
 
 
 class Tape:
@@ -54,16 +53,12 @@ class Tape:
             places[name] += range(begin + 1, end)
         return places
 
-    def stamp_ns(self, cut: int) -> int:
-        """When the power went."""
-        return self.records[cut - 1].stamp_ns
-
     def _read(self) -> Iterator[Record]:
         position = 0
         while position + HEAD.size <= len(self._data):
-            kind, offset, length, stamp = HEAD.unpack_from(self._data, position)
+            kind, offset, length = HEAD.unpack_from(self._data, position)
             position += HEAD.size
-            yield Record(kind, offset, position, length, stamp)
+            yield Record(kind, offset, position, length)
             position += length
 
 
