@@ -44,6 +44,7 @@ from edge.notify import notify
 from edge.outbox import Outbox
 from edge.outreach import Outreach
 from edge.peering import Peering, PeerTable
+from edge.pinning import Pinning
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.reporting import Reporting
@@ -59,6 +60,7 @@ from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.finder import Finder
 from edge.store.packs import OpenPacks
+from edge.store.pins import Pins
 from edge.store.proving import notices, prove_files, prove_recent
 from edge.store.reconcile import reconcile
 from edge.store.room import Room, disks
@@ -140,7 +142,9 @@ class _Edge:
         outbox = Outbox(config, layout, catalogue, room, coder, asks, self._clock)
         closing = Closing(config.cache, packs, room, outbox.closed)
         variants = Variants(layout, catalogue, decisions, comparer, desk, self._clock)
-        keeper = Keeper(config, layout, catalogue, desk, self._clock)
+        pins = Pins(state)
+        keeper = Keeper(config, layout, catalogue, pins, desk, self._clock)
+        pinning = Pinning(catalogue, pins, audit, self._clock)
         gauge = Gauge(config, layout, catalogue, room, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, room, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
@@ -174,6 +178,7 @@ class _Edge:
             studies,
             outbox,
             keeper,
+            pinning,
             admitting,
             peering,
             correcting,

@@ -8,16 +8,15 @@ from typing import Annotated
 
 import typer
 
-from edge import errand_commands, status
+from edge import cache_commands, errand_commands, status
 from edge.audit_commands import audit
 from edge.choice_commands import conflicts, quarantine
 from edge.control import lines
-from edge.control.cache import Evict, Evicted
 from edge.control.status import GetStatus, Status
 from edge.peer_commands import peers
 from edge.route_commands import routes
 from edge.study_commands import studies
-from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, json_lines
+from edge.terminal import DEFAULT_STATE, JSON, STATE, ask
 
 __all__ = ["DEFAULT_STATE", "STATE", "app"]
 
@@ -29,6 +28,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(conflicts, name="conflicts")
 app.add_typer(quarantine, name="quarantine")
 peers.command("echo")(errand_commands.echo)
+app.command("evict")(cache_commands.evict)
 app.command("query")(errand_commands.query)
 app.command("retrieve")(errand_commands.retrieve)
 
@@ -47,22 +47,6 @@ def show_status(state: STATE = DEFAULT_STATE, as_json: JSON = False, watch: Anno
             raise typer.Exit({"green": 0, "amber": 1}.get(found.lamp, 2))
         time.sleep(2)
         typer.echo("\033[2J\033[H", nl=False)
-
-
-@app.command()
-def evict(
-    study: Annotated[str | None, typer.Argument(help="Study Instance UID; none for all")] = None,
-    state: STATE = DEFAULT_STATE,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    as_json: JSON = False,
-) -> None:
-    """Take held studies out of the cache. What the archive does not provably have stays."""
-    packs = [row for row in ask(state, Evict(study=study, dry_run=dry_run)) if isinstance(row, Evicted)]
-    if as_json:
-        json_lines(packs)
-        return
-    verb = "would leave" if dry_run else "left"
-    typer.echo(f"{len(packs)} packs, {status.size(sum(row.bytes for row in packs))}, {verb} the cache.")
 
 
 def _print_status(found: Status) -> None:

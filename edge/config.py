@@ -55,6 +55,9 @@ class Cache(_Section, frozen=True):
     high_water_percent: int = 90
     low_water_percent: int = 80
     minimum_age_seconds: float = 86_400.0
+    keep_days: dict[str, float] = {}
+    """By modality: what was used within so many days stays."""
+    scrub_days: float = 7.0
     reserve_bytes: int = 2 << 30
     ballast_bytes: int = 256 << 20
     outbox_max_bytes: int = 2 << 30
@@ -213,9 +216,14 @@ def _check(config: Config) -> None:
         raise ConfigError("cache.low_water_percent", "must lie below cache.high_water_percent", "Use for example 80 and 90.")
     if not 4096 <= config.dicom.max_pdu_bytes <= 1 << 20:
         raise ConfigError("dicom.max_pdu_bytes", f"{config.dicom.max_pdu_bytes} is out of range", "Use 4096 to 1048576.")
+    for modality, days in config.cache.keep_days.items():
+        if not 0 <= days < math.inf:
+            raise ConfigError(f"cache.keep_days.{modality}", f"{days} is out of range", "Use zero or more.")
+        if not re.fullmatch(r"[A-Z0-9_ ]{1,16}", modality):
+            raise ConfigError(f"cache.keep_days.{modality}", "is no modality", "Write it as the images do, for example MG or CT.")
     for section in ("dicom", "cache", "archive", "link"):
         for name, value in msgspec.structs.asdict(getattr(config, section)).items():
-            if isinstance(value, str):
+            if isinstance(value, str | dict):
                 continue
             if not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)) or value == math.inf:
                 cure = "Use zero or more." if name in _MAY_BE_ZERO else "Use more than zero."

@@ -10,7 +10,8 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from edge import heads
@@ -81,6 +82,8 @@ class RecallDesk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._headless: deque[PackId] = deque()
         self._fetching: set[PackId] = set()
+        self._turn = threading.Lock()
+        """Held while a recall begins to write to a pack file, and while a pack file is taken away."""
         self.changed = threading.Condition()
         """Notified whenever an instance came, a head came, or a recall failed."""
 
@@ -102,8 +105,15 @@ class RecallDesk:
         return wanted.failure if wanted else None
 
     def busy(self, pack: str) -> bool:
-        """Whether a pack is being recalled: it is not evicted meanwhile."""
-        return pack in self._wanted
+        """Whether a pack is being recalled: it is not evicted meanwhile. One that cannot be had now is not."""
+        wanted = self._wanted.get(PackId(pack))
+        return wanted is not None and (wanted.working or wanted.failure is None)
+
+    @contextmanager
+    def undisturbed(self, pack: str) -> Iterator[bool]:
+        """Whether nobody recalls a pack. No recall begins to write to its file before the context is left."""
+        with self._turn:
+            yield not self.busy(pack)
 
     # What the facts say; called from the thread that reads them.
 
@@ -270,14 +280,15 @@ class RecallDesk:
     def _prepare(self, pack: PackId) -> None:
         """A pack of which nothing is here starts from no file: what an eviction left behind is not counted on."""
         target = self._layout.cached(pack)
-        if self._here(pack):
-            return
-        with disk_errors():
-            target.unlink(missing_ok=True)
-            if not target.parent.is_dir():
-                target.parent.mkdir(mode=0o750, exist_ok=True)
-                flush_directory(self._layout.cache)
-        self._catalogue.begin_recall(pack)
+        with self._turn:
+            if self._here(pack):
+                return
+            with disk_errors():
+                target.unlink(missing_ok=True)
+                if not target.parent.is_dir():
+                    target.parent.mkdir(mode=0o750, exist_ok=True)
+                    flush_directory(self._layout.cache)
+            self._catalogue.begin_recall(pack)
 
     def _learn_head(self, pack: PackId) -> Head:
         """Prove a head that came, keep it, and catalogue its instances."""

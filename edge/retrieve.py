@@ -87,8 +87,7 @@ class PackRetrieve:
             raise Rejected
         now = self._clock.now()
         with suppress(StoreFull):  # a full disk must not keep anybody from viewing
-            for pack in {one.pack for one in located}:
-                self._catalogue.touch(pack, now)
+            self._catalogue.touch({one.pack for one in located}, now)
         whole = query.level in {Level.PATIENT, Level.STUDY}
         return PackRetrieval(self._layout, self._catalogue, self._desk, located, whole)
 

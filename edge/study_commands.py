@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from edge import errand_commands, status
+from edge import cache_commands, errand_commands, status
 from edge.control.studies import ListStudies, Recalled, RecallStudy, Retried, RetryStudies, Study
 from edge.decision_commands import correct, list_corrections
 from edge.model import Json
@@ -17,10 +17,13 @@ from edge.store.fold import first
 from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, console, json_lines
 
 studies = typer.Typer(
-    no_args_is_help=False, help="List, show, recall and correct studies; ship again what was stopped.", invoke_without_command=True
+    no_args_is_help=False, help="List, show, recall, pin and correct studies; ship again what was stopped.", invoke_without_command=True
 )
 studies.command("correct")(correct)
 studies.command("corrections")(list_corrections)
+studies.command("pin")(cache_commands.pin)
+studies.command("unpin")(cache_commands.unpin)
+studies.command("pins")(cache_commands.list_pins)
 studies.command("send")(errand_commands.send)
 studies.command("commit")(errand_commands.commit)
 

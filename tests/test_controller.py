@@ -20,7 +20,7 @@ from edge.admitting import Admitting
 from edge.config import Cache, Config, Layout
 from edge.conflicts import Conflicts
 from edge.control import asking, lines
-from edge.control.cache import Evict
+from edge.control.cache import Evict, Stays
 from edge.control.message import Failed, Message
 from edge.control.peers import ListPeers, PutPeer, RemovePeer
 from edge.control.status import GetStatus
@@ -36,6 +36,7 @@ from edge.model import UID, AETitle, Query
 from edge.outbox import Outbox
 from edge.outreach import Outreach
 from edge.peering import Peering
+from edge.pinning import Pinning
 from edge.refusals import Refusals
 from edge.reporting import Reporting
 from edge.responder import PEOPLE, Asker, Responder, Role, at_once
@@ -46,9 +47,11 @@ from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.packs import OpenPacks
+from edge.store.pins import Pins
 from edge.store.room import Room
 from edge.store.site import SiteState
 from edge.studies import Studies
+from tests.desks import Desk
 from tests.dimse.fakes import FakeAudit, FakeIndex
 from tests.store.rows import Clock, admission, close, hold, put
 
@@ -89,13 +92,6 @@ class Retrieve:
         pass
 
 
-class Desk:
-    """Nobody waits for anything."""
-
-    def busy(self, pack: str) -> bool:
-        return False
-
-
 class Box:
     """An edge of which only the control socket is up."""
 
@@ -117,7 +113,8 @@ class Box:
             Reporting(config, self.layout, self.catalogue, packs, list, list, Refusals(), clock),
             self.studies,
             Outbox(config, self.layout, self.catalogue, Room([], 0), None, None, clock),
-            Keeper(config, self.layout, self.catalogue, Desk(), clock),
+            Keeper(config, self.layout, self.catalogue, Pins(self.site), Desk(), clock),
+            Pinning(self.catalogue, Pins(self.site), self.audit, clock),
             Admitting(intake, title),
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
             Correcting(self.catalogue, decisions, self.audit, clock),
@@ -194,6 +191,7 @@ async def test_a_dry_run_says_what_would_go_and_keeps_it(box: Box) -> None:
     assert [row.bytes for row in await box.ask(Evict(dry_run=True))] == [100]
     assert [row.bytes for row in await box.ask(Evict())] == [100]
     assert await box.ask(Evict()) == []
+    assert await box.ask(Evict(study="1.2.3")) == [Stays(reason="not in the cache", studies=1)]
 
 
 async def test_what_is_no_request_is_answered_with_why(box: Box) -> None:

@@ -190,6 +190,31 @@ async def test_a_link_that_flaps_is_waited_out_and_one_that_stays_away_is_told(b
     assert box.here == "whole"
 
 
+async def test_while_a_pack_file_is_taken_away_no_recall_begins_to_write_to_it(box: Box) -> None:
+    with box.desk.undisturbed(box.pack) as free:
+        assert free
+        box.desk.want(box.pack, None)
+        for _ in range(2):
+            assert not await box.answer()
+        await box.turn()
+        assert box.here == "no"
+        assert not box.layout.cached(box.pack).exists()
+    while not await box.answer():
+        pass
+    assert box.here == "whole"
+
+
+async def test_a_pack_is_disturbed_while_it_is_recalled_and_not_once_it_cannot_be_had(box: Box) -> None:
+    box.desk.want(box.pack, None)
+    await box.asked()
+    with box.desk.undisturbed(box.pack) as free:
+        assert not free
+    box.desk.failed(box.pack, "the archive has no such part", final=True)
+    await box.failure()
+    with box.desk.undisturbed(box.pack) as free:
+        assert free
+
+
 async def test_a_head_that_is_missing_at_start_is_fetched_unasked(box: Box) -> None:
     box.desk.begin()
     async with asyncio.timeout(60):

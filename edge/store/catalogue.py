@@ -129,9 +129,10 @@ class Catalogue:
         with self._transaction():
             self._run("forget_empty_pack", pack)
 
-    def touch(self, pack: PackId, used_at: float) -> None:
+    def touch(self, packs: Iterable[PackId], used_at: float) -> None:
+        """These packs were retrieved from."""
         with self._transaction():
-            self._run("touch_pack", used_at, pack)
+            self._connection.executemany(self._sql["touch_pack"], [(used_at, pack) for pack in packs])
 
     # Decisions
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import enum
+import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from edge.config import Cache, Layout
 from edge.durable import flush_directory
@@ -14,6 +18,16 @@ from edge.model import UID, PackId
 from edge.store.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
+
+_DAY_SECONDS = 86_400.0
+
+
+class Desk(Protocol):
+    """Where packs are recalled."""
+
+    def undisturbed(self, pack: str) -> AbstractContextManager[bool]:
+        """Whether nobody recalls a pack. No recall begins to write to its file before the context is left."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,51 +38,136 @@ class Evictable:
     study: UID
     bytes: int
     used_at: float
-    closed_at: float
+    """Seconds since the epoch: last retrieve, or reception."""
+    modalities: frozenset[str] = frozenset()
+    """Of its study."""
 
 
-def choose(packs: Iterable[Evictable], cached_bytes: int, settings: Cache, now: float) -> list[Evictable]:
-    """What goes now, least recently used first: nothing below the high-water mark, then down to the low one; never what is young."""
-    if cached_bytes <= settings.max_bytes * settings.high_water_percent // 100:
-        return []
-    target = settings.max_bytes * settings.low_water_percent // 100
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How full it is, in bytes."""
+
+    cached: int
+    """What closed packs occupy."""
+    free: int
+    """On the disk of the cache."""
+
+
+class Reason(enum.StrEnum):
+    """Why the packs of a study stay although somebody wants them gone; what stands first is said first."""
+
+    PINNED = "pinned"
+    OPEN = "being received"
+    NOT_HELD = "not in the archive yet"
+    RECALLED = "being recalled"
+    AWAY = "not in the cache"
+
+
+def choose(packs: Iterable[Evictable], space: Space, settings: Cache, pinned: Container[str], now: float) -> list[Evictable]:
+    """What goes now, of packs that come least recently used first.
+
+    Over the high-water mark: down to the low one. Where the disk has less free than twice the reserve: until it has three times as much.
+    What is pinned stays; so does what was used within `minimum_age_seconds` or the days that `keep_days` has for its modalities. Reception
+    comes first, though: while it has to refuse, because less than the reserve is free, what is kept for its age goes too, until there is
+    half as much again.
+    """
+    wanted, urgent = _wanted(space, settings), _urgent(space, settings)
     chosen: list[Evictable] = []
-    for one in sorted(packs, key=lambda one: one.used_at):
-        if cached_bytes <= target:
+    young: list[Evictable] = []
+    for one in packs:
+        if wanted <= 0:
             break
-        if now - one.used_at >= settings.minimum_age_seconds:
-            chosen.append(one)
-            cached_bytes -= one.bytes
+        if one.study in pinned:
+            continue
+        if now - one.used_at < kept_seconds(one.modalities, settings):
+            if urgent > 0:
+                young.append(one)
+            elif now - one.used_at < settings.minimum_age_seconds:
+                break  # what follows is younger still
+            continue
+        chosen.append(one)
+        wanted -= one.bytes
+        urgent -= one.bytes
+    for one in young:
+        if urgent <= 0:
+            break
+        chosen.append(one)
+        urgent -= one.bytes
     return chosen
 
 
-def evictable(catalogue: Catalogue, busy: Callable[[str], bool]) -> Iterator[Evictable]:
-    """Every pack that may go, less those that are being recalled (`busy`)."""
-    for pack, size, used_at, closed_at, study in catalogue.rows("evictable"):
-        if not busy(pack):
-            yield Evictable(PackId(pack), UID(study), size, used_at, closed_at)
+def kept_seconds(modalities: Iterable[str], settings: Cache) -> float:
+    """How long after its last use a study with these modalities stays."""
+    days = max((settings.keep_days.get(modality, 0.0) for modality in modalities), default=0.0)
+    return max(settings.minimum_age_seconds, days * _DAY_SECONDS)
 
 
-def evict(layout: Layout, catalogue: Catalogue, chosen: Iterable[Evictable]) -> Iterator[Evictable]:
-    """Evict packs one by one: the catalogue commits first, refusing what has no holding, then the file goes. One refusal stops no other."""
+def _wanted(space: Space, settings: Cache) -> int:
+    """How many bytes are to be freed."""
+    over = space.cached > settings.max_bytes * settings.high_water_percent // 100
+    marks = space.cached - settings.max_bytes * settings.low_water_percent // 100 if over else 0
+    disk = 3 * settings.reserve_bytes - space.free if space.free < 2 * settings.reserve_bytes else 0
+    return max(marks, disk)
+
+
+def _urgent(space: Space, settings: Cache) -> int:
+    """How many bytes are to be freed whatever is kept for its age."""
+    return settings.reserve_bytes * 3 // 2 - space.free if space.free < settings.reserve_bytes else 0
+
+
+def hindrance(open_: bool, held: bool, here: bool, pinned: bool, recalled: bool) -> Reason | None:
+    """Why one pack does not go; None when it may."""
+    if not here:
+        return Reason.AWAY
+    if pinned:
+        return Reason.PINNED
+    if open_:
+        return Reason.OPEN
+    if not held:
+        return Reason.NOT_HELD
+    return Reason.RECALLED if recalled else None
+
+
+def evictable(catalogue: Catalogue, page_rows: int = 500) -> Iterator[Evictable]:
+    """Every pack that is closed, held and here, least recently used first. Read in pages: nobody waits long for the catalogue."""
+    place: tuple[float, int] = (float("-inf"), 0)
+    while rows := catalogue.rows("evictable", used_at=place[0], place=place[1], most=page_rows):
+        for row in rows:
+            yield _evictable(row)
+        place = rows[-1][2], rows[-1][5]
+
+
+def _evictable(row: tuple[Any, ...]) -> Evictable:
+    pack, size, used_at, study, modalities, _ = row
+    return Evictable(PackId(pack), UID(study), size, used_at, frozenset(json.loads(modalities)))
+
+
+def evict(layout: Layout, catalogue: Catalogue, desk: Desk, chosen: Iterable[Evictable]) -> Iterator[Evictable]:
+    """Evict packs one by one, unless somebody recalls them by then: the catalogue commits first, refusing what has no holding, then the
+    file goes. One refusal stops no other.
+    """
     for one in chosen:
-        try:
-            catalogue.evict(one.pack)
-        except Refused as fault:
-            log.error("%s", fault)
-            continue
-        _remove(layout.cached(one.pack))
+        with desk.undisturbed(one.pack) as free:
+            if not free:
+                continue
+            try:
+                catalogue.evict(one.pack)
+            except Refused as fault:
+                log.error("%s", fault)
+                continue
+            _remove(layout.cached(one.pack))
         yield one
 
 
-def sweep(layout: Layout, catalogue: Catalogue) -> int:
+def sweep(layout: Layout, catalogue: Catalogue, desk: Desk) -> int:
     """Remove the files of packs that were evicted when Outpost was killed before the file went; how many there were."""
     swept = 0
     for path in layout.cache.glob("??/*.tar"):
-        state = catalogue.pack(path.stem)
-        if state is not None and state.here == "no":
-            _remove(path)
-            swept += 1
+        with desk.undisturbed(path.stem) as free:
+            state = catalogue.pack(path.stem) if free else None
+            if state is not None and state.here == "no":
+                _remove(path)
+                swept += 1
     return swept
 
 

@@ -241,9 +241,21 @@ WHERE study = (SELECT study FROM pack WHERE pack = :pack)
     AND EXISTS (SELECT 1 FROM instance JOIN series USING (series) WHERE series.study = study.study);
 
 -- evictable --
--- Closed and held packs whose bytes are here, least recently used first, with what each would free.
-SELECT pack.pack, coalesce(bytes, 0), used_at, closed_at, study.uid FROM pack JOIN holding USING (pack) JOIN study USING (study)
-WHERE here != 'no' AND closed_at IS NOT NULL ORDER BY used_at;
+-- Closed and held packs whose bytes are here, least recently used first, those after a place in this order, with what each would free.
+SELECT pack.pack, coalesce(bytes, 0), used_at, study.uid,
+    (SELECT json_group_array(DISTINCT modality) FROM series WHERE series.study = pack.study), pack.rowid
+FROM pack JOIN holding USING (pack) JOIN study USING (study)
+WHERE here != 'no' AND closed_at IS NOT NULL AND (used_at, pack.rowid) > (:used_at, :place) ORDER BY used_at, pack.rowid LIMIT :most;
+
+-- packs_here --
+-- Packs with bytes in the cache, and what may keep each from leaving.
+SELECT pack.pack, study.uid, coalesce(bytes, 0), used_at, closed_at IS NULL, holding.pack IS NOT NULL, 1
+FROM pack JOIN study USING (study) LEFT JOIN holding USING (pack) WHERE here != 'no' ORDER BY used_at;
+
+-- packs_of_study --
+-- The packs of a study, and what may keep each from leaving the cache.
+SELECT pack.pack, study.uid, coalesce(bytes, 0), used_at, closed_at IS NULL, holding.pack IS NOT NULL, here != 'no'
+FROM pack JOIN study USING (study) LEFT JOIN holding USING (pack) WHERE study.uid = ? ORDER BY used_at;
 
 -- cached_bytes --
 -- What closed packs occupy in the cache.

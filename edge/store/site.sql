@@ -94,3 +94,10 @@ CREATE TABLE choice (
     chosen_at REAL NOT NULL,
     PRIMARY KEY (study, series, instance)
 ) STRICT, WITHOUT ROWID;
+
+-- Studies that a person wants to stay in the cache.
+CREATE TABLE pin (
+    study     TEXT PRIMARY KEY CHECK (length(study) BETWEEN 1 AND 64),
+    until     REAL,                                              -- seconds since the epoch; NULL: until it is taken back
+    pinned_at REAL NOT NULL
+) STRICT;

@@ -48,3 +48,15 @@ REPLACE INTO choice (study, series, instance, digest, chosen_at) VALUES (?, ?, ?
 -- choice --
 -- What a person chose among the variants of one instance.
 SELECT digest, chosen_at FROM choice WHERE study = ? AND series = ? AND instance = ?;
+
+-- put_pin --
+-- A study is to stay in the cache.
+REPLACE INTO pin (study, until, pinned_at) VALUES (?, ?, ?);
+
+-- remove_pin --
+-- A study need not stay any more.
+DELETE FROM pin WHERE study = ?;
+
+-- pins --
+-- Studies that are to stay, the newest decision first.
+SELECT study, until, pinned_at FROM pin ORDER BY pinned_at DESC, study;

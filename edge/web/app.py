@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from edge.web.search import Searches
 from edge.web.store import Stores
 from edge.web.supply import Supply
 from edge.web.token import Token
+from edge.web.uses import Uses
 
 _PATTERNS = {
     "{study}": "{study:[^/]+}",
@@ -29,8 +31,10 @@ _PATTERNS = {
 
 def make(config: Config, layout: Layout, token: Token, clock: Clock | None = None) -> web.Application:
     """The application over a state directory. It opens the catalogue when it is first needed, and closes it in its cleanup."""
-    reader = CatalogueReader(layout.catalogue, config.link.offline_after_seconds, clock or SystemClock())
-    supply = Supply(reader, layout)
+    clock = clock or SystemClock()
+    reader = CatalogueReader(layout.catalogue, config.link.offline_after_seconds, clock)
+    uses = Uses(layout.control, clock)
+    supply = Supply(reader, layout, uses)
     searches, retrieves, bulks, stores = Searches(reader), Retrieves(supply, layout), Bulks(supply, layout), Stores(config, layout)
     handlers: dict[tuple[str, str], Handler] = {
         ("GET", "/healthz"): Health(reader, layout).healthz,
@@ -58,7 +62,10 @@ def make(config: Config, layout: Layout, token: Token, clock: Clock | None = Non
         app.router.add_route(method, _pattern(template), handler)
 
     async def reading(_: web.Application) -> AsyncIterator[None]:
+        telling = asyncio.create_task(uses.tell(), name="tell uses")
         yield
+        telling.cancel()
+        await asyncio.wait({telling})
         await reader.close()
 
     app.cleanup_ctx.append(reading)

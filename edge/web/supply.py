@@ -12,14 +12,16 @@ from edge.errors import Refused, Transient
 from edge.store.reader import CatalogueReader, Stored, Target
 from edge.web.asking import ask
 from edge.web.faults import NotFound, Unavailable
+from edge.web.uses import Uses
 
 
 class Supply:
     """Begins deliveries."""
 
-    def __init__(self, reader: CatalogueReader, layout: Layout) -> None:
+    def __init__(self, reader: CatalogueReader, layout: Layout, uses: Uses) -> None:
         self._reader = reader
         self._layout = layout
+        self._uses = uses
 
     async def known(self, target: Target) -> list[Stored]:
         """The instances of a target, here or not, their heads recalled if need be. Raises NotFound, or Unavailable with a sentence."""
@@ -28,15 +30,16 @@ class Supply:
 
     def begin(self, target: Target, instances_too: bool = True) -> Delivery:
         """The instances of a target. Close the delivery: what is still under way is taken back."""
-        return Delivery(self._reader, self._layout, target, instances_too)
+        return Delivery(self._reader, self._layout, self._uses, target, instances_too)
 
 
 class Delivery:
     """The instances of one request, in order as far as they are here; the others follow as they come."""
 
-    def __init__(self, reader: CatalogueReader, layout: Layout, target: Target, instances_too: bool) -> None:
+    def __init__(self, reader: CatalogueReader, layout: Layout, uses: Uses, target: Target, instances_too: bool) -> None:
         self._reader = reader
         self._layout = layout
+        self._uses = uses
         self._target = target
         self._instances_too = instances_too
         self._asking: AsyncGenerator[Answer, None] | None = None
@@ -62,6 +65,8 @@ class Delivery:
             if not stored:
                 raise NotFound
         self._stored = stored
+        if self._instances_too:
+            self._uses.note({one.located.pack for one in stored})
         return stored
 
     async def __aiter__(self) -> AsyncIterator[Stored]:

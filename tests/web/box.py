@@ -17,6 +17,7 @@ from pydicom.data import get_testdata_file
 from edge.clock import SystemClock
 from edge.config import Cache, Config, Layout
 from edge.control import lines
+from edge.control.cache import NoteUse
 from edge.control.instances import Admit, Admitted
 from edge.control.message import Done, Failed
 from edge.control.studies import Recalled, RecallStudy
@@ -108,6 +109,8 @@ class FakeEdge:
     def __init__(self, box: Box) -> None:
         self.box = box
         self.requests: list[lines.Request] = []
+        self.used: list[str] = []
+        self.told = asyncio.Event()
         self.away: list[str] = []
         self.offline: str | None = None
         self.refusal: Failed | None = None
@@ -130,7 +133,11 @@ class FakeEdge:
             if not data:
                 return
             request = lines.decode_request.decode(data)
-            self.requests.append(request)
+            if isinstance(request, NoteUse):
+                self.used += request.packs
+                self.told.set()
+            else:
+                self.requests.append(request)
             answers = await asyncio.to_thread(self._answer, request, descriptors)
             with contextlib.suppress(ConnectionError):
                 for answer in answers:
@@ -147,6 +154,8 @@ class FakeEdge:
             for pack in self.away:
                 self.box.come_back(pack)
             return [Recalled(here=1, total=1), Done()]
+        if isinstance(request, NoteUse):
+            return [Done()]
         assert isinstance(request, Admit)
         with os.fdopen(os.dup(descriptors[0]), "rb") as file:
             dataset = file.read()

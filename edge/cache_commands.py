@@ -1,0 +1,76 @@
+"""The commands about the cache: what leaves it, and what stays."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from edge import status
+from edge.clock import utc
+from edge.control.cache import Evict, Evicted, ListPins, Pinned, PinStudy, Stays, UnpinStudy
+from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, json_lines
+
+
+def evict(
+    study: Annotated[str | None, typer.Argument(help="Study Instance UID; none for all")] = None,
+    state: STATE = DEFAULT_STATE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Take held studies out of the cache, whatever their age. What is pinned, and what the archive does not provably have, stays."""
+    rows = list(ask(state, Evict(study=study, dry_run=dry_run)))
+    if as_json:
+        json_lines(rows)
+        return
+    packs = [row for row in rows if isinstance(row, Evicted)]
+    verb = "would leave" if dry_run else "left"
+    typer.echo(f"{_count(len(packs), 'pack', 'packs')}, {status.size(sum(row.bytes for row in packs))}, {verb} the cache.")
+    for row in rows:
+        if isinstance(row, Stays):
+            typer.echo(f"{_count(row.studies, 'study is', 'studies are')} {row.reason}.")
+
+
+def pin(
+    study: str,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="The last day, as 2027-01-31; none for good.")
+    ] = None,
+    state: STATE = DEFAULT_STATE,
+    as_json: JSON = False,
+) -> None:
+    """Keep a study in the cache, however full it is."""
+    end = None if until is None else (until + timedelta(days=1)).astimezone().timestamp()
+    for row in ask(state, PinStudy(study=study, until=end)):
+        assert isinstance(row, Pinned)
+        if as_json:
+            json_lines([row])
+            continue
+        typer.echo(f"Study {row.study} stays in the cache {_until(row)}.")
+        if row.here < row.packs:
+            typer.echo(f"Not all of it is there: `outpost studies recall {row.study}` brings it.")
+
+
+def unpin(study: str, state: STATE = DEFAULT_STATE) -> None:
+    """A study may leave the cache again."""
+    list(ask(state, UnpinStudy(study=study)))
+    typer.echo(f"Study {study} leaves the cache when it is its turn.")
+
+
+def list_pins(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
+    """List the studies that are pinned, the newest decision first."""
+    for row in ask(state, ListPins()):
+        assert isinstance(row, Pinned)
+        if as_json:
+            json_lines([row])
+        else:
+            typer.echo(f"{row.study}  since {utc(row.pinned_at)}  {_until(row)}  {row.here} of {row.packs} packs are here")
+
+
+def _until(row: Pinned) -> str:
+    return "until it is unpinned" if row.until is None else f"until {utc(row.until)}"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

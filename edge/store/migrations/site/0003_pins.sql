@@ -1,0 +1,6 @@
+-- Studies that a person wants to stay in the cache.
+CREATE TABLE pin (
+    study     TEXT PRIMARY KEY CHECK (length(study) BETWEEN 1 AND 64),
+    until     REAL,                                              -- seconds since the epoch; NULL: until it is taken back
+    pinned_at REAL NOT NULL
+) STRICT;
