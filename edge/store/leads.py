@@ -14,7 +14,7 @@ from typing import Any
 
 from edge.model import Level, Query
 from edge.store.matching import EMPTY, LEVELS, MODALITIES_IN_STUDY, dates
-from edge.store.names import who_is_called
+from edge.store.names import who_is_called, who_may_be_meant
 from edge.store.terms import WILD, Term, beginning
 
 Statement = tuple[str, list[str | int]]
@@ -116,9 +116,9 @@ def _sought(column: str, text: str) -> Term | None:
 
 def _called(query: Query) -> Term | None:
     text = query.matching.get("00100010", "")
-    if text in {"", "*", EMPTY} or query.manner.fuzzy or "\\" in text:
+    if text in {"", "*", EMPTY} or "\\" in text:
         return None
-    return who_is_called(text)
+    return who_may_be_meant(text) if query.manner.fuzzy else who_is_called(text)
 
 
 def _among(patients: Rows) -> Lead:

@@ -188,7 +188,7 @@ def _value_term(column: str, vr: str, text: str) -> Term:
             return (f"{column} = ?", [clean(text)]) if vr == "DA" else (f"{column} BETWEEN ? AND ?", [clean(text), f"{clean(text)}~"])
     if vr in {"IS", "US", "DS"}:
         return f"CAST({column} AS TEXT) = ?", [str(int(text)) if vr != "DS" and _INTEGER.fullmatch(text) else text]
-    return (f"{column} GLOB ?", [glob(text)]) if WILD.search(text) else (f"{column} = ?", [text])
+    return (f"+{column} GLOB ?", [glob(text)]) if WILD.search(text) else (f"{column} = ?", [text])
 
 
 def _item_term(level: Level, sequence: str, keys: dict[str, tuple[str, str]], may_be_empty: bool) -> Term:

@@ -20,7 +20,7 @@ def patient_name(text: str) -> Term:
     patterns: list[str | int] = [
         whole for form in _forms("=".join(asked)) for one in [glob(form)] for whole in (one, f"{one}=*", f"*={one}", f"*={one}=*")
     ]
-    terms: list[Term] = [(f"({' OR '.join(['patient.name GLOB ?'] * len(patterns))})", patterns)]
+    terms: list[Term] = [(f"({' OR '.join(['+patient.name GLOB ?'] * len(patterns))})", patterns)]
     for group in asked:
         if _may_cross(group):
             match, values = _is_called(group)
@@ -58,8 +58,31 @@ def fuzzy_patient_name(text: str) -> Term:
         if WILD.search(word):
             terms.append((f"{spaced} GLOB ?", [pattern]))
         else:
-            terms.append((f"({spaced} GLOB ? OR patient.sounds GLOB ?)", [pattern, f"* {glob(sound(word))} *"]))
+            terms.append((f"({spaced} GLOB ? OR +patient.sounds GLOB ?)", [pattern, f"* {glob(sound(word))} *"]))
     return joined(" OR ", [patient_name(text), joined(" AND ", terms)]) if terms else patient_name(text)
+
+
+def who_may_be_meant(text: str) -> Term | None:
+    """As `who_is_called`, for `fuzzy_patient_name`: those who match literally, and those in whose name one of the words occurs."""
+    literal, asked = who_is_called(text), words(fold(text))
+    if literal is None or not asked:
+        return literal
+    found = [one for word in asked if (one := _have_word(word))]
+    if not found:
+        return None
+    _, (select, values) = max(found, key=lambda one: one[0])
+    return f"{select} UNION ALL {literal[0]}", [*values, *literal[1]]
+
+
+def _have_word(word: str) -> tuple[int, Term] | None:
+    """How well those are found in whose name a word occurs, and who they are. What stands beside a wildcard lies within one group."""
+    if not WILD.search(word):
+        return 100 + len(sound(word)), ("SELECT patient FROM sounding WHERE sound = ?", [sound(word)])
+    run = max(WILD.split(word), key=len)
+    if not run:
+        return None
+    _, (source, values) = _names(f"*{run}*")
+    return len(run), (f"SELECT called.patient FROM {source}", values)
 
 
 def fuzzy_other_name(text: str) -> Term:
@@ -86,7 +109,7 @@ def _may_cross(group: str) -> bool:
 def _is_called(group: str) -> Term:
     """A name that matches the pattern of a component group."""
     forms = [glob(form) for form in _forms(group)]
-    return f"({' OR '.join(['name.text GLOB ?'] * len(forms))})", [*forms]
+    return f"({' OR '.join(['+name.text GLOB ?'] * len(forms))})", [*forms]
 
 
 def _names(group: str) -> tuple[int, Term]:

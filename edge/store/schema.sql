@@ -38,6 +38,14 @@ CREATE TABLE called (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX called_by_patient ON called (patient);
 
+-- Whose name has a word of a sound, in any of its component groups.
+CREATE TABLE sounding (
+    sound   TEXT NOT NULL CHECK (sound != ''),
+    patient INTEGER NOT NULL REFERENCES patient,
+    PRIMARY KEY (sound, patient)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sounding_by_patient ON sounding (patient);
+
 CREATE TRIGGER a_patient_is_called AFTER INSERT ON patient
 BEGIN
     INSERT INTO name (text) SELECT value FROM json_each('[' || replace(json_quote(NEW.name), '=', '","') || ']') WHERE value != ''
@@ -73,6 +81,24 @@ END;
 CREATE TRIGGER a_name_is_known_no_more AFTER DELETE ON name
 BEGIN
     INSERT INTO name_part (name_part, rowid, text) VALUES ('delete', OLD.name, OLD.text);
+END;
+
+CREATE TRIGGER a_name_sounds AFTER INSERT ON patient
+BEGIN
+    INSERT INTO sounding (sound, patient) SELECT value, NEW.patient FROM json_each('[' || replace(json_quote(trim(NEW.sounds)), ' ', '","') || ']')
+        WHERE value != '' ON CONFLICT DO NOTHING;
+END;
+
+CREATE TRIGGER a_name_sounds_otherwise AFTER UPDATE OF sounds ON patient WHEN NEW.sounds != OLD.sounds
+BEGIN
+    DELETE FROM sounding WHERE patient = NEW.patient;
+    INSERT INTO sounding (sound, patient) SELECT value, NEW.patient FROM json_each('[' || replace(json_quote(trim(NEW.sounds)), ' ', '","') || ']')
+        WHERE value != '' ON CONFLICT DO NOTHING;
+END;
+
+CREATE TRIGGER a_name_sounds_no_more BEFORE DELETE ON patient
+BEGIN
+    DELETE FROM sounding WHERE patient = OLD.patient;
 END;
 
 CREATE TABLE study (

@@ -1,4 +1,4 @@
-"""`./test bench [GROUP ...] [--json] [--runs N]`: our figures beside the peers', from the same run on the same machine.
+"""`./test bench [GROUP ...] [--json] [--runs N] [--studies N]`: our figures beside the peers', from the same run on the same machine.
 
 The runs alternate, and the medians are quoted. A figure is never asserted: what falls short is printed as it is.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
-from tests.bench import ingest, retrieve
+from tests.bench import ingest, query, retrieve
 from tests.bench.table import show
 
-GROUPS = {"ingest": ingest.rows, "retrieve": retrieve.rows}
+GROUPS = ("ingest", "retrieve", "query")
 
 
 def main() -> int:
@@ -19,9 +20,15 @@ def main() -> int:
     arguments.add_argument("groups", nargs="*", choices=[*GROUPS, []], help=f"of {', '.join(GROUPS)}; none for all")
     arguments.add_argument("--json", action="store_true", help="one object a line")
     arguments.add_argument("--runs", type=int, default=5, help="alternating runs of each (default 5)")
+    arguments.add_argument("--studies", type=int, default=1_000_000, help="of the catalogue that query asks (default 1000000)")
     chosen = arguments.parse_args()
+    rows = {
+        "ingest": partial(ingest.rows, chosen.runs),
+        "retrieve": partial(retrieve.rows, chosen.runs),
+        "query": partial(query.rows, chosen.runs, chosen.studies),
+    }
     for group in chosen.groups or GROUPS:
-        show(GROUPS[group](chosen.runs), as_json=chosen.json)
+        show(rows[group](), as_json=chosen.json)
     return 0
 
 

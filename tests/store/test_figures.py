@@ -95,7 +95,7 @@ class History:
     def lose(self) -> None:
         letter = self._draw.choice(["", *self._admitted])
         for one in self._admitted.get(letter, [])[:1]:
-            self.catalogue.lose(one.pack, one.member.header_offset)
+            self.catalogue.lose(one.pack, [one.member.header_offset])
 
     def hear(self) -> None:
         study = self._draw.choice(STUDIES)

@@ -10,7 +10,7 @@ from edge.model import Level, Manner, Query
 from edge.store.leads import FEW, IN_ORDER_OF_DATE, IN_ORDER_OF_NAME, Lead, Rows, enough, lead
 
 DATE, NAME, PATIENT_ID, ACCESSION, BIRTH, MODALITIES = "00080020", "00100010", "00100020", "00080050", "00100030", "00080061"
-LITERAL = Manner()
+LITERAL, FUZZY = Manner(), Manner(fuzzy=True)
 
 
 def decided(query: Query, *told: Rows) -> Lead:
@@ -100,8 +100,11 @@ def test_names_are_not_looked_up_where_a_few_studies_can_be_tested() -> None:
     assert decided(study(name="*a*", date="2020-"), [[900]], [[number] for number in range(950)]).level is Level.STUDY
 
 
-def test_what_sounds_alike_is_not_looked_up_as_it_is_written() -> None:
-    assert decided(study(name="Meier", manner=Manner(fuzzy=True))) is IN_ORDER_OF_DATE
+def test_what_sounds_alike_is_looked_up_by_its_sound() -> None:
+    steps = lead(study(name="Meier*", manner=FUZZY))
+    assert "name_part MATCH" in next(steps)[0]
+    steps = lead(study(name="Anna Meier", manner=FUZZY))
+    assert next(steps)[0].startswith("SELECT patient FROM sounding WHERE sound = ? UNION ALL SELECT called.patient")
 
 
 def test_the_fewer_answers_are_wanted_the_sooner_a_key_selects_too_much() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from cloudsync.ledger import database as ledger
 from edge.errors import Corrupt, Refused
-from edge.model import AETitle, Level, Peer
+from edge.model import AETitle, Level, Manner, Peer, Query
 from edge.schema import NewerDatabase, Schema, backup_of, load
 from edge.store.catalogue import Catalogue
 from edge.store.site import SiteState
@@ -88,6 +88,7 @@ def test_a_catalogue_of_the_first_release_keeps_its_rows(tmp_path: Path) -> None
     assert len(ask(catalogue, Level.IMAGE, {"0020000D": "1.2.3"})) == 2
     for pattern in ("DOE*", "*e^j*", "*ja*"):
         assert len(ask(catalogue, Level.STUDY, {"00100010": pattern})) == 2
+    assert len(catalogue.find(Query(Level.STUDY, {"00100010": "jain doe"}, manner=Manner(fuzzy=True)), True)) == 2
     assert values(ask(catalogue, Level.STUDY), "00201208") == [1, 2]
     assert catalogue.rows("counts")[0][:2] == (2, 1)
     assert catalogue.rows("counts")[0][4] == 3

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from edge.model import UID, Correction, Json, Level, Query
+from edge.model import UID, Correction, Json, Level, Manner, Query
 from edge.store.catalogue import Catalogue
 from edge.store.fold import GROUPS, fold
 from edge.store.leads import IN_ORDER_OF_DATE, IN_ORDER_OF_NAME
 from edge.store.names import who_is_called
 from edge.store.search import answer, statement
+from edge.store.sound import sound as sound_of
+from edge.store.sound import words
 from edge.store.terms import beginning
 from tests.store.rows import ask, values
 
 NAME = "00100010"
+LITERAL, FUZZY = Manner(), Manner(fuzzy=True)
 
 
 def person(name: str) -> Json:
@@ -72,11 +75,14 @@ def test_who_matches_is_found_by_any_way_of_looking(catalogue: Catalogue, seed: 
         expected = [number for number, name in enumerate(names) if matches(name, pattern)]
         assert numbers(ask(catalogue, Level.STUDY, {NAME: pattern})) == expected, (pattern, names)
         assert numbers(in_order(catalogue, pattern)) == expected, (pattern, names)
+        meant = catalogue.find(Query(Level.STUDY, {NAME: pattern}, manner=FUZZY), True)
+        assert set(numbers(meant)) >= set(expected), (pattern, names)
+        assert meant == in_order(catalogue, pattern, FUZZY), (pattern, names)
 
 
-def in_order(catalogue: Catalogue, pattern: str) -> list[Json]:
+def in_order(catalogue: Catalogue, pattern: str, manner: Manner = LITERAL) -> list[Json]:
     """As where too many have such a name."""
-    query = Query(Level.STUDY, {NAME: pattern})
+    query = Query(Level.STUDY, {NAME: pattern}, manner=manner)
     with catalogue._reading():
         return [answer(query, row, True) for row in catalogue._connection.execute(*statement(query, IN_ORDER_OF_DATE))]
 
@@ -168,8 +174,8 @@ def test_patients_come_in_the_order_of_their_names(scripts: Catalogue) -> None:
         ("山*", "name.text >= ? AND name.text < ?"),
         ("d*jane", "name_part MATCH ?"),
         ("*jane*", "name_part MATCH ?"),
-        ("*ja?ne*", "name.text GLOB ?"),
-        ("*山*", "name.text GLOB ?"),
+        ("*ja?ne*", "+name.text GLOB ?"),
+        ("*山*", "+name.text GLOB ?"),
         ("*=doe*", "name.text >= ? AND name.text < ?"),
         ("*山*=doe^jane", "name.text = ?"),
     ],
@@ -207,6 +213,8 @@ def index(path: Path) -> set[tuple[str, str]]:
                 assert text in {row[0] for row in beside.execute("SELECT text FROM name_part WHERE name_part MATCH ?", [part])}
         rows = set(beside.execute("SELECT text, patient_id FROM called JOIN name USING (name) JOIN patient USING (patient)"))
         assert {text for text, _ in rows} == texts
+        sounds = {(sound, who) for text, who in rows for sound in map(sound_of, words(text))}
+        assert set(beside.execute("SELECT sound, patient_id FROM sounding JOIN patient USING (patient)")) == sounds
         return rows
 
 

@@ -82,6 +82,8 @@ QUICK = {
     "series of a day": Query(SERIES, {"00080020": "20240131", "00080060": "CT"}, 20),
     "instances of a series": Query(IMAGE, {"0020000D": "1.1", "0020000E": "1.1.1"}),
     "instance": Query(IMAGE, key("1.1.1.1", "00080018")),
+    "what a name sounds like": Query(STUDY, key("Meier Anna", "00100010"), 20, manner=Manner(fuzzy=True)),
+    "part of a word of a name": Query(STUDY, key("*eier*", "00100010"), 20, manner=Manner(fuzzy=True)),
     "rare modality": Query(STUDY, key("XX", "00080061"), 20),
     "dates in another time zone": Query(STUDY, key("20240131", "00080020"), 20, manner=Manner(time_zone=3600)),
     "over midnight": Query(STUDY, {"00080020": "20240130-20240131", "00080030": "22-03"}, 20, manner=Manner(combined=True)),
