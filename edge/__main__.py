@@ -254,7 +254,8 @@ class _Edge:
 
 async def _until_failed(work: Coroutine[Any, Any, None], fail_stop: FailStop) -> None:
     try:
-        await work
+        with disk_errors():
+            await work
     except StoreFailed as fault:
         fail_stop(fault)
 
