@@ -30,15 +30,13 @@ UPDATE instance SET here = 1, fault = NULL WHERE pack = ? AND header_offset = ? 
 
 -- packs_with_losses --
 -- Closed packs that are on this disk alone, and of which instances are lost.
-SELECT pack FROM pack WHERE stopped IS NOT NULL AND closed_at IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack)
+SELECT pack FROM waiting CROSS JOIN pack USING (pack) WHERE stopped IS NOT NULL AND closed_at IS NOT NULL
     AND EXISTS (SELECT 1 FROM instance WHERE instance.pack = pack.pack AND here = 0);
 
 -- losses --
 -- Studies with instances that are lost: neither here nor in the archive, until somebody sends them again.
-SELECT study.uid, count(*), min(instance.received_at) FROM pack JOIN instance USING (pack) JOIN study USING (study)
+SELECT study.uid, count(*), min(instance.received_at) FROM waiting CROSS JOIN pack USING (pack) CROSS JOIN instance USING (pack) JOIN study USING (study)
 WHERE (pack.stopped IS NOT NULL OR pack.closed_at IS NULL) AND instance.here = 0
-    AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack)
 GROUP BY study.study ORDER BY min(instance.received_at);
 
 -- go_on --

@@ -160,6 +160,7 @@ CREATE INDEX pack_by_study ON pack (study);
 CREATE INDEX pack_not_shipped ON pack (closed_at) WHERE coded_at IS NULL;
 CREATE INDEX pack_here_by_use ON pack (used_at) WHERE here != 'no';
 CREATE INDEX pack_asked ON pack (coded_at) WHERE asked IS NOT NULL;
+CREATE INDEX pack_stopped ON pack (closed_at) WHERE stopped IS NOT NULL;
 CREATE INDEX pack_in_part ON pack (pack) WHERE here = 'some';
 CREATE INDEX pack_headless ON pack (study) WHERE has_head = 0 AND here != 'whole';
 

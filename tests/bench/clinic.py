@@ -1,6 +1,6 @@
 """The catalogue of a clinic after ten years, generated: studies of patients who come again, named as people are in several scripts.
 
-It is made by the catalogue's own way of taking instances in, many to a transaction. Packs have rows and no files.
+It is made by the catalogue's own way of taking instances in, many to a transaction. Packs have rows and no files: they are evicted.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class Visit:
     name: dict[str, str]
     accession: str
     date: str
+    time: str
 
 
 def visits(studies: int, first: int = 0, run: int = 0) -> Iterator[Visit]:
@@ -193,7 +194,7 @@ def _visit(
         member = Member(place * 530_944, place * 530_944 + 1024, 529_000, Digest(hashlib.sha256(instance.encode()).hexdigest()))
         described = Description(person, of_study, of_series, own, None, True)
         admissions.append(Admission(identity, described, _SYNTAX, pack, member, received, f"{modality}{number % 3}"))
-    return Visit(pack, admissions, patient_id, name, accession, date)
+    return Visit(pack, admissions, patient_id, name, accession, date, clock)
 
 
 def _json(values: dict[str, tuple[str, object]]) -> Json:
@@ -233,12 +234,14 @@ def receive(catalogue: Catalogue, visit: Visit) -> None:
 
 
 def rest(catalogue: Catalogue, visit: Visit) -> None:
-    """Close what was received, and have the archive hold it."""
+    """Close what was received, have the archive hold it, and evict it: there are no files that a start could find."""
     size = INSTANCES * 530_944 + 1024
     now = visit.admissions[0].received_at + 60
     catalogue.close_pack(visit.pack, now, size, Digest(hashlib.sha256(visit.pack.encode()).hexdigest()))
     catalogue.mark_coded(visit.pack, now, size // 3, "{}", 3)
-    catalogue.hold(visit.pack, now + 60, size // 3)
+    with catalogue.change():
+        catalogue.hold(visit.pack, now + 60, size // 3)
+    catalogue.evict(visit.pack)
 
 
 def fill(path: Path, studies: int) -> list[Visit]:

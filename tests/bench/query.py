@@ -6,6 +6,7 @@ How quickly the catalogue takes instances in, how large it is, and how long edge
 
 from __future__ import annotations
 
+import datetime
 import http.client
 import json
 import math
@@ -69,13 +70,16 @@ def _accession(visit: Visit) -> Iterator[Keys]:
 
 
 def _date(visit: Visit) -> Iterator[Keys]:
-    """A month, or as much less as has few enough studies."""
-    time_of_day = visit.admissions[0].description.study[_TIME]["Value"][0]
-    yield {_DATE: f"{visit.date[:6]}01-{visit.date[:6]}31"}
-    yield {_DATE: f"{visit.date[:7]}0-{visit.date[:7]}9"}
+    """Some days, or as much less as has few enough studies: each half as long as the one before."""
+    day = datetime.date(int(visit.date[:4]), int(visit.date[4:6]), int(visit.date[6:]))
+    for days in (16, 8, 4, 2):
+        yield {_DATE: f"{day - datetime.timedelta(days - 1):%Y%m%d}-{visit.date}"}
     yield {_DATE: visit.date}
-    yield {_DATE: visit.date, _TIME: f"{time_of_day[:2]}-{time_of_day[:2]}"}
-    yield {_DATE: visit.date, _TIME: f"{time_of_day[:3]}0-{time_of_day[:3]}9"}
+    minute = int(visit.time[:2]) * 60 + int(visit.time[2:4])
+    for minutes in (480, 240, 120, 60, 30):
+        first = minute - minute % minutes
+        last = first + minutes - 1
+        yield {_DATE: visit.date, _TIME: f"{first // 60:02}{first % 60:02}-{min(last // 60, 23):02}{last % 60:02}"}
 
 
 def _prefix(visit: Visit) -> Iterator[Keys]:

@@ -4,6 +4,7 @@ CREATE INDEX patient_by_birth_date ON patient (birth_date);
 CREATE INDEX study_by_reception ON study (received_at);
 CREATE INDEX series_by_modality ON series (modality, study);
 CREATE INDEX pack_asked ON pack (coded_at) WHERE asked IS NOT NULL;
+CREATE INDEX pack_stopped ON pack (closed_at) WHERE stopped IS NOT NULL;
 CREATE INDEX pack_in_part ON pack (pack) WHERE here = 'some';
 CREATE INDEX pack_headless ON pack (study) WHERE has_head = 0 AND here != 'whole';
 
