@@ -63,6 +63,16 @@ def failing(process: int, syscall: str, error: str, when: int, trace: Path) -> I
         tracer.communicate()
 
 
+def killed_at(process: int, syscall: str, when: int) -> subprocess.Popen[bytes]:
+    """From now on the process is killed as it makes the `when`-th such call of one of its threads. The tracer is to be waited for."""
+    options = ["-f", "-o", os.devnull, "-e", f"trace={syscall}", "-e", f"inject={syscall}:signal=KILL:when={when}"]
+    tracer = subprocess.Popen([strace(), *options, "-p", str(process)], stderr=subprocess.PIPE)
+    assert tracer.stderr is not None
+    first = tracer.stderr.readline()
+    assert b"attached" in first, first
+    return tracer
+
+
 def killing(syscall: str, when: int) -> list[str]:
     """What to put before a command so that it is killed as it makes the `when`-th such call of one of its threads."""
     return [strace(), "-f", "-qq", "-o", os.devnull, "-e", f"trace={syscall}", "-e", f"inject={syscall}:signal=KILL:when={when}"]
