@@ -69,12 +69,15 @@ class Teller:
         facts += [_pack_fact(pack) for pack in packs]
         facts += [_recall_fact(recalled) for recalled in recalls]
         facts += said
-        if position.owed > position.acknowledged:
-            facts.append(journal.Ack(upto=position.position))
+        # An acknowledgement comes behind every holding that the asks before it want told: who lost its catalogue waits for it.
+        acknowledged = position.acknowledged
+        if position.owed > acknowledged and len(packs) < _AT_MOST:
+            acknowledged = position.position
+            facts.append(journal.Ack(upto=acknowledged))
         if not facts:
             return False
         await asyncio.to_thread(self._facts.append, *facts)
-        await telling.told(site_state, packs, recalls, position.position)
+        await telling.told(site_state, packs, recalls, acknowledged)
         self._ring()
         return True
 

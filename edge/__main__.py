@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge import process
+from edge import process, startup
 from edge.admitting import Admitting
 from edge.asks import Asks
 from edge.clock import SystemClock
@@ -32,12 +32,12 @@ from edge.dimse.server import CannotListen, Listening, Server
 from edge.dimse.tls import Certificates, Files
 from edge.doorbell import Doorbell, ring
 from edge.durable import disk_errors, flush_directory, write_whole
-from edge.errors import ConfigError, Corrupt, OutpostError, StoreFailed
+from edge.errors import ConfigError, OutpostError, StoreFailed
 from edge.facts import Facts
 from edge.failstop import FailStop
 from edge.gauge import Gauge
 from edge.intake import PackIntake
-from edge.journal import JournalReader, JournalWriter, SiteStateHere
+from edge.journal import JournalWriter
 from edge.keeper import Keeper
 from edge.model import AETitle
 from edge.notify import notify
@@ -49,6 +49,7 @@ from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.reporting import Reporting
 from edge.responder import Responding
+from edge.restating import Restating
 from edge.retrieve import CatalogueIndex, Link, PackRetrieve
 from edge.routes import Routes, destination_of
 from edge.routing import Routing
@@ -115,14 +116,15 @@ class _Edge:
         gate = Gate(layout.facts, _owner(config.wall.cloudsync_user))
         inbox = Gate(layout.inbox, gate.owner)
         if not layout.site.exists():
-            _restore_site(layout, gate, inbox)
+            startup.restore_site(layout, gate, inbox)
         cache = config.cache
         room = Room(disks(layout.cache, layout.edge), cache.reserve_bytes, layout.ballast, cache.ballast_bytes)
         if room.scarce():
             room.give_way()
         state = site.SiteState(layout.site)
-        catalogue = Catalogue(layout.catalogue, state.issuer_of, room.give_way, fail_stop)
         decisions = Decisions(state)
+        made = await asyncio.to_thread(startup.make_catalogue, layout, decisions, state, self._stop.is_set)
+        catalogue = Catalogue(layout.catalogue, state.issuer_of, room.give_way, fail_stop)
         catalogue.remember(decisions.corrections())
         found = reconcile(layout.cache, layout.quarantine, catalogue, self._clock)
         log.info("start: %d open packs, %d instances adopted, %d bytes cut", found.packs, found.adopted, found.cut_bytes)
@@ -161,12 +163,13 @@ class _Edge:
         destination = partial(destination_of, calling_ae=AETitle(config.site.ae_title), peers=table, requestor=requestor)
         routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, audit, self._clock, fail_stop)
         routing = Routing(routes, audit, self._clock)
+        restating = Restating(catalogue, asks, audit, made, lambda: loop.call_soon_threadsafe(outbox.closed))
         reporting = Reporting(
             config,
             layout,
             catalogue,
             packs,
-            lambda: [*commitments.notices(), *routes.notices()],
+            lambda: [*restating.notices(), *commitments.notices(), *routes.notices()],
             lambda: [*notices(catalogue), *gauge.alarms()],
             refusals,
             self._clock,
@@ -188,9 +191,10 @@ class _Edge:
             outreach,
         ]
         controller = Controller(layout.control, nouns, fail_stop)
-        facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals)
+        facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals, restating.told)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
+        restating.begin()
         desk.begin()
         server = _listen(config, intake, index, retrieve, table, audit, certificates, commitments)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
@@ -327,21 +331,6 @@ def _certificates(config: Config) -> Certificates | None:
 def _deadlines(config: Config) -> Deadlines:
     dicom = config.dicom
     return Deadlines(request_seconds=dicom.request_seconds, pdu_seconds=dicom.pdu_seconds, idle_seconds=dicom.idle_seconds)
-
-
-def _restore_site(layout: Layout, facts: Gate, inbox: Gate) -> None:
-    """A rebuilt box starts from the site state that cloudsync brought from the archive."""
-    newest = None
-    reader = JournalReader(facts, 0)
-    while entries := reader.read():
-        newest = next((entry for entry in reversed(entries) if isinstance(entry, SiteStateHere)), newest)
-    if newest is None:
-        return
-    copy = inbox.read(f"site/{newest.digest}", site.COPY_MAX_BYTES)
-    if site.digest(copy) != newest.digest:
-        raise Corrupt("The site state in the inbox is not the one that was proven. Run `outpost restore` again.")
-    site.restore(layout.site, copy)
-    log.info("site state was restored from the archive")
 
 
 def _make_directories(layout: Layout) -> None:

@@ -15,7 +15,9 @@ class Asks:
         self._ring = ring
         self.forget = journal.forget
 
-    def tell(self, *asks: Coded | SiteState | Recall | Taken | Restate) -> None:
+    def tell(self, *asks: Coded | SiteState | Recall | Taken | Restate) -> int:
+        """Durable when it returns; the seq of the last one."""
+        seq = self._journal.append(*asks)
         if asks:
-            self._journal.append(*asks)
             self._ring()
+        return seq

@@ -113,12 +113,22 @@ class Decided(_Kind, frozen=True, tag="decided"):
     fields: list[str]
 
 
+class CatalogueRebuilt(_Kind, frozen=True, tag="catalogue-rebuilt"):
+    """Edge made its catalogue again from packs and heads, because the one it had was missing, empty or damaged."""
+
+    why: str
+    packs: int
+    instances: int
+    unproven: int
+    """Packs, or members of them, that do not prove themselves, and are not in the catalogue."""
+
+
 class NotRecorded(_Kind, frozen=True, tag="not-recorded"):
     """So many events could not be kept while the trail could not be written; how many is the number of times of the line."""
 
 
 AnyRefusal = AssociationRefused | ContextRefused | StoreRefused
-Event = AnyRefusal | Queried | Retrieved | Sent | PeerChanged | RouteChanged | Decided | NotRecorded
+Event = AnyRefusal | Queried | Retrieved | Sent | PeerChanged | RouteChanged | Decided | CatalogueRebuilt | NotRecorded
 
 
 class Audit(Protocol):

@@ -10,6 +10,7 @@ import typer
 
 from edge import cache_commands, errand_commands, status
 from edge.audit_commands import audit
+from edge.catalogue_commands import catalogue
 from edge.choice_commands import conflicts, quarantine
 from edge.control import lines
 from edge.control.status import GetStatus, Status
@@ -27,6 +28,7 @@ app.add_typer(routes, name="routes")
 app.add_typer(audit, name="audit")
 app.add_typer(conflicts, name="conflicts")
 app.add_typer(quarantine, name="quarantine")
+app.add_typer(catalogue, name="catalogue")
 peers.command("echo")(errand_commands.echo)
 app.command("evict")(cache_commands.evict)
 app.command("query")(errand_commands.query)

@@ -239,7 +239,8 @@ class CommitmentDesk:
 
     def _decide(self, pending: Pending) -> None:
         now = self._clock.now()
-        waited = now - pending.asked_at
+        # While it is not known what the archive has, nothing is unknown for good.
+        waited = now - pending.asked_at if self._catalogue.figure("restating") is None else 0.0
         # A peer that was removed meanwhile is owed the decision that the default makes.
         peer = self._site.peer(pending.peer) or Peer(pending.peer)
         failed = []

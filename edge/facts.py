@@ -44,14 +44,17 @@ class Facts:
         desk: Desk,
         settle: Callable[[str], None],
         refusals: Refusals,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
-        """`settle` is told of each pack that is held."""
+        """`settle` is told of each pack that is held, `told` when all holdings that were asked for once more are told."""
         self._reader = JournalReader(gate, int(catalogue.figure("facts_upto")))
         self._catalogue = catalogue
         self._asks = asks
         self._desk = desk
         self._settle = settle
         self._refusals = refusals
+        self._told = told
+        self._restated = False
 
     async def follow(self, bell: asyncio.Event, poll_seconds: float) -> None:
         """Apply facts as they come, for ever: at each ring of the bell, and at least once a poll interval."""
@@ -83,6 +86,7 @@ class Facts:
                 for entry in entries:
                     self._record(entry)
         except OutpostError:
+            self._restated = False
             self._reader.rewind(entries[0].seq - 1)
             raise
         for entry in entries:
@@ -99,6 +103,7 @@ class Facts:
                 known = catalogue.pack(pack) is not None
                 if not known:
                     catalogue.hear_of(pack, entry.study, entry.series, entry.sha256, entry.instances, entry.held_at)
+                catalogue.believe_archive(pack, entry.sha256)
                 catalogue.hold(pack, entry.held_at, entry.sealed_bytes)
                 if not known:
                     catalogue.settle_archived(pack)
@@ -109,6 +114,8 @@ class Facts:
             case Link():
                 goodput, answered_at = entry.goodput_bytes_per_second, entry.answered_at
                 catalogue.set_link(entry.state, entry.since, goodput, entry.sentence, answered_at, entry.sequence)
+            case Ack():
+                self._restated = catalogue.restated(entry.upto) or self._restated
             case _:
                 return
 
@@ -126,5 +133,8 @@ class Facts:
                 self._refusals.report(f"pack {entry.pack}: {entry.reason}")
             case Ack():
                 self._asks.forget(entry.upto)
+                if self._restated:
+                    self._restated = False
+                    self._told()
             case _:
                 return

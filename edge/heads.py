@@ -11,10 +11,14 @@ from edge.dataset.attributes import Description
 from edge.dataset.part10 import read_file_meta
 from edge.durable import flush_directory, write_whole
 from edge.errors import Corrupt
-from edge.model import UID, Digest, Identity, Json, PackId
+from edge.model import UID, Digest, Identity, PackId
 from edge.store.fold import first
 from edge.store.instances import Admission
 from edge.store.pack import Member
+from edge.store.studies import patient_part
+
+_COUNT = "00201209"
+"""Number of Series Related Instances: of this pack alone, told with its series, and no attribute of it."""
 
 
 def keep(layout: Layout, pack: PackId, data: bytes, coded_at: float) -> None:
@@ -51,9 +55,9 @@ def objects(head: Head) -> int:
 
 
 def admissions(head: Head) -> Iterator[Admission]:
-    """The instances of a pack as its head describes them, in the order of their reception; none of them is in the cache."""
+    """The instances of a pack as its head describes them, in the order of the cached pack; none of them is in the cache."""
     manifest = head.manifest
-    series: dict[str, Json] = {first(one, "0020000E"): one for one in manifest.series}
+    series = {first(one, "0020000E"): {tag: value for tag, value in one.items() if tag != _COUNT} for one in manifest.series}
     for member in sorted(manifest.members, key=lambda member: member.header_offset):
         yield Admission(
             identity=Identity(
@@ -63,11 +67,12 @@ def admissions(head: Head) -> Iterator[Admission]:
                 study=UID(manifest.study_uid),
             ),
             description=Description(
-                patient=manifest.study,
+                # What names another patient than its study says so itself.
+                patient=patient_part(member.attributes) or manifest.study,
                 study=manifest.study,
                 series=series.get(member.series, {}),
                 instance=member.attributes,
-                fault=None,
+                fault=member.fault,
                 complete=True,
             ),
             transfer_syntax=UID(member.transfer_syntax),

@@ -218,7 +218,7 @@ class Outbox:
 
 def member_row(row: tuple[Any, ...]) -> MemberRow:
     """A row of the named query `members_of_pack` as the coder takes it."""
-    study, series, sop_instance, sop_class, syntax, digest, header_offset, dataset_offset, dataset_length, attributes = row
+    study, series, sop_instance, sop_class, syntax, digest, header_offset, dataset_offset, dataset_length, attributes, fault = row
     return MemberRow(
         study=study,
         series=series,
@@ -230,4 +230,5 @@ def member_row(row: tuple[Any, ...]) -> MemberRow:
         dataset_offset=dataset_offset,
         dataset_length=dataset_length,
         attributes=json.loads(attributes),
+        fault=fault,
     )

@@ -60,7 +60,7 @@ class Box:
 
     def open(self) -> None:
         config = Config(cache=Cache(reserve_bytes=0))
-        self.catalogue = Catalogue(self.layout.catalogue)
+        self.catalogue = Catalogue(self.layout.catalogue, self.site.issuer_of)
         decisions = Decisions(self.site)
         self.catalogue.remember(decisions.corrections())
         reconcile(self.layout.cache, self.layout.quarantine, self.catalogue, self.clock)

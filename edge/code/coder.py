@@ -123,6 +123,7 @@ class _Work:
             head_length=len(head),
             omitted=list(shape.omitted),
             attributes=row.attributes,
+            fault=row.fault,
         )
         if native and pixel_data and not self.job.verbatim:
             identity = Identity(UID(row.sop_class), UID(row.sop_instance), UID(row.series), UID(row.study))

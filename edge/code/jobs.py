@@ -26,6 +26,8 @@ class MemberRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     dataset_length: int
     attributes: Json
     """Of the instance level; (0020,0013) Instance Number orders the coded tar."""
+    fault: str | None = None
+    """What breaks PS3.5 in it."""
 
 
 class CodeJob(_Job, frozen=True, tag="code"):

@@ -62,7 +62,7 @@ class Pixels(_Struct, frozen=True):
         return self.rows * self.columns * self.samples * self.bits_allocated // 8
 
 
-class Member(_Struct, frozen=True):
+class Member(_Struct, frozen=True, omit_defaults=True):
     """One instance: where it lies in the cached tar and in the coded tar, and how it comes back."""
 
     series: str
@@ -95,6 +95,8 @@ class Member(_Struct, frozen=True):
     """Ascending, disjoint; offsets from the begin of the cached content."""
     attributes: Json
     """Of the instance level, as the catalogue holds them."""
+    fault: str | None = None
+    """What breaks PS3.5 in it, as the catalogue holds it; left out where there is none."""
 
     @property
     def content_offset(self) -> int:

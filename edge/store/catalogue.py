@@ -24,7 +24,7 @@ from edge.store.matching import conditions_of
 from edge.store.packstate import PackState, pack_state
 from edge.store.quarantine import About
 from edge.store.search import answer, rows
-from edge.store.sql import Database, connect, fault_of, statements
+from edge.store.sql import Database, connect, fault_of, mark_damaged, statements
 from edge.store.studies import Studies
 
 SCHEMA_VERSION = Database.CATALOGUE.schema.version
@@ -41,15 +41,26 @@ class Catalogue:
         failed: Callable[[StoreFailed], None] = lambda fault: None,
     ) -> None:
         """Opens or makes the database. `issuer_of` is the Issuer of Patient ID of what a source sends without one; empty = none. `full` and
-        `failed` are told when the disk does not take a change, before the error is raised.
+        `failed` are told when the disk does not take a change, before the error is raised; `failed` also when the file is
+        found damaged: the next start makes it again.
 
         Raises Refused for a newer schema, Corrupt for a damaged file.
         """
+        self._path = path
         self._full = full
         self._failed = failed
-        self._connection = connect(path, Database.CATALOGUE)
+        try:
+            self._connection = connect(path, Database.CATALOGUE)
+        except Corrupt:
+            mark_damaged(path)
+            raise
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._sql = statements("queries.sql") | statements("forward_queries.sql") | statements("reconcile_queries.sql")
+        self._sql = (
+            statements("queries.sql")
+            | statements("forward_queries.sql")
+            | statements("reconcile_queries.sql")
+            | statements("rebuild_queries.sql")
+        )
         self._lock = threading.RLock()
         self._studies = Studies(self._connection, self._sql)
         self._rows = Instances(self._connection, self._sql, self._studies, issuer_of)
@@ -160,6 +171,19 @@ class Catalogue:
         """One flushed transaction around changes that belong together."""
         with self._transaction(flushed=True):
             yield
+
+    def restated(self, upto: int) -> bool:
+        """Asks up to here, and all that was told because of them, are behind us; whether the one that asked for the holdings was among
+        them: then what is held by nobody is coded again.
+        """
+        among = self._connection.execute(self._sql["restated"], (upto,)).rowcount == 1
+        if among:
+            self._run("code_unheld")
+        return among
+
+    def believe_archive(self, pack: PackId, sha256: str) -> None:
+        """What the archive has of a pack is what was closed; where a file without its head differs, the head is wanted. Inside `facts`."""
+        self._run("differs_from_archive", sha256=sha256, pack=pack)
 
     def hold(self, pack: PackId, held_at: float, sealed_bytes: int) -> None:
         self._run("insert_holding", pack, held_at, sealed_bytes)
@@ -272,10 +296,15 @@ class Catalogue:
         named = fault_of(fault, "The catalogue")
         if isinstance(named, StoreFull):
             self._full()
-        else:
-            named = StoreFailed(str(named))
-            self._failed(named)
-        return named
+            return named
+        return self._stop(named)
+
+    def _stop(self, named: OutpostError) -> StoreFailed:
+        if isinstance(named, Corrupt):
+            mark_damaged(self._path)
+        failed = StoreFailed(str(named))
+        self._failed(failed)
+        return failed
 
     def _run(self, name: str, *parameters: object, **named: object) -> None:
         self._connection.execute(self._sql[name], named or parameters)
@@ -290,4 +319,7 @@ class Catalogue:
             try:
                 yield
             except sqlite3.DatabaseError as fault:
-                raise fault_of(fault, "The catalogue") from fault
+                named = fault_of(fault, "The catalogue")
+                if isinstance(named, Corrupt):
+                    self._stop(named)
+                raise named from fault

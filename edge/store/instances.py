@@ -53,8 +53,7 @@ class Instances:
         patient = self.with_issuer(description.patient, admission.source_ae)
         self._studies.describe(patient, description.study, identity.study, admission.received_at)
         self.put_series(identity.study, identity.series, description.series)
-        # Where a head has no more of an instance's patient than the patient of the study, what the instance says otherwise stands with it.
-        return self._studies.agrees(identity.study, description.patient | patient_part(description.instance))
+        return self._studies.agrees(identity.study, description.patient)
 
     def remember(self, admission: Admission, agrees: bool) -> None:
         """What `describe` found is committed: it need not look again for the next instance of that series."""

@@ -161,6 +161,14 @@ def scan_through(read: Read, size: int) -> Iterator[Found]:
         position = end
 
 
+def proves(descriptor: int, member: Member) -> bool:
+    """Whether a pack file, which may have holes, holds this member whole."""
+    entry = tarblock.parse(os.pread(descriptor, BLOCK, member.header_offset))
+    if entry is None or member.header_offset + BLOCK + entry.size != member.dataset_offset + member.dataset_length:
+        return False
+    return digest_of(descriptor, member.dataset_offset, member.dataset_length) == member.digest
+
+
 def _prove(read: Read, position: int, entry: tarblock.Entry, end: int) -> Found | None:
     try:
         meta = read_file_meta(read(min(entry.size, META_CAP), position + BLOCK))

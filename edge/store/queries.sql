@@ -71,8 +71,9 @@ ORDER BY visible DESC;
 
 -- unclassed --
 -- Instances with a variant that is to be classed, in the order in which their newest variants were received: what is newest speaks last.
+-- None while it is not known what the archive has: what is there would look lost.
 SELECT study.uid, series.uid, instance.uid FROM instance JOIN series USING (series) JOIN study USING (study)
-WHERE variant = 'unclassed' GROUP BY instance.series, instance.uid ORDER BY max(instance.received_at), max(instance.instance) LIMIT :most;
+WHERE variant = 'unclassed' AND NOT EXISTS (SELECT 1 FROM facts WHERE restating IS NOT NULL) GROUP BY instance.series, instance.uid ORDER BY max(instance.received_at), max(instance.instance) LIMIT :most;
 
 -- variants_of --
 -- The variants of an instance in the order in which they were received.
@@ -140,13 +141,14 @@ SELECT header_offset, digest FROM instance WHERE pack = ?;
 DELETE FROM pack WHERE pack = ? AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.pack = pack.pack);
 
 -- next_to_code --
--- Closed packs that are not coded yet, urgent ones first, then the oldest.
+-- Closed packs that are not coded yet, urgent ones first, then the oldest; none while it is not known what the archive has.
 SELECT pack FROM pack WHERE closed_at IS NOT NULL AND coded_at IS NULL AND stopped IS NULL
+    AND NOT EXISTS (SELECT 1 FROM facts WHERE restating IS NOT NULL)
 ORDER BY CASE urgency WHEN 'stat' THEN 0 WHEN 'routine' THEN 1 ELSE 2 END, closed_at LIMIT 1;
 
 -- members_of_pack --
 -- What the coder needs of each instance, in acquisition order by series.
-SELECT study.uid, series.uid, instance.uid, class, syntax, digest, header_offset, dataset_offset, dataset_length, instance.attributes
+SELECT study.uid, series.uid, instance.uid, class, syntax, digest, header_offset, dataset_offset, dataset_length, instance.attributes, fault
 FROM instance JOIN series USING (series) JOIN study USING (study)
 WHERE pack = ? ORDER BY series.number, series.uid, instance.number, instance.header_offset;
 
@@ -230,7 +232,7 @@ SELECT dataset_offset FROM instance WHERE pack = ? AND here = 1;
 -- set_head --
 -- The head of a held pack is here, and says how large the pack is, when its first instance was received, and what was shipped of it.
 UPDATE pack SET has_head = 1, bytes = :bytes, coded_bytes = :coded_bytes, objects = :objects, confirmed = :objects,
-    opened_at = coalesce((SELECT min(received_at) FROM instance WHERE instance.pack = :pack), opened_at)
+    opened_at = coalesce((SELECT received_at FROM instance WHERE instance.pack = :pack ORDER BY header_offset LIMIT 1), opened_at)
 WHERE pack = :pack;
 
 -- settle_received --
@@ -297,6 +299,22 @@ SELECT state, since, goodput, sentence, answered_at, sequence FROM link;
 -- facts_upto --
 -- How far the journal of facts is committed.
 SELECT upto FROM facts;
+
+-- restating --
+-- Whether the holdings of a catalogue that was made again have yet to be told: 0, or the seq of the ask for that.
+SELECT restating FROM facts;
+
+-- set_restating --
+-- The holdings were asked for.
+UPDATE facts SET restating = ?;
+
+-- restated --
+-- The ask for the holdings, and all that was told because of it, is behind us.
+UPDATE facts SET restating = NULL WHERE restating > 0 AND restating <= ?;
+
+-- differs_from_archive --
+-- A pack file without its head is not, byte for byte, what the archive has of it: the head is wanted, and what proves itself stays here.
+UPDATE pack SET sha256 = :sha256, here = 'some' WHERE pack = :pack AND has_head = 0 AND sha256 != :sha256;
 
 -- set_facts_upto --
 -- How far the journal of facts is committed.

@@ -6,7 +6,7 @@ import enum
 import os
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -81,8 +81,18 @@ def fault_of(fault: sqlite3.DatabaseError, name: str) -> OutpostError:
     if code == sqlite3.SQLITE_FULL:
         return StoreFull()
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return Corrupt(f"{name} is damaged ({fault}). Move it away; `outpost run` makes the catalogue again from the packs.")
+        return Corrupt(f"{name} is damaged ({fault}). A catalogue is made again from the packs when Outpost starts.")
     return StoreFailed(f"{name} cannot be used: {fault}. Check the disk; Outpost re-reads what it admitted.")
+
+
+def damage_mark(path: Path) -> Path:
+    """An empty file: who read the catalogue found it damaged, and the next start makes it again."""
+    return path.with_name(f"{path.name}.damaged")
+
+
+def mark_damaged(path: Path) -> None:
+    with suppress(OSError):  # a disk that takes no mark has more to say, and says it elsewhere
+        damage_mark(path).touch(0o600)
 
 
 @cache

@@ -109,12 +109,18 @@ class Studies:
         return bool(rows)
 
     def arrived_anew(self, uid: UID, patient: Json, study: Json) -> None:
-        """A study was sent again with other patient or study attributes: what is newest is what arrived."""
+        """A study was sent again with other patient or study attributes: what is newest is what arrived. The patient whom it may be of is
+        answered as it says from now on, with all studies: when that is found out makes no difference.
+        """
         (row,) = self._rows("study_row", uid)
         own = patient_part(patient)
         rest = {tag: value for tag, value in study.items() if tag not in own}
-        if (own, rest) != _arrived(row):
-            self._settle(row, own, rest, self._corrections.get(uid))
+        if (own, rest) == _arrived(row):
+            return
+        if uid not in self._corrections and (known := self._same_patient(row, own)):
+            self._run("change_patient", known["identity"], *_patient_columns(own), known["patient"])
+            (row,) = self._rows("study_row", uid)
+        self._settle(row, own, rest, self._corrections.get(uid))
 
     def _settle(self, row: sqlite3.Row, patient: Json, study: Json, correction: Correction | None) -> None:
         """Put a study under the patient that it is of, with what is answered for it."""
@@ -143,6 +149,11 @@ class Studies:
             if Person(row["name"], row["birth_date"], row["sex"]).may_be(person):
                 return int(row["patient"])
         return self._insert(key if not known else f"{key}\x1f{uid}", patient)
+
+    def _same_patient(self, row: sqlite3.Row, patient: Json) -> sqlite3.Row | None:
+        """The patient of a study, if these attributes may be of the same."""
+        known = (one for one in self._rows("patients_of_key", key=_key(patient, row["uid"])) if one["patient"] == row["patient"])
+        return next((one for one in known if Person(one["name"], one["birth_date"], one["sex"]).may_be(Person.of(patient))), None)
 
     def _exact_row(self, row: sqlite3.Row, patient: Json) -> int:
         """The patient of a corrected study: nobody but one who is answered in the same words, or one of its own."""

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import ChainTip
@@ -60,4 +61,20 @@ async def test_a_holding_that_is_asked_for_again_while_it_is_told_is_told_again(
     await asyncio.gather(telling, asking)
     await teller.flush()
     assert [fact.pack for fact in facts.written if isinstance(fact, journal.Held)] == [HELD.pack] * 2
+    await ledger.close()
+
+
+async def test_an_acknowledgement_comes_behind_every_holding_that_was_asked_for_again(tmp_path: Path) -> None:
+    ledger = await Ledger.open(tmp_path / "ledger.db")
+    packs = [replace(HELD, pack=f"{number:026d}".translate(str.maketrans("0189", "abcd"))) for number in range(450)]
+    await ledger.holdings.follow("x/c/0/000000000001", ChainTip(1, Digest("0" * 64), b"signer"), packs)
+    facts = Facts()
+    facts.go.set()
+    teller = Teller(ledger, facts, lambda: None)
+    await teller.flush()
+    del facts.written[:]
+    await ledger.asked.commit([journal.Restate(seq=1)], {})
+    await teller.flush()
+    assert {fact.pack for fact in facts.written[:-1] if isinstance(fact, journal.Held)} == {pack.pack for pack in packs}
+    assert facts.written[-1] == journal.Ack(upto=1)
     await ledger.close()

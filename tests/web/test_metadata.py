@@ -106,7 +106,7 @@ def _code(box: Box, pack: str) -> None:
 
 
 def _row(row: tuple[Any, ...]) -> MemberRow:
-    names = [field for field in MemberRow.__struct_fields__ if field != "attributes"]
+    names = [field for field in MemberRow.__struct_fields__ if field not in {"attributes", "fault"}]
     return MemberRow(**dict(zip(names, row[:9], strict=True)), attributes=json.loads(row[9]))
 
 

@@ -1,0 +1,68 @@
+"""The holdings of a catalogue that was made again: asked for, and waited for.
+
+Until they are told, nothing is evicted, coded or classed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from edge import audit
+from edge.asks import Asks
+from edge.audit import Audit
+from edge.durable import disk_errors
+from edge.journal import Restate
+from edge.rebuild import Rebuilt
+from edge.store.catalogue import Catalogue
+
+log = logging.getLogger(__name__)
+
+NOWHERE = "Neither the cache nor the archive has it whole. Have its study sent again."
+
+
+class Restating:
+    """Says with the status what became of the catalogue. Safe to use from several threads."""
+
+    def __init__(self, catalogue: Catalogue, asks: Asks, trail: Audit, made: Rebuilt | None, told: Callable[[], object]) -> None:
+        """`made` is what this start has made again; `told` is called when there may be something to code."""
+        self._catalogue = catalogue
+        self._asks = asks
+        self._audit = trail
+        self._made = made
+        self._told = told
+
+    def begin(self) -> None:
+        """At start: ask for the holdings, if they have yet to be told. Idempotent."""
+        if made := self._made:
+            log.error("the catalogue %s; it was made again: %d packs, %d instances", made.why.value, made.packs, made.instances)
+            self._audit.record(
+                audit.CatalogueRebuilt(why=made.why.value, packs=made.packs, instances=made.instances, unproven=made.unproven)
+            )
+        if self._catalogue.figure("restating") is not None:
+            with disk_errors():
+                seq = self._asks.tell(Restate())
+            with self._catalogue.change():
+                self._catalogue.rows("set_restating", seq)
+
+    def told(self) -> None:
+        """Every holding is told."""
+        with self._catalogue.change():
+            for (pack,) in self._catalogue.rows("packs_nowhere"):
+                log.error("pack %s is neither whole in the cache nor in the archive", pack)
+                self._catalogue.mark_stopped(pack, NOWHERE)
+        log.info("the holdings of the archive are told again")
+        self._told()
+
+    def notices(self) -> list[str]:
+        """What a person should know of it."""
+        notices = []
+        if made := self._made:
+            missed = f" {made.unproven} packs or instances do not prove themselves: see the log." if made.unproven else ""
+            notices.append(
+                f"The catalogue {made.why.value} when Outpost started, and was made again from {made.packs} packs with "
+                f"{made.instances} instances.{missed}"
+            )
+        if self._catalogue.figure("restating") is not None:
+            notices.append("What the archive holds is not told again yet: until then nothing is evicted, coded or compared.")
+        return notices
