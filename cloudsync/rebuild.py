@@ -7,21 +7,21 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from cloudsync import fresh
 from cloudsync.archive import opening
-from cloudsync.archive.port import Archive, LinkDown
+from cloudsync.archive.port import Archive, Damaged, LinkDown, NotThere
 from cloudsync.archive.retrying import Retrying, Wake
-from cloudsync.catalog import BrokenChain, CatalogChain, ChainState, EpochEntry, Held, SiteStateEntry, restore_keys
+from cloudsync.catalog import BadSignature, BrokenChain, CatalogChain, EpochEntry, Held, SiteStateEntry, restore_keys
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import ChainTip
 from cloudsync.link.backoff import Backoff
 from cloudsync.seal import keys as seal_keys
 from cloudsync.seal.kit import Kit
-from cloudsync.seal.part import NotOurs
+from cloudsync.seal.part import NotOurs, WrongKey
 from cloudsync.teller import Teller
 from edge.clock import utc
 from edge.config import Config, Layout, parse
@@ -107,7 +107,7 @@ class _Rebuild:
     async def run(self, last_sequence: int | None) -> Rebuilt:
         kit = self._kit
         chain = CatalogChain(kit.site_id, kit.trust_root, kit.recovery.open)
-        names = await self._names(chain)
+        names, strays = await self._names(chain)
         self._say(f"The archive has {len(names)} catalog segments of site {kit.site_id}.")
         if last_sequence is not None and len(names) < last_sequence:
             raise RolledBack(f"the archive's catalog ends at {len(names)}, the lost box had written {last_sequence}")
@@ -115,6 +115,8 @@ class _Rebuild:
             async for name, sealed in fetched:
                 chain = await self._follow(chain, name, sealed)
         keys = restore_keys(kit.site_id, kit.recovery, self._epochs)
+        for stray in strays:
+            await self._judge(stray, replace(chain, opener=keys.open))
         await asyncio.to_thread(seal_keys.save, self._layout.keys, keys)
         self._say(f"The keys of {len(self._epochs)} epochs and {self._holdings} holdings are verified.")
         if self._site_state is not None:
@@ -124,14 +126,31 @@ class _Rebuild:
             self._say(f"The newest entry is of {utc(self._newest)}; a rollback of the archive cannot be excluded.")
         return Rebuilt(kit.site_id, self._holdings, chain.state.sequence, self._newest, self._site_state is not None)
 
-    async def _names(self, chain: CatalogChain) -> tuple[str, ...]:
+    async def _names(self, chain: CatalogChain) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The segments to follow, and what else lies among them."""
         listing = chain.listing([found.name async for found in self._archive.list(f"{chain.site}/c/0/")])
-        if listing.stray:
-            missing = chain.at(ChainState(len(listing.names))).next_name
-            raise BrokenChain(f"the archive has {listing.stray[0]}, but {missing} is missing")
+        if not listing.names and listing.stray:
+            raise BrokenChain(f"the archive has {listing.stray[0]}, but {chain.next_name} is missing")
         if not listing.names:
             raise NothingThere
-        return listing.names
+        return listing.names, listing.stray
+
+    async def _judge(self, name: str, chain: CatalogChain) -> None:
+        """What lies beyond the end of the chain is looked at before it counts: a segment of this site means that one before it is missing,
+        which raises BrokenChain; anything else was put there by somebody, is said, and changes nothing.
+        """
+        sequence = name.removeprefix(f"{chain.site}/c/0/")
+        if len(sequence) == 12 and sequence.isdigit():
+            try:
+                sealed = await self._archive.get(name)
+                await asyncio.to_thread(chain.at(replace(chain.state, sequence=int(sequence) - 1)).follow, sealed)
+            except BrokenChain:
+                raise BrokenChain(f"the archive has {name}, but {chain.next_name} is missing") from None
+            except (NotOurs, WrongKey, BadSignature, Damaged, NotThere) as fault:
+                self._say(f"{name} is no segment of this site ({fault}). It was not used: find out who writes to the archive.")
+                return
+            raise BrokenChain(f"the archive has {name}, but {chain.next_name} is missing")
+        self._say(f"{name} is no name of a segment. It was not used: find out who writes to the archive.")
 
     async def _fetched(self, names: Sequence[str]) -> AsyncGenerator[tuple[str, bytes], None]:
         """The segments in order; a few are fetched ahead, because each costs a round trip. Close it to end early."""

@@ -163,6 +163,19 @@ async def test_a_missing_segment_is_named(shipped: EdgeSide, site: NewSite, kit:
         await restored(other, archive_folder, kit)
 
 
+@pytest.mark.parametrize("name", ["000000000999", "000000000999~", "readme"])
+@pytest.mark.parametrize("planted", ["noise", "an old segment"])
+async def test_what_somebody_put_among_the_segments_is_named_and_not_used(
+    shipped: EdgeSide, site: NewSite, kit: Kit, other: Layout, archive_folder: Path, name: str, planted: str
+) -> None:
+    segments = archive_folder / site.site_id / "c/0"
+    (segments / name).write_bytes(b"noise" if planted == "noise" else (segments / "000000000001").read_bytes())
+    said: list[str] = []
+    rebuilt = await rebuild(other.state, settings(archive_folder), kit, said.append)
+    assert (rebuilt.holdings, rebuilt.site_state) == (3, True)
+    assert [sentence for sentence in said if f"c/0/{name} is no" in sentence and "find out who writes" in sentence]
+
+
 async def test_an_archive_that_was_rolled_back_is_found_out_by_the_last_number(
     shipped: EdgeSide, site: NewSite, kit: Kit, other: Layout, archive_folder: Path
 ) -> None:
