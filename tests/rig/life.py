@@ -1,9 +1,9 @@
 """One life of edge's store, to be killed anywhere in it: a start, a look at what was acknowledged before, then the whole way of one study.
 
 `python -m tests.rig.life STATE NUMBER DESCRIPTOR PHASE`. On the descriptor, a socket, it says a line at a time what phase begins (`phase
-NAME`), what is acknowledged (`ack SOP-INSTANCE DIGEST`), what is not there any more (`lost SOP-INSTANCE`), and `done`. Before PHASE it waits
-for a byte. The use cases are those of the edge process; the archive is a directory of coded parts in the clear, to which this process also
-plays cloudsync.
+NAME`), what is acknowledged (`ack SOP-INSTANCE DIGEST`), what is not there any more (`lost SOP-INSTANCE`), and `done`. Before PHASE it
+waits for a byte. The use cases are those of the edge process; the archive is a directory of coded parts in the clear, to which this
+process also plays cloudsync.
 """
 
 from __future__ import annotations
