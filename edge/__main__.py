@@ -26,6 +26,7 @@ from edge.config import Config, Layout, load
 from edge.conflicts import Conflicts
 from edge.controller import Controller
 from edge.correcting import Correcting
+from edge.destinations import destination_of
 from edge.dimse.pdu import Deadlines
 from edge.dimse.requestor import Requestor
 from edge.dimse.server import CannotListen, Listening, Server
@@ -51,7 +52,7 @@ from edge.reporting import Reporting
 from edge.responder import Responding
 from edge.restating import Restating
 from edge.retrieve import CatalogueIndex, Link, PackRetrieve
-from edge.routes import Routes, destination_of
+from edge.routes import Routes
 from edge.routing import Routing
 from edge.setaside import SetAside
 from edge.sitecopies import SiteCopies

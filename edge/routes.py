@@ -5,31 +5,22 @@ One thread for each route: a hung destination blocks no other, and never recepti
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
-from typing import Protocol
 
 from edge import audit
 from edge.audit import Audit
 from edge.backoff import Backoff
 from edge.clock import Clock
-from edge.dataset.part10 import file_meta
-from edge.dimse import status
-from edge.dimse.delivery import Delivery
-from edge.dimse.outgoing import Source, Stored
-from edge.dimse.patching import patched
-from edge.dimse.ports import Lost, Peers, Ready, Retrieval, Retrieve
-from edge.dimse.requestor import Requestor
-from edge.errors import Corrupt, OutpostError, StoreFailed, Transient
-from edge.model import UID, AETitle, Digest, Identity, Level, Located, Query
+from edge.destinations import Destination
+from edge.dimse.ports import Retrieve
+from edge.errors import OutpostError, StoreFailed
+from edge.model import UID, Level, Located, Query
 from edge.store.routes import Forwards, Owed, Route, RouteTable, Standing
-from edge.stow import StowService
 
 log = logging.getLogger(__name__)
 
@@ -40,105 +31,7 @@ BATCH = 200
 _DESTINATION = Backoff(first_seconds=5.0, max_seconds=600.0)
 _INSTANCE = Backoff(first_seconds=60.0, max_seconds=6 * 3600.0)
 _TROUBLE_SECONDS = 10.0
-_STEP_SECONDS = 0.5
 _DAY = 86_400.0
-_PIECE = 256 << 10
-
-Outcome = Callable[[Located, str | None], None]
-"""Told of each instance that was tried: None when it is there, else why not."""
-
-
-class Destination(Protocol):
-    """Where a route sends. Used by one thread; interrupted by any."""
-
-    def skipped(self) -> frozenset[UID]:
-        """SOP classes that it is not to get."""
-        ...
-
-    def send(self, retrieval: Retrieval, outcome: Outcome) -> None:
-        """Send all of it. Raises Transient or Refused when the destination cannot be used."""
-        ...
-
-    def interrupt(self) -> None:
-        """Break off what is under way. Idempotent."""
-        ...
-
-
-class PeerDestination:
-    """A peer, by C-STORE, as C-MOVE sends to it."""
-
-    def __init__(self, ae_title: AETitle, calling_ae: AETitle, peers: Peers, requestor: Requestor) -> None:
-        self._ae_title = ae_title
-        self._calling_ae = calling_ae
-        self._peers = peers
-        self._requestor = requestor
-        self._stopped = threading.Event()
-
-    def skipped(self) -> frozenset[UID]:
-        peer = self._peers.destination(self._ae_title)
-        return peer.send_skip_sop_classes if peer is not None else frozenset()
-
-    def send(self, retrieval: Retrieval, outcome: Outcome) -> None:
-        peer = self._peers.destination(self._ae_title)
-        if peer is None:
-            raise Transient(f"There is no peer {self._ae_title} with a host. `outpost peers add` enters it.")
-        told: list[tuple[Located, int]] = []
-        delivery = Delivery(retrieval, peer, self._requestor, self._calling_ae, None, None, lambda one, code: told.append((one, code)))
-        try:
-            while not delivery.is_done(_STEP_SECONDS) and not self._stopped.is_set():
-                pass
-        finally:
-            delivery.interrupt()
-            delivery.close()
-        full = False
-        for located, code in told:
-            if code == status.SUCCESS or status.is_warning(code):
-                outcome(located, None)
-            elif code & 0xFF00 == status.OUT_OF_RESOURCES:
-                full = True
-            elif delivery.fault is None and not self._stopped.is_set():
-                outcome(located, f"status {code:04X}")
-        if delivery.fault is not None or full:
-            raise Transient(delivery.fault or f"{peer.ae_title} is out of resources.")
-
-    def interrupt(self) -> None:
-        self._stopped.set()
-
-
-class StowDestination:
-    """A STOW-RS service."""
-
-    def __init__(self, service: StowService) -> None:
-        self._service = service
-        self._stopped = threading.Event()
-
-    def skipped(self) -> frozenset[UID]:
-        return frozenset()
-
-    def send(self, retrieval: Retrieval, outcome: Outcome) -> None:
-        while retrieval.remaining and not self._stopped.is_set():
-            match retrieval.next(_STEP_SECONDS):
-                case Ready() as ready:
-                    outcome(ready.located, self._store(ready))
-                case Lost(located, reason):
-                    outcome(located, reason)
-
-    def interrupt(self) -> None:
-        self._stopped.set()
-        self._service.close()
-
-    def _store(self, ready: Ready) -> str | None:
-        located = ready.located
-        stored = Stored(ready.descriptor, ready.offset, ready.length)
-        try:
-            dataset = patched(stored, located.transfer_syntax, located.correction) if located.correction else stored
-            digest = _digest(dataset) if located.correction else located.digest
-            identity = Identity(located.sop_class, located.sop_instance, located.series, located.study)
-            meta = file_meta(identity, located.transfer_syntax, "", digest)
-            return self._service.store(located.sop_instance, len(meta) + dataset.length, _part10(meta, dataset))
-        except Corrupt as fault:
-            self._service.close()  # half a request may be out
-            return str(fault)
 
 
 class Routes:
@@ -300,12 +193,12 @@ class _Sender:
         name, now = self._route.name, self._clock.now()
         self._forwards.know(name)
         self._forwards.match(self._route)
-        standing = self._forwards.standing(name)
-        if standing.next_at > now:
-            return min(POLL_SECONDS, standing.next_at - now)
+        failures, next_at = self._forwards.trouble(name)
+        if next_at > now:
+            return min(POLL_SECONDS, next_at - now)
         owed = self._forwards.due(name, now, BATCH)
         if not owed:
-            self._close_books(standing, now)
+            self._close_books(now)
             return POLL_SECONDS
         try:
             for study in dict.fromkeys(one.study for one in owed):
@@ -317,7 +210,7 @@ class _Sender:
         except OutpostError as fault:
             if not self._ended:
                 log.warning("route %s: %s", name, fault)
-                pause = _DESTINATION.wait_seconds(standing.failures + 1, self._jitter())
+                pause = _DESTINATION.wait_seconds(failures + 1, self._jitter())
                 self._forwards.destination_failed(name, str(fault), self._clock.now() + pause)
         return 0.0
 
@@ -359,37 +252,11 @@ class _Sender:
         pause = _INSTANCE.wait_seconds(one.attempts + 1, self._jitter())
         self._forwards.failed(self._route.name, one.instance, fault, self._clock.now() + pause)
 
-    def _close_books(self, standing: Standing, now: float) -> None:
+    def _close_books(self, now: float) -> None:
         """Once a day: what was sent by then is not sent again, should the catalogue have to be made anew."""
-        since = min(now, standing.owed_since or now) - _DAY
+        if now - _DAY - self._route.since <= _DAY:
+            return
+        since = min(now, self._forwards.standing(self._route.name).owed_since or now) - _DAY
         if since - self._route.since > _DAY:
             self._table.move_since(self._route.name, since)
             self._route = replace(self._route, since=since)
-
-
-def _part10(meta: bytes, dataset: Source) -> Iterator[bytes | memoryview]:
-    yield meta
-    yield from _pieces(dataset)
-
-
-def _pieces(dataset: Source) -> Iterator[memoryview]:
-    """Each is valid until the next is asked for."""
-    room = memoryview(bytearray(min(_PIECE, max(1, dataset.length))))
-    for position in range(0, dataset.length, len(room)):
-        piece = room[: min(len(room), dataset.length - position)]
-        dataset.read_into([piece], position)
-        yield piece
-
-
-def _digest(dataset: Source) -> Digest:
-    total = hashlib.sha256()
-    for piece in _pieces(dataset):
-        total.update(piece)
-    return Digest(total.hexdigest())
-
-
-def destination_of(route: Route, calling_ae: AETitle, peers: Peers, requestor: Requestor) -> Destination:
-    """Where a route leads."""
-    if route.peer:
-        return PeerDestination(AETitle(route.peer), calling_ae, peers, requestor)
-    return StowDestination(StowService(route.url, Path(route.token_file) if route.token_file else None))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
+import itertools
 import json
 import secrets
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +31,10 @@ class Unusable(Transient):
     """The STOW-RS service cannot be used. The message says why; it is tried again."""
 
 
+class BrokenOff(Unusable):
+    """The connection broke while a request was under way, without an answer. It may be the instance that the service cannot bear."""
+
+
 class StowService:
     """One service. Used by one thread; closed by any, which breaks off what is under way."""
 
@@ -43,7 +48,7 @@ class StowService:
     def store(self, sop_instance: UID, length: int, part10: Iterable[bytes | memoryview]) -> str | None:
         """Store a Part 10 file of `length` bytes. None when the service says that it has it, else why it does not take this one.
 
-        Raises Unusable.
+        Raises Unusable, BrokenOff among them, and whatever reading `part10` raises; then the connection is closed.
         """
         boundary = secrets.token_hex(16)
         # Without the parameter transfer-syntax, which the file meta says anyway: Orthanc takes no part that has one.
@@ -55,23 +60,7 @@ class StowService:
             "Accept": "application/dicom+json",
             **self._authorization(),
         }
-        try:
-            connection = self._connected()
-            connection.putrequest("POST", f"{self._place.path}/studies")
-            for name, value in headers.items():
-                connection.putheader(name, value)
-            connection.endheaders(head)
-            for piece in part10:
-                connection.send(piece)
-            connection.send(tail)
-            with connection.getresponse() as response:
-                answer = response.read(_ANSWER_MAX_BYTES)
-                status = response.status
-                if response.will_close or response.read(1):
-                    self.close()
-        except (OSError, http.client.HTTPException) as fault:
-            self.close()
-            raise Unusable(f"{self._place.netloc} cannot be used ({fault or type(fault).__name__}).") from fault
+        status, answer = self._exchange(headers, itertools.chain([head], part10, [tail]))
         if status == _STORED:
             # Some answer 200 whatever became of the parts; only what the response names is stored.
             return None if _names(answer, sop_instance) else f"status 200{_reason(answer)}, without a word that it is stored"
@@ -88,6 +77,30 @@ class StowService:
                 with contextlib.suppress(OSError):  # it is closed already
                     connection.sock.shutdown(socket.SHUT_RDWR)
             connection.close()
+
+    def _exchange(self, headers: Mapping[str, str], body: Iterable[bytes | memoryview]) -> tuple[int, bytes]:
+        """Status and body of the answer to a request."""
+        try:
+            connection = self._connected()
+        except OSError as fault:
+            self.close()
+            raise Unusable(f"{self._place.netloc} cannot be used ({fault or type(fault).__name__}).") from fault
+        whole = False
+        try:
+            connection.putrequest("POST", f"{self._place.path}/studies")
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            sent = all(_send(connection, piece) for piece in body)
+            with connection.getresponse() as response:
+                answer = response.read(_ANSWER_MAX_BYTES)
+                whole = sent and not response.will_close and not response.read(1)
+                return response.status, answer
+        except (OSError, http.client.HTTPException) as fault:
+            raise BrokenOff(f"{self._place.netloc} broke off ({fault or type(fault).__name__}).") from fault
+        finally:
+            if not whole:
+                self.close()
 
     def _connected(self) -> http.client.HTTPConnection:
         if self._connection is None:
@@ -128,6 +141,15 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _send(connection: http.client.HTTPConnection, piece: bytes | memoryview) -> bool:
+    """False when the service takes no more of a request: it may have answered already, a body that is too long for it, say."""
+    try:
+        connection.send(piece)
+    except ConnectionError:
+        return False
+    return True
 
 
 def _names(answer: bytes, sop_instance: UID) -> bool:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from edge.audit import Sent
+from edge.destinations import Destination, Told, destination_of
 from edge.dimse.ports import Lost, Ready, Retrieval
 from edge.dimse.requestor import Requestor
 from edge.errors import StoreFailed, Transient
 from edge.model import UID, AETitle, Level, Located, Peer, Query, Urgency
-from edge.routes import BATCH, Destination, Outcome, Routes, destination_of
+from edge.routes import BATCH, Routes
 from edge.store.catalogue import Catalogue
 from edge.store.routes import Forwards, Route, RouteTable
 from edge.store.site import SiteState
@@ -43,7 +44,7 @@ class Fake:
     def skipped(self) -> frozenset[UID]:
         return self.skip
 
-    def send(self, retrieval: Retrieval, outcome: Outcome) -> None:
+    def send(self, retrieval: Retrieval, outcome: Told) -> None:
         self.calls += 1
         if self.hung is not None:
             self.hung.wait(20)
@@ -302,6 +303,42 @@ def test_a_catalogue_that_was_made_anew_sends_a_day_again_and_no_more(tmp_path: 
         recent = arrive(ours.catalogue, 2, received_at=99.5 * DAY)
         ours.routes.start()
         until(lambda: pacs.got == [recent], "the last day is sent again")
+
+
+def test_a_clock_that_ran_ahead_once_keeps_nothing_from_being_sent(tmp_path: Path) -> None:
+    pacs, clock = Fake(), Clock(10_000 * DAY)
+    with boxed(tmp_path, {"all": pacs}, clock) as ours:
+        ours.table.put(ALL)
+        ours.routes.start()
+        until(lambda: ours.table.all()[0].since == 9_999 * DAY, "the books are closed by the wrong clock")
+        ours.routes.stop()
+        clock.time = 100 * DAY
+        later = arrive(ours.catalogue, 1, received_at=100 * DAY)
+        ours.routes.start()
+        until(lambda: pacs.got == [later], "what arrives by the right clock is sent")
+
+
+def test_a_variant_that_becomes_the_visible_one_is_sent_too(tmp_path: Path) -> None:
+    with boxed(tmp_path) as ours:
+        uid = arrive(ours.catalogue, 1)
+        assert ours.owes(ALL) == [uid]
+        (first,) = [one.instance for one in ours.forwards.due("all", 1.0, 10)]
+        ours.forwards.forwarded("all", [first], 1.0)
+        put(ours.catalogue, admission("b", 0, study="1.2.3", series="1.2.3.1", instance=uid, number=1, digest="d" * 64))
+        assert ours.owes(ALL) == []
+        with ours.catalogue.change():
+            ours.catalogue.rows("class_variant", 0, "correction", None, first)
+            ours.catalogue.rows("class_variant", 1, "correction", None, first + 1)
+        assert ours.owes(ALL) == [uid]
+
+
+def test_one_that_a_peer_cannot_bear_is_told_and_the_others_have_their_turn_first(tmp_path: Path) -> None:
+    with boxed(tmp_path) as ours:
+        poison, other = arrive(ours.catalogue, 1), arrive(ours.catalogue, 2, study="1.2.4")
+        assert ours.owes(ALL) == [poison, other]
+        (instance,) = [one.instance for one in ours.forwards.due("all", 1.0, 10) if one.sop_instance == poison]
+        ours.forwards.failed("all", instance, "status 0110", 0.0)
+        assert ours.owes(ALL) == [other, poison]
 
 
 def test_classes_that_a_peer_is_not_to_get_are_not_owed_for_ever(tmp_path: Path) -> None:

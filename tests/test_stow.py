@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import Refused
+from edge.errors import Corrupt, Refused
 from edge.model import UID
-from edge.stow import StowService, Unusable, checked
+from edge.stow import BrokenOff, StowService, Unusable, checked
 
 INSTANCE = UID("1.2.3.4")
 TAKEN = json.dumps({"00081199": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": [INSTANCE]}}]}}).encode()
@@ -131,6 +131,51 @@ def test_a_service_that_is_not_there_or_does_not_answer_is_given_up_in_time(ther
             ours.store(INSTANCE, LENGTH, FILE)
     with service(f"http://127.0.0.1:{port}") as ours, pytest.raises(Unusable, match="refused"):
         ours.store(INSTANCE, LENGTH, FILE)
+
+
+def test_an_answer_before_the_end_of_the_request_counts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            line, _ = listener.accept()
+            with line:
+                line.recv(1024)
+                line.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                line.shutdown(socket.SHUT_WR)
+                while line.recv(1 << 20):
+                    pass
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with service(f"http://127.0.0.1:{listener.getsockname()[1]}") as stow:
+            assert stow.store(INSTANCE, 50 << 20, (bytes(1 << 20) for _ in range(50))) == "status 413"
+        thread.join()
+
+
+def test_a_service_that_breaks_off_is_told_apart_from_one_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            line, _ = listener.accept()
+            line.recv(1024)
+            line.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with service(f"http://127.0.0.1:{listener.getsockname()[1]}") as stow, pytest.raises(BrokenOff):
+            stow.store(INSTANCE, LENGTH, FILE)
+        thread.join()
+
+
+def test_what_cannot_be_read_here_rises_and_ends_the_request(there: Service) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"DICM"
+        raise Corrupt("the pack does not hold it")
+
+    with service(there.url) as stow:
+        with pytest.raises(Corrupt):
+            stow.store(INSTANCE, LENGTH, broken())
+        assert stow.store(INSTANCE, LENGTH, FILE) is None
 
 
 def test_closing_breaks_off_what_is_under_way() -> None:

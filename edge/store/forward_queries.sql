@@ -1,6 +1,6 @@
 -- know_route --
--- A route begins to look at what arrives.
-INSERT INTO forwarding (route) VALUES (?) ON CONFLICT DO NOTHING;
+-- A route begins to look at what arrives; what is here before that counts by the time of its reception.
+INSERT INTO forwarding (route, begun) SELECT ?, coalesce(max(instance), 0) FROM instance WHERE true ON CONFLICT DO NOTHING;
 
 -- forget_route --
 -- A route owes nothing any more.
@@ -12,12 +12,14 @@ SELECT max(instance) FROM (SELECT instance FROM instance WHERE instance > (SELEC
     ORDER BY instance LIMIT :most);
 
 -- match_forwards --
--- What arrived here, meets the conditions of a route, and was not looked at yet is owed by it from now on.
+-- What arrived here, meets the conditions of a route, and was not looked at yet is owed by it from now on: of the variants of an instance
+-- all, because another may become the visible one.
 INSERT INTO forward (route, instance)
 SELECT :route, instance.instance
 FROM instance JOIN series USING (series) JOIN study USING (study) JOIN pack USING (pack)
 WHERE instance.instance > (SELECT upto FROM forwarding WHERE route = :route) AND instance.instance <= :last
-    AND instance.here = 1 AND visible = 1 AND instance.received_at >= :since
+    AND instance.here = 1
+    AND (instance.received_at >= :since OR instance.instance > (SELECT begun FROM forwarding WHERE route = :route))
     AND (:from_ae = '' OR source_ae = :from_ae)
     AND (:urgency = '' OR pack.urgency = :urgency)
     AND (:modalities = '[]' OR modality IN (SELECT value FROM json_each(:modalities)))
@@ -36,10 +38,10 @@ ON CONFLICT DO NOTHING;
 UPDATE forwarding SET upto = :last WHERE route = :route;
 
 -- due_forwards --
--- What a route owes and may try now, in the order of arrival.
+-- What a route owes and may try now, in the order of arrival, what was not tried yet first.
 SELECT forward.instance, study.uid, instance.uid, class, attempts
 FROM forward JOIN instance USING (instance) JOIN series USING (series) JOIN study USING (study)
-WHERE route = :route AND next_at <= :now AND rejected = 0 ORDER BY forward.instance LIMIT :most;
+WHERE route = :route AND next_at <= :now AND visible = 1 AND rejected = 0 ORDER BY attempts > 0, forward.instance LIMIT :most;
 
 -- forwarded --
 -- These instances are at the destination of a route.
@@ -73,4 +75,4 @@ SELECT upto, sent, sent_at, failures, fault, next_at FROM forwarding WHERE route
 -- owed --
 -- How much a route owes, since when, what failed for reasons of its own, and the last such reason.
 SELECT count(*), min(received_at), coalesce(sum(attempts > 0), 0), max(forward.fault)
-FROM forward JOIN instance USING (instance) WHERE route = ?;
+FROM forward JOIN instance USING (instance) WHERE route = ? AND visible = 1;

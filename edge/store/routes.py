@@ -162,6 +162,11 @@ class Forwards:
     def destination_failed(self, route: str, fault: str, next_at: float) -> None:
         self._catalogue.rows("destination_failed", route=route, fault=fault, next_at=next_at)
 
+    def trouble(self, route: str) -> tuple[int, float]:
+        """How often in a row the destination failed, and when it may be tried again."""
+        rows = self._catalogue.rows("forwarding", route)
+        return (rows[0][3], rows[0][5]) if rows else (0, 0.0)
+
     def retry(self, route: str) -> None:
         """Whatever waits may be tried now."""
         self._catalogue.rows("retry_forwards", route)

@@ -363,7 +363,8 @@ CREATE TABLE forwarding (
     sent_at  REAL,
     failures INTEGER NOT NULL DEFAULT 0,                    -- of the destination, in a row
     fault    TEXT,
-    next_at  REAL NOT NULL DEFAULT 0
+    next_at  REAL NOT NULL DEFAULT 0,
+    begun    INTEGER NOT NULL DEFAULT 0                     -- the last instance that was here before the route began
 ) STRICT;
 
 -- What a route owes to its destination: a row for each instance until it is there.
