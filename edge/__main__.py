@@ -54,6 +54,7 @@ from edge.restating import Restating
 from edge.retrieve import CatalogueIndex, Link, PackRetrieve
 from edge.routes import Routes
 from edge.routing import Routing
+from edge.scrubber import Scrubber
 from edge.setaside import SetAside
 from edge.sitecopies import SiteCopies
 from edge.store import site
@@ -148,6 +149,7 @@ class _Edge:
         pins = Pins(state)
         keeper = Keeper(config, layout, catalogue, pins, desk, self._clock)
         pinning = Pinning(catalogue, pins, audit, self._clock)
+        scrubber = Scrubber(config, layout, catalogue, desk, link.up, audit, self._clock, fail_stop)
         gauge = Gauge(config, layout, catalogue, room, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, room, self._clock, fail_stop)
         retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
@@ -171,7 +173,7 @@ class _Edge:
             catalogue,
             packs,
             lambda: [*restating.notices(), *commitments.notices(), *routes.notices()],
-            lambda: [*notices(catalogue), *gauge.alarms()],
+            lambda: [*notices(catalogue), *scrubber.alarms(), *gauge.alarms()],
             refusals,
             self._clock,
         )
@@ -183,6 +185,7 @@ class _Edge:
             outbox,
             keeper,
             pinning,
+            scrubber,
             admitting,
             peering,
             correcting,
@@ -216,6 +219,7 @@ class _Edge:
                 server.start()
                 commitments.start()
                 routes.start()
+                scrubber.start()
                 log.info(
                     "ready: %s on port %d%s", config.site.ae_title, server.port, f", with TLS on {server.tls_port}" * bool(server.tls_port)
                 )
@@ -225,6 +229,7 @@ class _Edge:
                 await asyncio.to_thread(server.stop, GRACE_SECONDS if fail_stop.fault is None else FAILED_GRACE_SECONDS)
                 await asyncio.to_thread(commitments.stop)
                 await asyncio.to_thread(routes.stop)
+                await asyncio.to_thread(scrubber.stop)
                 for task in running:
                     task.cancel()
             if fail_stop.fault is None:
@@ -235,6 +240,7 @@ class _Edge:
             routes.stop()
             if fail_stop.fault is not None:
                 process.stop_dead(fail_stop.fault)
+            scrubber.stop()
             loop.remove_reader(bell.fileno())
             bell.close()
             studies.close()

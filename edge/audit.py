@@ -123,12 +123,29 @@ class CatalogueRebuilt(_Kind, frozen=True, tag="catalogue-rebuilt"):
     """Packs, or members of them, that do not prove themselves, and are not in the catalogue."""
 
 
+class Rotted(_Kind, frozen=True, tag="rotted"):
+    """Instances of a pack in the cache are not what was received any more. `held`: the archive has them."""
+
+    pack: str
+    study: str
+    instances: int
+    held: bool
+
+
+class Repaired(_Kind, frozen=True, tag="repaired"):
+    """Instances that had rotted in the cache came back from the archive, proven by their digests."""
+
+    pack: str
+    study: str
+    instances: int
+
+
 class NotRecorded(_Kind, frozen=True, tag="not-recorded"):
     """So many events could not be kept while the trail could not be written; how many is the number of times of the line."""
 
 
 AnyRefusal = AssociationRefused | ContextRefused | StoreRefused
-Event = AnyRefusal | Queried | Retrieved | Sent | PeerChanged | RouteChanged | Decided | CatalogueRebuilt | NotRecorded
+Event = AnyRefusal | Queried | Retrieved | Sent | PeerChanged | RouteChanged | Decided | CatalogueRebuilt | Rotted | Repaired | NotRecorded
 
 
 class Audit(Protocol):

@@ -1,4 +1,4 @@
-"""The commands about the cache: what leaves it, and what stays."""
+"""The commands about the cache: what leaves it, what stays, and whether it is as it was received."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from edge import status
 from edge.clock import utc
 from edge.control.cache import Evict, Evicted, ListPins, Pinned, PinStudy, Stays, UnpinStudy
+from edge.control.scrub import GetScrub, Rot, Scrubbing, StartScrub
 from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, json_lines
 
 
@@ -66,6 +67,38 @@ def list_pins(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
             json_lines([row])
         else:
             typer.echo(f"{row.study}  since {utc(row.pinned_at)}  {_until(row)}  {row.here} of {row.packs} packs are here")
+
+
+def scrub(
+    now: Annotated[bool, typer.Option("--now", help="Begin one now, from the start.")] = False,
+    state: STATE = DEFAULT_STATE,
+    as_json: JSON = False,
+) -> None:
+    """Say how the re-reading of the cache goes, and what is rotten. Exit code 2 when something rotted that the archive does not have."""
+    rows = list(ask(state, StartScrub() if now else GetScrub()))
+    if as_json:
+        json_lines(rows)
+    else:
+        for row in rows:
+            if isinstance(row, Scrubbing):
+                typer.echo(_scrubbing(row))
+            elif isinstance(row, Rot):
+                what = _count(row.instances, "instance", "instances") if row.instances else "what lies around the instances"
+                where = "in the archive, and on the way back" if row.held else "not in the archive: have it sent again"
+                typer.echo(f"rotten     study {row.study}: {what}, found {utc(row.found_at)}; {where}")
+    if any(isinstance(row, Rot) and not row.held for row in rows):
+        raise typer.Exit(2)
+
+
+def _scrubbing(row: Scrubbing) -> str:
+    if row.began_at is None:
+        return "The cache has not been re-read yet."
+    seen = f"{_count(row.packs, 'pack', 'packs')}, {status.size(row.bytes)}"
+    rot = f"{_count(row.rotten, 'instance', 'instances')} rotten, {row.repaired:,} repaired"
+    if not row.under_way:
+        return f"The cache was re-read until {utc(row.ended_at or 0)}: {seen}; {rot}. The next time begins {utc(row.next_at or 0)}."
+    before = f"the time before ended {utc(row.last_ended_at)}" if row.last_ended_at else "it is the first time"
+    return f"The cache is being re-read since {utc(row.began_at)}: {seen} of {status.size(row.of_bytes)}; {rot}; {before}."
 
 
 def _until(row: Pinned) -> str:

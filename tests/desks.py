@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 
 
@@ -10,9 +11,14 @@ class Desk:
 
     def __init__(self, recalled: str = "") -> None:
         self.recalled = recalled
+        self.wanted: list[tuple[str, list[int]]] = []
 
     def busy(self, pack: str) -> bool:
         return pack[0] in self.recalled
 
     def undisturbed(self, pack: str) -> nullcontext[bool]:
         return nullcontext(not self.busy(pack))
+
+    def want(self, pack: str, offsets: Iterable[int] | None) -> None:
+        assert offsets is not None
+        self.wanted.append((pack, sorted(offsets)))

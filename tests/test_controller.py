@@ -42,6 +42,7 @@ from edge.reporting import Reporting
 from edge.responder import PEOPLE, Asker, Responder, Role, at_once
 from edge.retrieve import Link
 from edge.routing import Routing
+from edge.scrubber import Scrubber
 from edge.setaside import SetAside
 from edge.store.callers import Callers
 from edge.store.catalogue import Catalogue
@@ -115,6 +116,7 @@ class Box:
             Outbox(config, self.layout, self.catalogue, Room([], 0), None, None, clock),
             Keeper(config, self.layout, self.catalogue, Pins(self.site), Desk(), clock),
             Pinning(self.catalogue, Pins(self.site), self.audit, clock),
+            Scrubber(config, self.layout, self.catalogue, Desk(), link.up, self.audit, clock, lambda fault: None),
             Admitting(intake, title),
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
             Correcting(self.catalogue, decisions, self.audit, clock),

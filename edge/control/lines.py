@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edge.control import cache, conflicts, corrections, errands, instances, peers, quarantine, routes, status, studies
+from edge.control import cache, conflicts, corrections, errands, instances, peers, quarantine, routes, scrub, status, studies
 from edge.control.message import Done, Failed
 from edge.errors import AlreadyRunning, Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient, Unknown
 
@@ -15,6 +15,7 @@ Request = (
     status.Request
     | studies.Request
     | cache.Request
+    | scrub.Request
     | instances.Request
     | peers.Request
     | corrections.Request
@@ -29,6 +30,7 @@ Answer = (
     | status.Answer
     | studies.Answer
     | cache.Answer
+    | scrub.Answer
     | instances.Answer
     | peers.Answer
     | corrections.Answer

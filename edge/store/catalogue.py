@@ -60,6 +60,7 @@ class Catalogue:
             | statements("forward_queries.sql")
             | statements("reconcile_queries.sql")
             | statements("rebuild_queries.sql")
+            | statements("scrub_queries.sql")
         )
         self._lock = threading.RLock()
         self._studies = Studies(self._connection, self._sql)

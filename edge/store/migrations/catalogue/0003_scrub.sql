@@ -3,7 +3,7 @@
 -- What the cache does not hold as it was received, until it does again: an instance by the offset of its dataset in the pack file; offset 0 is
 -- what lies around the instances.
 CREATE TABLE rotten (
-    pack           TEXT NOT NULL REFERENCES pack,
+    pack           TEXT NOT NULL REFERENCES pack ON DELETE CASCADE,
     dataset_offset INTEGER NOT NULL,
     found_at       REAL NOT NULL,
     PRIMARY KEY (pack, dataset_offset)
