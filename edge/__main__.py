@@ -46,6 +46,7 @@ from edge.outbox import Outbox
 from edge.outreach import Outreach
 from edge.peering import Peering, PeerTable
 from edge.pinning import Pinning
+from edge.planning import Planning
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.reporting import Reporting
@@ -186,6 +187,7 @@ class _Edge:
             keeper,
             pinning,
             scrubber,
+            Planning(config, layout, catalogue, self._clock),
             admitting,
             peering,
             correcting,

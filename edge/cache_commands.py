@@ -1,7 +1,8 @@
-"""The commands about the cache: what leaves it, what stays, and whether it is as it was received."""
+"""The commands about the cache: what leaves it, what stays, whether it is as it was received, and how long the disks last."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from edge import status
 from edge.clock import utc
 from edge.control.cache import Evict, Evicted, ListPins, Pinned, PinStudy, Stays, UnpinStudy
+from edge.control.capacity import GetCapacity, Growing, Outlook
 from edge.control.scrub import GetScrub, Rot, Scrubbing, StartScrub
 from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, json_lines
 
@@ -88,6 +90,47 @@ def scrub(
                 typer.echo(f"rotten     study {row.study}: {what}, found {utc(row.found_at)}; {where}")
     if any(isinstance(row, Rot) and not row.held for row in rows):
         raise typer.Exit(2)
+
+
+def capacity(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
+    """Say how long the disks last if every day is as those of the last week."""
+    rows = list(ask(state, GetCapacity()))
+    if as_json:
+        json_lines(rows)
+        return
+    for row in rows:
+        if isinstance(row, Outlook):
+            for line in _outlook(row):
+                typer.echo(line)
+        elif isinstance(row, Growing):
+            rate, year = status.size(int(row.bytes_per_day)), status.size(int(row.sealed_bytes_per_year))
+            share = f"{row.ratio:.0%} of what is received, {row.basis}"
+            typer.echo(f"growth     {row.modality:4}  {rate} a day are received; the archive grows by {year} a year ({share})")
+
+
+def _outlook(row: Outlook) -> Iterator[str]:
+    if not row.measured_days:
+        yield "Nothing arrived within the last week: there is no rate yet to plan by. Ask again after some days of work."
+    else:
+        yield f"measured   over {row.measured_days:.1f} days"
+    size = status.size(row.cache_bytes)
+    if row.cache_days is not None:
+        yield f"cache      holds the last {_days(row.cache_days)}, up to {size}; older studies come from the archive"
+    else:
+        yield f"cache      grows up to {size}"
+    yield f"state disk {status.size(row.state_free_bytes)} free; {_full(row.state_full_days)}"
+    if row.backlog_bytes_per_day:
+        yield f"link       falls behind by {status.size(int(row.backlog_bytes_per_day))} a day: what is not in the archive fills the disk"
+    if row.archive_free_bytes is not None:
+        yield f"archive    {status.size(row.archive_free_bytes)} free; {_full(row.archive_full_days)}"
+
+
+def _full(days: float | None) -> str:
+    return "at this rate not full within ten years" if days is None else f"at this rate full in {_days(days)}"
+
+
+def _days(days: float) -> str:
+    return f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"
 
 
 def _scrubbing(row: Scrubbing) -> str:

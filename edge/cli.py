@@ -32,6 +32,7 @@ app.add_typer(catalogue, name="catalogue")
 peers.command("echo")(errand_commands.echo)
 app.command("evict")(cache_commands.evict)
 app.command("scrub")(cache_commands.scrub)
+app.command("capacity")(cache_commands.capacity)
 app.command("query")(errand_commands.query)
 app.command("retrieve")(errand_commands.retrieve)
 

@@ -28,6 +28,8 @@ HURRY_BYTES_PER_SECOND = 64 << 20
 LEAST_BYTES_PER_SECOND = 64 << 10
 LOOK_SECONDS = 10.0
 """How often it is looked at what became of rotten instances."""
+HEAL_SECONDS = 0.5
+"""The same, while some are being recalled."""
 AGAIN_SECONDS = 600.0
 """How long a recall that did not succeed is left alone."""
 HEALING = 4
@@ -118,7 +120,7 @@ class Scrubber:
         with self._changed:
             self._asked = False
             suspect = self._suspects.popleft() if self._suspects else None
-        rotten = self._heal()
+        patience = self._heal()
         if suspect is not None:
             self._rate = float(HURRY_BYTES_PER_SECOND)
             self._scrub(suspect)
@@ -128,7 +130,7 @@ class Scrubber:
             last = self._rows.last()
             due = (last.began_at + self._period if last else 0.0) - self._clock.now()
             if 0 < due <= self._period:
-                return min(due, self._look_seconds if rotten else _HOUR_SECONDS)
+                return min(due, patience)
             self._rows.begin(self._clock.now(), hurried=False)
             return 0.0
         pack = self._rows.next_pack(scrub)
@@ -217,8 +219,8 @@ class Scrubber:
         log.error("pack %s: %d of its instances rotted in the cache; %s", one.pack, instances, where)
         self._audit.record(Rotted(pack=one.pack, study=one.study, instances=instances, held=again.held))
 
-    def _heal(self) -> bool:
-        """See what became of rotten instances, and have those recalled that the archive has; whether there are any."""
+    def _heal(self) -> float:
+        """See what became of rotten instances, and have those recalled that the archive has; when to look again."""
         packs: defaultdict[PackId, list[Rotten]] = defaultdict(list)
         for row in self._rows.rotten():
             packs[row.pack].append(row)
@@ -241,7 +243,9 @@ class Scrubber:
             elif healing < HEALING and self._may_ask(pack):
                 healing += 1
                 self._desk.want(pack, [row.dataset_offset for row in left])
-        return bool(packs)
+        if healing:
+            return min(HEAL_SECONDS, self._look_seconds)
+        return self._look_seconds if packs else _HOUR_SECONDS
 
     def _may_ask(self, pack: PackId) -> bool:
         now = self._clock.monotonic()

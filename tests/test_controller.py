@@ -37,6 +37,7 @@ from edge.outbox import Outbox
 from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.pinning import Pinning
+from edge.planning import Planning
 from edge.refusals import Refusals
 from edge.reporting import Reporting
 from edge.responder import PEOPLE, Asker, Responder, Role, at_once
@@ -117,6 +118,7 @@ class Box:
             Keeper(config, self.layout, self.catalogue, Pins(self.site), Desk(), clock),
             Pinning(self.catalogue, Pins(self.site), self.audit, clock),
             Scrubber(config, self.layout, self.catalogue, Desk(), link.up, self.audit, clock, lambda fault: None),
+            Planning(config, self.layout, self.catalogue, clock),
             Admitting(intake, title),
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
             Correcting(self.catalogue, decisions, self.audit, clock),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edge.control import cache, conflicts, corrections, errands, instances, peers, quarantine, routes, scrub, status, studies
+from edge.control import cache, capacity, conflicts, corrections, errands, instances, peers, quarantine, routes, scrub, status, studies
 from edge.control.message import Done, Failed
 from edge.errors import AlreadyRunning, Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient, Unknown
 
@@ -16,6 +16,7 @@ Request = (
     | studies.Request
     | cache.Request
     | scrub.Request
+    | capacity.Request
     | instances.Request
     | peers.Request
     | corrections.Request
@@ -31,6 +32,7 @@ Answer = (
     | studies.Answer
     | cache.Answer
     | scrub.Answer
+    | capacity.Answer
     | instances.Answer
     | peers.Answer
     | corrections.Answer

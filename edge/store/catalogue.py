@@ -61,6 +61,7 @@ class Catalogue:
             | statements("reconcile_queries.sql")
             | statements("rebuild_queries.sql")
             | statements("scrub_queries.sql")
+            | statements("capacity_queries.sql")
         )
         self._lock = threading.RLock()
         self._studies = Studies(self._connection, self._sql)

@@ -1,0 +1,88 @@
+"""Bit-rot in a hundred cached packs of a running site: all found in one scrub, all healed from the archive; the only copy is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.control.scrub import GetScrub, Rot, Scrubbing, StartScrub
+from edge.control.status import GetStatus, Status
+from edge.demo.phantom import phantom
+from edge.store.pack import scan
+from tests.scenarios.conftest import Clinic, make_clinic
+
+__all__ = ["make_clinic"]
+
+PACKS = 100
+
+
+def scrubbed(clinic: Clinic) -> Scrubbing:
+    """The scrub that a person wants, when it has ended."""
+    list(clinic.site.ask(StartScrub()))
+    found: list[Scrubbing] = []
+
+    def over() -> bool:
+        found[:] = [row for row in clinic.site.ask(GetScrub()) if isinstance(row, Scrubbing)]
+        return found[0].hurried and not found[0].under_way
+
+    clinic.site.wait(over, "the scrub has ended")
+    return found[0]
+
+
+def rots(clinic: Clinic) -> list[Rot]:
+    return [row for row in clinic.site.ask(GetScrub()) if isinstance(row, Rot)]
+
+
+def flip(path: Path) -> None:
+    """One bit of the pixels of the last instance of a pack."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        *_, last = scan(descriptor)
+        offset = last.member.dataset_offset + last.member.dataset_length - 100
+        os.pwrite(descriptor, bytes([os.pread(descriptor, 1, offset)[0] ^ 16]), offset)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digests(clinic: Clinic) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in clinic.site.layout.cache.glob("??/*.tar")}
+
+
+def test_rot_in_a_hundred_held_packs_is_found_in_one_scrub_and_healed(make_clinic: Callable[..., Clinic]) -> None:
+    clinic = make_clinic()
+    for run in range(PACKS):
+        clinic.workstation.send(clinic.site.peer, list(phantom(2, size=32, run=run + 1)), lambda _: None)
+    clinic.wait_held(240)
+    before = digests(clinic)
+    assert len(before) == PACKS
+    for path in clinic.site.layout.cache.glob("??/*.tar"):
+        flip(path)
+    assert not before.items() & digests(clinic).items()
+    found = scrubbed(clinic)
+    assert (found.packs, found.rotten) == (PACKS, PACKS)
+    clinic.site.wait(lambda: not rots(clinic), "all are repaired", 180)
+    (told, *_) = clinic.site.ask(GetScrub())
+    assert isinstance(told, Scrubbing)
+    assert told.repaired == PACKS
+    assert digests(clinic) == before
+
+
+def test_rot_in_the_only_copy_is_an_alarm_and_nothing_is_deleted(make_clinic: Callable[..., Clinic]) -> None:
+    clinic = make_clinic()
+    (clinic.archive / ".outpost-archive").rename(clinic.archive / "unplugged")
+    samples = list(phantom(2, size=32))
+    clinic.workstation.send(clinic.site.peer, samples, lambda _: None)
+    clinic.site.wait(lambda: all(row.closed == row.packs for row in clinic.site.studies()), "the pack is closed")
+    (path,) = clinic.site.layout.cache.glob("??/*.tar")
+    flip(path)
+    rotten = path.read_bytes()
+    assert scrubbed(clinic).rotten == 1
+    assert path.read_bytes() == rotten
+    assert [(row.study, row.held) for row in rots(clinic)] == [(samples[0].study, False)]
+    (status,) = clinic.site.ask(GetStatus())
+    assert isinstance(status, Status)
+    assert status.lamp == "red"
+    assert any(samples[0].study in alarm for alarm in status.alarms)
