@@ -324,7 +324,7 @@ def test_a_variant_that_becomes_the_visible_one_is_sent_too(tmp_path: Path) -> N
         assert ours.owes(ALL) == [uid]
         (first,) = [one.instance for one in ours.forwards.due("all", 1.0, 10)]
         ours.forwards.forwarded("all", [first], 1.0)
-        put(ours.catalogue, admission("b", 0, study="1.2.3", series="1.2.3.1", instance=uid, number=1, digest="d" * 64))
+        put(ours.catalogue, admission("b", 0, study="1.2.3", series="1.2.3.1", instance=uid, number=2))
         assert ours.owes(ALL) == []
         with ours.catalogue.change():
             ours.catalogue.rows("class_variant", 0, "correction", None, first)

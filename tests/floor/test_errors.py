@@ -16,6 +16,7 @@ EXIT_CODES = {
     "Permanent": 1,
     "Corrupt": 65,
     "Refused": 77,
+    "Unknown": 66,
     "StoreFull": 75,
     "StoreFailed": 70,
     "AlreadyRunning": 3,
