@@ -20,7 +20,7 @@ def test_nothing_acknowledged_is_lost_whenever_the_power_goes(tmp_path: Path, fu
     phases: Counter[str] = Counter()
     failures: list[str] = []
     for seed in seeds:
-        options = ("--seed", seed, "--rounds", 2 if full else 1, "--cuts", cuts, "--revivals", revivals)
+        options = ("--seed", seed, "--scene", "twice" if full else "everything", "--cuts", cuts, "--revivals", revivals)
         report = alone.cut(base, tmp_path / f"seed {seed}", *map(str, options))
         phases.update(report.cuts)
         failures += report.failures

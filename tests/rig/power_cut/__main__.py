@@ -6,13 +6,14 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from edge.demo.workstation import Workstation
 from tests.rig.power_cut import mounts
 from tests.rig.power_cut.notes import Notes
-from tests.rig.power_cut.plant import Plant, make_base, on_disk
+from tests.rig.power_cut.plant import make_base, on_disk
+from tests.rig.power_cut.scenes import SCENES, Scene
 from tests.rig.power_cut.workload import Workload
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--place", type=Path, help="a directory that is there, and empty")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--scene", choices=SCENES, default="everything")
     parser.add_argument("--mutant", help="what edge is started with")
     parser.add_argument("--replay-mutant", help="what looks at the disks")
     given, choice = parser.parse_known_args()
@@ -31,17 +32,13 @@ def main() -> int:
             make_base(given.base, memory)
         return 0
     with mounts.memory() as memory:
-
-        def work(plant: Plant, notes: Notes, workstation: Workstation) -> None:
-            everything(Workload(plant, notes, workstation, given.seed), given.rounds)
-
-        record(given.base, memory, given.mutant, work)
+        record(given.base, memory, given.mutant, SCENES[given.scene], given.seed)
         mutant = ["tests.rig.mutants", given.replay_mutant] if given.replay_mutant else []
         where = ["--base", str(given.base), "--memory", str(memory), "--place", str(given.place), "--seed", str(given.seed)]
         return subprocess.run(mounts.python(*mutant, "tests.rig.power_cut.replay", *where, *choice)).returncode
 
 
-def record(base: Path, memory: Path, mutant: str | None, work: Callable[[Plant, Notes, Workstation], None]) -> None:
+def record(base: Path, memory: Path, mutant: str | None, scene: Scene, seed: int) -> None:
     """Leave a tape and an archive in `memory`."""
     image = memory / "disk.img"
     shutil.copyfile(base / "base.img", image)
@@ -50,23 +47,13 @@ def record(base: Path, memory: Path, mutant: str | None, work: Callable[[Plant, 
         mounts.mounted(fuse / "disk", memory / "live") as disk,
         on_disk(disk, base, memory, mutant, fuse / "notes") as plant,
         Workstation() as workstation,
+        closing(Notes(fuse / "notes")) as notes,
     ):
-        notes = Notes(fuse / "notes")
         try:
-            plant.start()
-            plant.introduce(workstation)
-            work(plant, notes, workstation)
+            scene(plant, Workload(plant, notes, workstation, seed), fuse / "fault")
         except BaseException:
             print(plant.last_words(), file=sys.stderr)
             raise
-        finally:
-            notes.close()
-
-
-def everything(workload: Workload, rounds: int) -> None:
-    for _ in range(rounds):
-        workload.round()
-    workload.last()
 
 
 if __name__ == "__main__":

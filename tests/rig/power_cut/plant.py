@@ -25,15 +25,16 @@ STOP_SECONDS = 30.0
 
 
 class Plant(Site):
-    """Edge and cloudsync of one state directory. `mutant` names what edge is started with; `notes` are told what comes into the archive."""
+    """Edge and cloudsync of one state directory. `mutants` are names by process; `notes` are told what comes into the archive."""
 
-    def __init__(self, state: Path, archive: Path, mutant: str | None = None, notes: Path | None = None) -> None:
+    def __init__(self, state: Path, archive: Path, mutants: dict[str, str] | None = None, notes: Path | None = None) -> None:
         super().__init__("Plant", state, folder(archive))
         self.archive = archive
-        self._modules = {
-            "edge": ["tests.rig.mutants", mutant, "edge"] if mutant else ["edge"],
-            "cloudsync": ["tests.rig.power_cut.archiving", str(notes)] if notes else ["cloudsync"],
-        }
+        self._modules = {"edge": ["edge"], "cloudsync": ["tests.rig.power_cut.archiving", str(notes)] if notes else ["cloudsync"]}
+        for name, mutant in (mutants or {}).items():
+            self._modules[name] = ["tests.rig.mutants", mutant, name]
+        self.tracer: list[str] = []
+        """Stands before the command of edge."""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def is_up(self) -> bool:
@@ -51,6 +52,7 @@ class Plant(Site):
 
     def start_one(self, name: str) -> None:
         command = mounts.python(*self._modules[name], "--state", str(self.layout.state))
+        command = [*self.tracer, *command] if name == "edge" else command
         environment = {**os.environ, "PYTHONPATH": str(ROOT), SUPERVISED: str(os.getpid())}
         with self.log.open("ab") as log:
             self._running[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
@@ -116,7 +118,7 @@ def on_disk(disk: Path, base: Path, place: Path, mutant: str | None, notes: Path
     """The site of a base on a mounted copy of its image, with a copy of its archive at `place`."""
     archive = place / "archive"
     shutil.copytree(base / "archive", archive)
-    plant = Plant(disk / "state", archive, mutant, notes)
+    plant = Plant(disk / "state", archive, {"edge": mutant} if mutant else {}, notes)
     plant.log = place / "plant.log"
     plant.point_at(archive)
     try:

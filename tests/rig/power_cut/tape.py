@@ -8,12 +8,15 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from tests.rig.power_cut.disk import FLUSH, HEAD, NOTE, WRITE
 
 SECTOR = 512
+SUPERBLOCK = 4096
+"""At the begin of the disk; its journal has no copy of it. Torn, no ext4 can be mounted, whatever lies on it: it is written whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,19 @@ def _survivors(writes: list[tuple[int, bytes]], chance: random.Random) -> Iterat
         count = chance.randrange(len(writes) + 1)
         yield from writes[:count]
         for offset, data in writes[count : count + 1]:
-            yield offset, data[: SECTOR * chance.randrange(len(data) // SECTOR + 1)]
+            yield offset, data[: _whole(offset, data, SECTOR * chance.randrange(len(data) // SECTOR + 1))]
     elif how == "any":
         share = chance.random()
         yield from (one for one in writes if chance.random() < share)
     elif how == "torn":
         share = chance.random()
         for offset, data in writes:
-            for begin in range(0, len(data), SECTOR):
+            first = _whole(offset, data, SECTOR)
+            for begin, end in pairwise([0, *range(first, len(data), SECTOR), len(data)]):
                 if chance.random() < share:
-                    yield offset + begin, data[begin : begin + SECTOR]
+                    yield offset + begin, data[begin:end]
+
+
+def _whole(offset: int, data: bytes, length: int) -> int:
+    """So much of the begin of a write, and of the superblock nothing or all."""
+    return max(length, SUPERBLOCK - offset) if length > 0 and offset < SUPERBLOCK else length

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+import msgspec
+
 from edge.clock import SystemClock
 from edge.config import Layout
 from edge.errors import OutpostError
-from edge.journal import JournalReader
+from edge.journal import Coded, JournalReader
 from edge.model import PackId
-from edge.store import eviction
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.files import Gone, PackFiles
+from edge.store.proving import prove_files, prove_recent
 from edge.store.reconcile import reconcile
 from edge.store.site import SiteState
 from edge.wall import Gate
@@ -50,12 +52,15 @@ class Row:
     offset: int
     length: int
     held: bool
+    asked: str | None
+    """The ask that ships its pack from the outbox, until it is held."""
 
 
 def judge(layout: Layout, promised: Promised, in_archive: InArchive) -> list[str]:
     """Start the store as edge does, and look. `in_archive` says whether the archive had all of a pack when the power went."""
     faults: list[str] = []
     try:
+        faults += _absent(layout)
         start(layout)
         faults += _sound(layout)
         with closing(sqlite3.connect(layout.catalogue)) as catalogue:
@@ -69,7 +74,7 @@ def judge(layout: Layout, promised: Promised, in_archive: InArchive) -> list[str
         faults += (f"a second start changed {name}" for name in sorted({*before, *after}) if before.get(name) != after.get(name))
     except (OutpostError, OSError, sqlite3.DatabaseError) as fault:
         faults.append(f"it does not start: {type(fault).__name__}: {fault}")
-    return faults
+    return [*dict.fromkeys(faults)]
 
 
 def start(layout: Layout) -> None:
@@ -79,10 +84,21 @@ def start(layout: Layout) -> None:
     try:
         catalogue.remember(Decisions(state).corrections())
         reconcile(layout.cache, layout.quarantine, catalogue, SystemClock())
-        eviction.sweep(layout, catalogue)
+        prove_files(layout.cache, catalogue)
+        prove_recent(layout.cache, catalogue)
     finally:
         catalogue.close()
         state.close()
+
+
+def _absent(layout: Layout) -> Iterator[str]:
+    """Whatever else is wrong, what the catalogue counts on has a file, even before the start makes anything right."""
+    with closing(sqlite3.connect(layout.catalogue)) as catalogue, PackFiles(layout) as files:
+        for (pack,) in catalogue.execute("SELECT DISTINCT pack FROM instance WHERE here").fetchall():
+            try:
+                files.open(pack)
+            except Gone:
+                yield f"pack {pack} is counted on, and has no file"
 
 
 def _sound(layout: Layout) -> Iterator[str]:
@@ -96,11 +112,12 @@ def _sound(layout: Layout) -> Iterator[str]:
 
 def _rows(catalogue: sqlite3.Connection) -> Iterator[Row]:
     rows = catalogue.execute(
-        "SELECT study.uid, instance.uid, digest, instance.here, instance.pack, dataset_offset, dataset_length, holding.pack IS NOT NULL "
-        "FROM instance JOIN series USING (series) JOIN study USING (study) LEFT JOIN holding ON holding.pack = instance.pack"
+        "SELECT study.uid, instance.uid, digest, instance.here, instance.pack, dataset_offset, dataset_length, holding.pack NOT NULL, "
+        "asked FROM instance JOIN pack USING (pack) JOIN series USING (series) JOIN study ON study.study = series.study "
+        "LEFT JOIN holding ON holding.pack = instance.pack"
     )
-    for study, uid, digest, here, pack, offset, length, held in rows:
-        yield Row(study, uid, digest, bool(here), PackId(pack), offset, length, bool(held))
+    for study, uid, digest, here, pack, offset, length, held, asked in rows:
+        yield Row(study, uid, digest, bool(here), PackId(pack), offset, length, bool(held), asked)
 
 
 def _instances(layout: Layout, rows: Iterable[Row], promised: Promised, in_archive: InArchive) -> Iterator[str]:
@@ -112,7 +129,7 @@ def _instances(layout: Layout, rows: Iterable[Row], promised: Promised, in_archi
         for row in rows:
             if row.held and not (row.pack in holdings and in_archive(row.pack)):
                 yield f"pack {row.pack} is said to be held, and the archive did not have it"
-            elif not row.here and not row.held:
+            elif not row.here and not row.held and not _in_outbox(layout, row):
                 yield f"instance {row.uid} {row.digest[:8]} is said to be nowhere"
             elif row.here and (read := _read(files, row)) != row.digest:
                 yield f"instance {row.uid} {row.digest[:8]} is said to be in pack {row.pack}, where there is {read[:8]}"
@@ -123,6 +140,15 @@ def _instances(layout: Layout, rows: Iterable[Row], promised: Promised, in_archi
     known = {(study, uid) for study, uid, _ in true}
     for study, uid in sorted(promised.committed - known):
         yield f"LOST: instance {uid} of study {study} was committed to"
+
+
+def _in_outbox(layout: Layout, row: Row) -> bool:
+    """Whether all of its pack lies coded in the outbox, as the ask says."""
+    if row.asked is None:
+        return False
+    ask = msgspec.json.decode(row.asked, type=Coded)
+    paths = [(layout.outbox / row.pack / f"{part.number:06d}", part.digest) for part in ask.parts]
+    return all(path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest for path, digest in paths)
 
 
 def _read(files: PackFiles, row: Row) -> str:

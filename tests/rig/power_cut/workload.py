@@ -40,14 +40,8 @@ class Workload:
             new = self.receive()
             self.phase("index")
             new += self.send_at_once([self.study(30, 16) for _ in range(4)])
-            self.phase("close")
-            self._until(new, lambda row: row.closed == row.packs, "closed")
-            self.phase("code")
-            self._until(new, lambda row: row.coded == row.packs, "coded")
-            self.phase("evict")
-            self.evict(new)
-            self.phase("ship")
-            self._until(new, lambda row: row.held == row.packs, "held")
+            self.code_and_evict(new)
+            self.ship(new)
             self.phase("evict")
             some = new[: len(new) // 2 + 1]
             self.evict(some)
@@ -56,13 +50,29 @@ class Workload:
         self.phase("stop")
         self._plant.stop()
         self._plant.start()
+        self.greet()
+
+    def greet(self) -> None:
+        """Make the workstation a peer, where it listens now."""
         self._plant.introduce(self._workstation)
+
+    def code_and_evict(self, studies: Sequence[UID]) -> None:
+        """Wait until they are coded, and have evicted what may go by then."""
+        self.phase("close")
+        self._until(studies, lambda row: row.closed == row.packs, "closed")
+        self.phase("code")
+        self._until(studies, lambda row: row.coded == row.packs, "coded")
+        self.phase("evict")
+        self.evict(studies)
+
+    def ship(self, studies: Sequence[UID]) -> None:
+        self.phase("ship")
+        self._until(studies, lambda row: row.held == row.packs, "held")
 
     def last(self) -> None:
         """Evict everything and bring everything back: what the archive has is proven with it."""
         studies = [*self._digests]
-        self.phase("ship")
-        self._until(studies, lambda row: row.held == row.packs, "held")
+        self.ship(studies)
         self.phase("evict")
         self.evict(studies)
         self.phase("restore")
@@ -79,8 +89,8 @@ class Workload:
         large = self.study(4, 512)
         changed = replace(large[0], dataset=large[0].dataset[:-2] + b"\x07\x07")
         studies = self.send_at_once([[*large, large[1], changed], self.study(12, 128), self.study(8, 64)])
-        for study in studies:
-            self.commit(study)
+        with ThreadPoolExecutor(len(studies)) as pool:
+            list(pool.map(self.commit, studies))
         return studies
 
     def send_at_once(self, studies: Sequence[Sequence[Sample]]) -> list[UID]:
