@@ -31,6 +31,7 @@ from edge.journal import Coded
 from edge.model import Json, PackId
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
+from edge.store.files import is_on_its_way
 from edge.store.room import Room
 from edge.wall import Gate, Trespass
 
@@ -72,7 +73,11 @@ class Outbox:
                 if not rows or int(self._catalogue.figure("outbox_bytes")) >= self._config.cache.outbox_max_bytes:
                     await self._work.wait()
                     continue
-                await self._code(PackId(rows[0][0]))
+                pack = PackId(rows[0][0])
+                if is_on_its_way(self._layout, pack):  # `closed` follows when it has come
+                    await self._work.wait()
+                    continue
+                await self._code(pack)
             except StoreFull as fault:
                 untold = True
                 log.warning("coding waits: %s", fault)

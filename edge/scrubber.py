@@ -19,6 +19,7 @@ from edge.model import UID, PackId
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store import eviction
 from edge.store.catalogue import Catalogue
+from edge.store.files import is_on_its_way
 from edge.store.scrub import Found, examine, read_when_idle
 from edge.store.scrubs import Rotten, Scrubbed, Scrubs
 
@@ -194,7 +195,7 @@ class Scrubber:
     def _scrub(self, pack: PackId) -> tuple[int, int]:
         """Read one pack and act on what is found; its bytes, and how many instances are rotten."""
         one = self._rows.pack(pack)
-        if one is None:
+        if one is None or is_on_its_way(self._layout, pack):
             return 0, 0
         path = self._layout.cached(pack)
         try:

@@ -19,6 +19,7 @@ from edge.control.studies import Retried, RetryStudies
 from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Unknown
 from edge.journal import Coded, JournalReader, JournalWriter
 from edge.outbox import ATTEMPTS, Outbox
+from edge.store.files import is_on_its_way
 from edge.store.pack import OpenPack
 from edge.store.room import Room
 from edge.wall import Gate
@@ -232,3 +233,23 @@ async def test_where_nothing_waits_for_a_person_it_is_said(box: Box) -> None:
         await retry(outbox, "1.2.9")
     with pytest.raises(Refused, match="Nothing of study"):
         await retry(outbox, "1.2.3")
+
+
+async def test_a_pack_is_not_coded_before_its_file_has_come_to_its_place(box: Box) -> None:
+    pack = box.store.receive(instance(1))
+    assert is_on_its_way(box.layout, pack.id)
+    box.store.close_due(everything=True)
+    assert not is_on_its_way(box.layout, pack.id)
+    place, before = box.layout.cached(pack.id), box.layout.open_packs / f"{pack.id}.tar"
+    place.rename(before)
+    coder = Coder()
+    outbox = box.outbox(coder)
+    async with coding(outbox):
+        for _ in range(3):  # each begins it anew
+            outbox.closed()
+            await asyncio.to_thread(box.store.catalogue.rows, "next_to_code")
+        assert coder.jobs == []
+        before.rename(place)
+        outbox.closed()
+        await until_shipped(box, 1)
+    assert box.shipped() == [pack.id]

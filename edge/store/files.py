@@ -13,6 +13,11 @@ from edge.model import PackId
 OPEN_MAX = 16
 
 
+def is_on_its_way(layout: Layout, pack: str) -> bool:
+    """Whether the file of a pack still lies in `open/`, although it is closed: the move follows the commit. Once it has come it stays."""
+    return not layout.cached(pack).exists() and (layout.open_packs / f"{pack}.tar").exists()
+
+
 class Gone(Transient):
     """It has just been moved out of the cache. Ask again: it is recalled then."""
 
