@@ -92,7 +92,9 @@ def _broken_off(layout: Layout) -> bool:
 
 
 def _content(root: Path) -> bool:
-    return any(path.is_symlink() or (path.is_file() and path.stat().st_size > 0) for path in root.rglob("*") if path.name != "lost+found")
+    # An attempt that ended as it wrote its mark leaves the mark under its temporary name, and nothing else.
+    ours = {"lost+found", ".unfinished.new"}
+    return any(path.is_symlink() or (path.is_file() and path.stat().st_size > 0) for path in root.rglob("*") if path.name not in ours)
 
 
 def _wipe(layout: Layout) -> None:

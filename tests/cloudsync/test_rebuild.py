@@ -152,6 +152,13 @@ async def test_broken_off_it_can_be_run_again(shipped: EdgeSide, kit: Kit, other
     assert not (other.state / "unfinished").exists()
 
 
+async def test_broken_off_at_its_first_write_it_can_be_run_again(shipped: EdgeSide, kit: Kit, other: Layout, archive_folder: Path) -> None:
+    other.state.mkdir()
+    (other.state / ".unfinished.new").write_bytes(b"Not fin")
+    assert (await restored(other, archive_folder, kit)).holdings == 3
+    assert not (other.state / ".unfinished.new").exists()
+
+
 async def test_an_archive_without_this_site_is_named(kit: Kit, other: Layout, archive_folder: Path) -> None:
     with pytest.raises(NothingThere):
         await restored(other, archive_folder, kit)
