@@ -106,6 +106,7 @@ class Service:
                     group.create_task(self._follow(lane, watch), name="catalog"),
                     group.create_task(recaller.run(self._retrying(metered, recaller, wake)), name="recall"),
                     group.create_task(teller.run(), name="tell"),
+                    group.create_task(_repeat(watch), name="say again how the link is"),
                     group.create_task(self._probe(archive, watch, keys.site_id), name="probe"),
                 ]
                 ready()
@@ -158,6 +159,12 @@ class Service:
 
     def _edge_user(self) -> int | None:
         return user_id("wall.edge_user", self._config.wall.edge_user)
+
+
+async def _repeat(watch: Watch) -> NoReturn:
+    while True:
+        due_in = watch.again()
+        await asyncio.sleep(due_in)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ STATES: tuple[tuple[type[OutpostError], str], ...] = (
 DISK_SECONDS = 30.0
 """Pause before a write on a full disk is tried again."""
 AGAIN_SECONDS = 60.0
-"""While the archive answers, it is told again with the time of the answer and the goodput, at most so often."""
+"""How the link is, is said again so often: edge counts it as down when it hears nothing (edge.link)."""
 
 
 def disk_full(fault: OSError) -> StoreFull | None:
@@ -69,8 +69,16 @@ class Watch:
         if not self.up:
             self._change("up", UP)
             self._wake.ring()
-        elif self._last_answer - self._told_at >= AGAIN_SECONDS:
-            self._say()
+        else:
+            self.again()
+
+    def again(self) -> float:
+        """Say how the link is, once it is known, unless that was just said; the seconds until it is due next."""
+        waited = self._clock.monotonic() - self._told_at
+        if not self.state or waited < AGAIN_SECONDS:
+            return AGAIN_SECONDS - waited if self.state else AGAIN_SECONDS
+        self._say()
+        return AGAIN_SECONDS
 
     def written(self, sequence: int) -> None:
         """The archive has the catalog segment of this number."""
@@ -103,6 +111,7 @@ class Watch:
                 goodput_bytes_per_second=self._goodput(),
                 sentence=self.sentence,
                 answered_at=self._answered_at,
+                said_at=self._clock.now(),
                 sequence=self._sequence,
             )
         )

@@ -37,6 +37,7 @@ from edge.errors import ConfigError, OutpostError, StoreFailed
 from edge.facts import Facts
 from edge.failstop import FailStop
 from edge.gauge import Gauge
+from edge.index import CatalogueIndex
 from edge.intake import PackIntake
 from edge.journal import JournalWriter
 from edge.keeper import Keeper
@@ -47,12 +48,13 @@ from edge.outreach import Outreach
 from edge.peering import Peering, PeerTable
 from edge.pinning import Pinning
 from edge.planning import Planning
+from edge.reach import Reach
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.reporting import Reporting
 from edge.responder import Responding
 from edge.restating import Restating
-from edge.retrieve import CatalogueIndex, Link, PackRetrieve
+from edge.retrieve import PackRetrieve
 from edge.routes import Routes
 from edge.routing import Routing
 from edge.scrubber import Scrubber
@@ -139,7 +141,7 @@ class _Edge:
         asks = Asks(journal, lambda: ring(layout.cloudsync_bell))
         coder, decoder, comparer = Coder(), Coder(), Coder()
         packs = OpenPacks(layout.cache, config.cache, catalogue, self._clock)
-        link = Link(catalogue, config.link.offline_after_seconds, self._clock)
+        reach = Reach(catalogue, config.link.offline_after_seconds, self._clock)
         refusals = Refusals()
         audit = Trail(layout.audit, self._clock, fail_stop)
         callers = Callers(catalogue, self._clock)
@@ -150,12 +152,12 @@ class _Edge:
         pins = Pins(state)
         keeper = Keeper(config, layout, catalogue, pins, desk, self._clock)
         pinning = Pinning(catalogue, pins, audit, self._clock)
-        scrubber = Scrubber(config, layout, catalogue, desk, link.up, audit, self._clock, fail_stop)
+        scrubber = Scrubber(config, layout, catalogue, desk, reach.up, audit, self._clock, fail_stop)
         gauge = Gauge(config, layout, catalogue, room, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, room, self._clock, fail_stop)
-        retrieve = PackRetrieve(layout, catalogue, desk, link, self._clock)
+        retrieve = PackRetrieve(layout, catalogue, desk, reach, self._clock)
         finder = Finder(layout.catalogue)
-        index = CatalogueIndex(finder, link)
+        index = CatalogueIndex(finder, reach)
         peering = Peering(config, state, callers, audit)
         correcting = Correcting(catalogue, decisions, audit, self._clock)
         conflicts = Conflicts(catalogue, decisions, audit, self._clock)
@@ -173,12 +175,13 @@ class _Edge:
             layout,
             catalogue,
             packs,
-            lambda: [*restating.notices(), *commitments.notices(), *routes.notices()],
-            lambda: [*notices(catalogue), *scrubber.alarms(), *gauge.alarms()],
+            reach,
+            (restating.notices, commitments.notices, routes.notices),
+            (partial(notices, catalogue), scrubber.alarms, gauge.alarms),
             refusals,
             self._clock,
         )
-        studies = Studies(catalogue, retrieve, link)
+        studies = Studies(catalogue, retrieve, reach)
         admitting = Admitting(intake, AETitle(config.site.ae_title))
         nouns: list[Responding] = [
             reporting,

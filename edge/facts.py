@@ -9,6 +9,7 @@ from typing import Protocol
 
 from edge.errors import Corrupt, OutpostError, StoreFull
 from edge.journal import Ack, Entry, Held, Here, JournalReader, JournalWriter, Link, Progress, RecallFailed, Stopped
+from edge.link import LinkState
 from edge.model import PackId
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
@@ -112,8 +113,7 @@ class Facts:
             case Stopped():
                 catalogue.mark_stopped(entry.pack, entry.reason)
             case Link():
-                goodput, answered_at = entry.goodput_bytes_per_second, entry.answered_at
-                catalogue.set_link(entry.state, entry.since, goodput, entry.sentence, answered_at, entry.sequence)
+                catalogue.set_link(_link(entry))
             case Ack():
                 self._restated = catalogue.restated(entry.upto) or self._restated
             case _:
@@ -138,3 +138,15 @@ class Facts:
                     self._told()
             case _:
                 return
+
+
+def _link(fact: Link) -> LinkState:
+    return LinkState(
+        state=fact.state,
+        since=fact.since,
+        goodput_bytes_per_second=fact.goodput_bytes_per_second,
+        sentence=fact.sentence,
+        answered_at=fact.answered_at,
+        sequence=fact.sequence,
+        said_at=fact.said_at,
+    )

@@ -140,6 +140,8 @@ class Link(Line, frozen=True, tag="link"):
     """What is wrong with the link, in plain words, for people; with the cure where there is one. No secret, no PHI."""
     answered_at: float = 0.0
     """When the archive answered last; 0 when it did not since cloudsync started."""
+    said_at: float = 0.0
+    """When cloudsync said so: each minute, and whenever it changes."""
     sequence: int = 0
     """Of the last catalog segment that the archive has; the end of the catalog that a rebuild is to find."""
 

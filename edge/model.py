@@ -81,11 +81,6 @@ def availability(here: bool, link_up: bool) -> Availability:
     return Availability.NEARLINE if link_up else Availability.OFFLINE
 
 
-def recallable(link_state: str, down_seconds: float, offline_after_seconds: float) -> bool:
-    """Whether what only the archive has counts as within reach. Where another box writes the catalog, recalls still go on."""
-    return link_state in {"up", "conflict"} or down_seconds < offline_after_seconds
-
-
 class Urgency(enum.StrEnum):
     """The shipping class of a study: a STAT study pre-empts at the next part."""
 

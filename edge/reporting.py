@@ -11,6 +11,7 @@ from edge.clock import Clock
 from edge.config import Config, Layout
 from edge.control.status import GetStatus, Status
 from edge.notify import notify
+from edge.reach import Reach
 from edge.refusals import Refusals
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
@@ -28,18 +29,20 @@ class Reporting:
         layout: Layout,
         catalogue: Catalogue,
         packs: OpenPacks,
-        notices: Callable[[], list[str]],
-        alarms: Callable[[], list[str]],
+        reach: Reach,
+        notices: Iterable[Callable[[], list[str]]],
+        alarms: Iterable[Callable[[], list[str]]],
         refusals: Refusals,
         clock: Clock,
     ) -> None:
-        """`notices` are what other application entities do not take, `alarms` what a person must see to."""
+        """`notices` tell what other application entities do not take, `alarms` what a person must see to."""
         self._config = config
         self._layout = layout
         self._catalogue = catalogue
         self._packs = packs
-        self._notices = notices
-        self._alarms = alarms
+        self._reach = reach
+        self._notices = tuple(notices)
+        self._alarms = tuple(alarms)
         self._refusals = refusals
         self._clock = clock
 
@@ -60,14 +63,10 @@ class Reporting:
         """As it is now."""
         ((studies, waiting, waiting_bytes, oldest, instances, last_held, stopped),) = self._catalogue.rows("counts")
         conflicts = len(self._catalogue.rows("conflicts"))
-        link = self._catalogue.rows("link")
-        state, since, goodput, link_sentence, answered_at, sequence = link[0] if link else ("", None, 0.0, "", 0.0, 0)
         now, receiving = self._clock.now(), len(self._packs.studies)
-        link_sentence = status.link_sentence(state, link_sentence, answered_at, now)
-        alarms = self._alarms()
-        figures = status.Figures(
-            studies, waiting, waiting_bytes, last_held, stopped, state, since, link_sentence, goodput, receiving, conflicts, len(alarms)
-        )
+        link = status.link(self._reach.link(), self._reach.silent_since(), now)
+        alarms = [alarm for tell in self._alarms for alarm in tell()]
+        figures = status.Figures(studies, waiting, waiting_bytes, last_held, stopped, link, receiving, conflicts, len(alarms))
         return Status(
             sentence=status.sentence(figures, now),
             lamp=status.lamp(figures),
@@ -81,11 +80,11 @@ class Reporting:
             last_held_at=last_held,
             stopped=stopped,
             receiving=receiving,
-            link_state=state,
-            link_since=since,
-            link_sentence=link_sentence,
-            goodput_bytes_per_second=goodput,
-            catalog_sequence=sequence,
+            link_state=link.state,
+            link_since=link.since,
+            link_sentence=link.sentence,
+            goodput_bytes_per_second=link.goodput_bytes_per_second,
+            catalog_sequence=link.sequence,
             cache_bytes=int(self._catalogue.figure("cached_bytes")),
             cache_max_bytes=self._config.cache.max_bytes,
             free_bytes=shutil.disk_usage(self._layout.cache).free,
@@ -93,6 +92,6 @@ class Reporting:
             conflicts=conflicts,
             shared_ids=len(self._catalogue.rows("people_apart")),
             refusals=self._refusals.all(),
-            notices=self._notices(),
+            notices=[notice for tell in self._notices for notice in tell()],
             alarms=alarms,
         )

@@ -7,11 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.control.studies import Study
+from edge.link import LinkState
 from edge.model import Availability, availability
 
-FOR_A_PERSON = frozenset({"credential", "quota", "disk", "clock", "conflict"})
+SILENT = "silent"
+"""The state of the link while cloudsync does not say how it is."""
+FOR_A_PERSON = frozenset({"credential", "quota", "disk", "clock", "conflict", SILENT})
 """States of the link that end only when somebody acts."""
 IDLE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The link as people are told of it."""
+
+    state: str = ""
+    """As edge.journal.Link says, or silent; empty before anything was heard of it."""
+    since: float | None = None
+    sentence: str = ""
+    goodput_bytes_per_second: float = 0.0
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +36,7 @@ class Figures:
     waiting_bytes: int
     last_held_at: float | None
     stopped: int
-    link_state: str
-    link_since: float | None
-    link_sentence: str
-    goodput_bytes_per_second: float
+    link: Link
     receiving: int
     conflicts: int = 0
     """Studies with an instance among whose variants a person must choose."""
@@ -43,7 +55,7 @@ def sentence(figures: Figures, now: float) -> str:
 
 def _safe(figures: Figures, now: float) -> str:
     # Where a person has to act, it is said although nothing waits yet.
-    alarm = f" {figures.link_sentence}" if figures.link_state in FOR_A_PERSON else ""
+    alarm = f" {figures.link.sentence}" if figures.link.state in FOR_A_PERSON else ""
     if not figures.studies:
         return f"No study has arrived yet.{alarm}"
     if not figures.waiting_studies:
@@ -54,27 +66,37 @@ def _safe(figures: Figures, now: float) -> str:
     if figures.stopped:
         wait = count(figures.stopped, "of them waits", "of them wait")
         return f"{waiting}; {wait} for a person: `outpost studies show` says why, `outpost studies retry` starts it again."
-    if figures.link_state not in {"up", ""}:
-        shipping = "nothing more is shipped" if figures.link_state == "conflict" else "shipping goes on by itself as soon as it can"
-        return f"{figures.link_sentence} Scanning continues, and {shipping}; {waiting}."
+    if figures.link.state not in {"up", ""}:
+        stands = figures.link.state in {"conflict", SILENT}
+        shipping = "nothing more is shipped" if stands else "shipping goes on by itself as soon as it can"
+        return f"{figures.link.sentence} Scanning continues, and {shipping}; {waiting}."
     if figures.receiving:
         return f"{waiting}; {count(figures.receiving, 'study is', 'studies are')} being received."
-    if figures.goodput_bytes_per_second > 0 and figures.waiting_bytes:
-        seconds = figures.waiting_bytes / figures.goodput_bytes_per_second
+    if figures.link.goodput_bytes_per_second > 0 and figures.waiting_bytes:
+        seconds = figures.waiting_bytes / figures.link.goodput_bytes_per_second
         return f"{waiting}; at the present speed that takes about {duration(seconds)}."
     return f"{waiting}; on the way."
 
 
-def link_sentence(state: str, sentence: str, answered_at: float, now: float) -> str:
-    """How the link is, for people: of an archive that was not asked for a while it is not said that it answers now."""
-    if state == "up" and answered_at and now - answered_at >= IDLE_SECONDS:
-        return f"The archive answered {ago(answered_at, now)}."
-    return sentence
+def link(said: LinkState | None, silent_since: float | None, now: float) -> Link:
+    """How the link is: of an archive that was not asked for a while it is not said that it answers now, and what cloudsync said is not
+    believed for ever.
+    """
+    sequence = said.sequence if said else 0
+    if silent_since is not None:
+        heard = f"was last heard of {ago(silent_since, now)}" if said else "was not heard of yet"
+        sentence = f"Cloudsync, which ships to the archive, {heard}: its log says why."
+        return Link(SILENT, silent_since, sentence, 0.0, sequence)
+    if said is None:
+        return Link()
+    idle = said.state == "up" and said.answered_at and now - said.answered_at >= IDLE_SECONDS
+    sentence = f"The archive answered {ago(said.answered_at, now)}." if idle else said.sentence
+    return Link(said.state, said.since, sentence, said.goodput_bytes_per_second, sequence)
 
 
 def lamp(figures: Figures) -> str:
     """green: everything is safe. amber: it is on its way. red: a person must act."""
-    if figures.stopped or figures.conflicts or figures.alarms or figures.link_state in FOR_A_PERSON:
+    if figures.stopped or figures.conflicts or figures.alarms or figures.link.state in FOR_A_PERSON:
         return "red"
     return "amber" if figures.waiting_studies else "green"
 

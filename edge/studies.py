@@ -11,8 +11,9 @@ from edge.control.studies import ListStudies, Recalled, RecallStudy, Study
 from edge.dimse.ports import Lost, Ready
 from edge.errors import Refused
 from edge.model import UID, Level, Query
+from edge.reach import Reach
 from edge.responder import PEOPLE, Asker, Responder, at_once, streamed
-from edge.retrieve import Link, PackRetrieve
+from edge.retrieve import PackRetrieve
 from edge.store.catalogue import Catalogue
 
 WAIT_SECONDS = 2.0
@@ -23,10 +24,10 @@ WAITERS = 64
 class Studies:
     """Answers what is asked about studies."""
 
-    def __init__(self, catalogue: Catalogue, retrieve: PackRetrieve, link: Link) -> None:
+    def __init__(self, catalogue: Catalogue, retrieve: PackRetrieve, reach: Reach) -> None:
         self._catalogue = catalogue
         self._retrieve = retrieve
-        self._link = link
+        self._reach = reach
         # Threads of their own: who waits for a recall must not take those that read the facts it comes with.
         self._waiters = ThreadPoolExecutor(WAITERS, "recall request")
 
@@ -38,7 +39,7 @@ class Studies:
         self._waiters.shutdown(wait=False, cancel_futures=True)
 
     def _list(self, request: ListStudies, _asker: Asker) -> list[Study]:
-        link_up = self._link.up()
+        link_up = self._reach.up()
         return [status.study(row, link_up) for row in self._catalogue.rows("studies_in_packs", study=request.study, most=request.most)]
 
     async def _recall(self, request: RecallStudy, _asker: Asker) -> AsyncGenerator[Recalled, None]:

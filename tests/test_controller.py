@@ -32,16 +32,17 @@ from edge.errors import OutpostError, Refused
 from edge.failstop import FailStop
 from edge.intake import PackIntake
 from edge.keeper import Keeper
+from edge.link import LinkState
 from edge.model import UID, AETitle, Query
 from edge.outbox import Outbox
 from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.pinning import Pinning
 from edge.planning import Planning
+from edge.reach import Reach
 from edge.refusals import Refusals
 from edge.reporting import Reporting
 from edge.responder import PEOPLE, Asker, Responder, Role, at_once
-from edge.retrieve import Link
 from edge.routing import Routing
 from edge.scrubber import Scrubber
 from edge.setaside import SetAside
@@ -101,23 +102,24 @@ class Box:
         self.layout = Layout(state)
         for directory in (self.layout.open_packs, self.layout.quarantine):
             directory.mkdir(parents=True)
-        config, clock = Config(cache=Cache(reserve_bytes=0)), Clock()
+        config = Config(cache=Cache(reserve_bytes=0))
+        self.clock = clock = Clock()
         self.catalogue = Catalogue(self.layout.catalogue)
         self.site = SiteState(self.layout.site)
         self.retrieve = Retrieve()
         self.audit = FakeAudit()
         packs = OpenPacks(self.layout.cache, config.cache, self.catalogue, clock)
         intake = PackIntake(config, self.layout, self.catalogue, packs, Room([self.layout.cache], 0), clock, FailStop(lambda: None))
-        link = Link(self.catalogue, 900.0, clock)
-        self.studies = Studies(self.catalogue, self.retrieve, link)
+        reach = Reach(self.catalogue, 900.0, clock)
+        self.studies = Studies(self.catalogue, self.retrieve, reach)
         decisions, title = Decisions(self.site), AETitle("OUTPOST")
         nouns = [
-            Reporting(config, self.layout, self.catalogue, packs, list, list, Refusals(), clock),
+            Reporting(config, self.layout, self.catalogue, packs, reach, [], [], Refusals(), clock),
             self.studies,
             Outbox(config, self.layout, self.catalogue, Room([], 0), None, None, clock),
             Keeper(config, self.layout, self.catalogue, Pins(self.site), Desk(), clock),
             Pinning(self.catalogue, Pins(self.site), self.audit, clock),
-            Scrubber(config, self.layout, self.catalogue, Desk(), link.up, self.audit, clock, lambda fault: None),
+            Scrubber(config, self.layout, self.catalogue, Desk(), reach.up, self.audit, clock, lambda fault: None),
             Planning(config, self.layout, self.catalogue, clock),
             Admitting(intake, title),
             Peering(config, self.site, Callers(self.catalogue, clock), self.audit),
@@ -158,10 +160,19 @@ async def test_the_status_is_one_sentence_with_its_figures(box: Box) -> None:
     assert (found.studies, found.instances, found.lamp) == (1, 1, "amber")
     assert "not yet in the archive" in found.sentence
     with box.catalogue.facts(1):
-        box.catalogue.set_link("up", 1.0, 0.0, "The archive answers.", 2.0, 8)
+        box.catalogue.set_link(LinkState("up", 1.0, 0.0, "The archive answers.", 2.0, 8, 0.0))
     (found,) = await box.ask(GetStatus())
     assert found.catalog_sequence == 8
     assert re.fullmatch(r"The archive answered \d+ days ago\.", found.link_sentence)
+
+
+async def test_a_cloudsync_that_says_nothing_any_more_turns_the_lamp_red(box: Box) -> None:
+    with box.catalogue.facts(1):
+        box.catalogue.set_link(LinkState("up", 1.0, 9.0, "The archive answers.", 2.0, 8, box.clock.now()))
+    box.clock.time += 181
+    (found,) = await box.ask(GetStatus())
+    assert (found.lamp, found.link_state, found.link_since) == ("red", "silent", box.clock.now() - 181)
+    assert "was last heard of 3 minutes ago" in found.sentence
 
 
 async def test_a_peer_is_added_listed_and_removed(box: Box) -> None:

@@ -10,6 +10,7 @@ import pytest
 from edge.errors import Corrupt
 from edge.facts import Facts
 from edge.journal import Ack, Held, JournalReader, JournalWriter, Link, RecallFailed
+from edge.link import LinkState
 from edge.model import Json
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
@@ -72,7 +73,9 @@ def held(letter: str, study: Json = STUDY) -> Held:
 
 
 def link(state: str) -> Link:
-    return Link(state=state, since=1.0, goodput_bytes_per_second=0.0, sentence="The archive answers.", answered_at=2.0, sequence=8)
+    return Link(
+        state=state, since=1.0, goodput_bytes_per_second=0.0, sentence="The archive answers.", answered_at=2.0, sequence=8, said_at=3.0
+    )
 
 
 def test_a_batch_is_committed_then_told_then_acknowledged_once(edge: EdgeSide) -> None:
@@ -83,7 +86,7 @@ def test_a_batch_is_committed_then_told_then_acknowledged_once(edge: EdgeSide) -
     assert state is not None
     assert (state.held, state.here) == (True, "no")
     assert edge.settled == [pack_id("a")]
-    assert edge.catalogue.rows("link") == [("up", 1.0, 0.0, "The archive answers.", 2.0, 8)]
+    assert edge.catalogue.link() == LinkState("up", 1.0, 0.0, "The archive answers.", 2.0, 8, 3.0)
     assert edge.desk.told == [("heard", pack_id("a")), ("failed", pack_id("b"))]
     assert edge.acknowledged() == [3]
 
@@ -106,7 +109,7 @@ def test_nothing_of_a_batch_that_cannot_be_committed_is_passed_over(edge: EdgeSi
     with pytest.raises(Corrupt):
         edge.facts.apply()
     assert edge.catalogue.figure("facts_upto") == 0
-    assert edge.catalogue.rows("link") == []
+    assert edge.catalogue.link() is None
     assert edge.settled == []
     assert edge.acknowledged() == []
 

@@ -10,11 +10,13 @@ import pytest
 
 from edge.config import Layout
 from edge.dimse.ports import Lost, Ready
+from edge.link import LinkState
 from edge.model import Json, Level, PackId, Query
-from edge.retrieve import HEAD_SECONDS, HeadLate, Link, PackRetrieve
+from edge.reach import Reach
+from edge.retrieve import HEAD_SECONDS, HeadLate, PackRetrieve
 from edge.store.catalogue import Catalogue
 from edge.store.files import OPEN_MAX
-from tests.store.rows import Clock, admission, close, pack_id, put
+from tests.store.rows import Clock, admission, close, hold, pack_id, put
 
 STUDY: Json = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
 SERIES: list[Json] = [{"0020000E": {"vr": "UI", "Value": ["1.2.3.1"]}}]
@@ -52,7 +54,7 @@ def box(tmp_path: Path) -> Iterator[tuple[Layout, Catalogue, Desk]]:
 
 def retrieve(box: tuple[Layout, Catalogue, Desk], clock: Clock) -> PackRetrieve:
     layout, catalogue, desk = box
-    return PackRetrieve(layout, catalogue, desk, Link(catalogue, 900.0, clock), clock)
+    return PackRetrieve(layout, catalogue, desk, Reach(catalogue, 900.0, clock), clock)
 
 
 def study(uid: str = "1.2.3") -> Query:
@@ -68,17 +70,6 @@ def test_a_head_that_does_not_come_is_not_waited_for_without_end(box: tuple[Layo
     with pytest.raises(HeadLate, match="Ask again"):
         retrieve(box, Hurrying()).begin(study())
     assert desk.wanted == [pack_id("a")]
-
-
-def test_the_link_counts_as_up_until_it_was_down_for_long(box: tuple[Layout, Catalogue, Desk]) -> None:
-    _, catalogue, _ = box
-    clock = Clock()
-    link = Link(catalogue, 900.0, clock)
-    assert link.up()
-    for state, down_seconds, up in (("up", 9000, True), ("down", 899, True), ("down", 900, False), ("conflict", 9000, True)):
-        with catalogue.facts(1):
-            catalogue.set_link(state, clock.now() - down_seconds, 0.0, "", 0.0, 0)
-        assert link.up() == up, (state, down_seconds)
 
 
 def test_a_study_of_many_packs_keeps_few_of_them_open(box: tuple[Layout, Catalogue, Desk]) -> None:
@@ -109,3 +100,35 @@ def test_a_pack_that_should_be_here_and_has_no_file_is_lost_and_said_so(box: tup
     item = retrieval.next(0)
     assert isinstance(item, Lost)
     assert "missing from the cache" in item.reason
+
+
+def test_a_held_pack_without_its_file_is_recalled(box: tuple[Layout, Catalogue, Desk]) -> None:
+    _, catalogue, desk = box
+    put(catalogue, admission("a"))
+    close(catalogue, "a", size=100)
+    hold(catalogue, "a")
+    retrieval = retrieve(box, Clock()).begin(study())
+    assert retrieval.next(0) is None
+    assert (desk.wanted, retrieval.remaining) == ([pack_id("a")], 1)
+    state = catalogue.pack(pack_id("a"))
+    assert state is not None
+    assert state.here == "no"
+
+
+def test_what_is_waited_for_is_lost_when_the_archive_cannot_be_reached_any_more(box: tuple[Layout, Catalogue, Desk]) -> None:
+    _, catalogue, _ = box
+    put(catalogue, admission("a"))
+    close(catalogue, "a", size=100)
+    catalogue.mark_coded(pack_id("a"), 5.0, 90, "{}", 3)
+    hold(catalogue, "a")
+    catalogue.evict(pack_id("a"))
+    clock = Clock()
+    retrieval = retrieve(box, clock).begin(study())
+    assert retrieval.next(0) is None
+    with catalogue.facts(1):
+        catalogue.set_link(LinkState("up", 1.0, 0.0, "", 0.0, 0, clock.now()))
+    clock.time += 901
+    item = retrieval.next(0)
+    assert isinstance(item, Lost)
+    assert "cannot be reached" in item.reason
+    assert retrieval.remaining == 0

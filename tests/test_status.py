@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from edge.status import Figures, ago, duration, lamp, link_sentence, sentence, size, study
+from edge.link import LinkState
+from edge.status import Figures, Link, ago, duration, lamp, link, sentence, size, study
 
 NOW = 1_000_000.0
 CALM = {
@@ -15,13 +16,10 @@ CALM = {
     "waiting_bytes": 0,
     "last_held_at": NOW - 180,
     "stopped": 0,
-    "link_state": "up",
-    "link_since": NOW - 9000,
-    "link_sentence": "The link is up.",
-    "goodput_bytes_per_second": 0.0,
+    "link": Link("up", NOW - 9000, "The link is up."),
     "receiving": 0,
 }
-DOWN = {"link_state": "down", "link_sentence": "The link has been down since 09:12."}
+DOWN = {"link": Link("down", NOW - 600, "The link has been down since 09:12.")}
 WAITING = {"waiting_studies": 37, "waiting_bytes": 4_100_000_000}
 
 CASES = [
@@ -31,7 +29,7 @@ CASES = [
     ({"last_held_at": None}, "All 1,204 studies are safe in the archive; the last one at an unknown time.", "green"),
     (WAITING, "37 of 1,204 studies not yet in the archive (4.1 GB); on the way.", "amber"),
     (
-        {**WAITING, "goodput_bytes_per_second": 427_083.0},
+        {**WAITING, "link": Link("up", goodput_bytes_per_second=427_083.0)},
         "37 of 1,204 studies not yet in the archive (4.1 GB); at the present speed that takes about 2 h 40.",
         "amber",
     ),
@@ -60,23 +58,29 @@ CASES = [
         "red",
     ),
     (
-        {**WAITING, "link_state": "credential", "link_sentence": "The archive refuses our credential."},
+        {**WAITING, "link": Link("credential", sentence="The archive refuses our credential.")},
         "The archive refuses our credential. Scanning continues, and shipping goes on by itself as soon as it can; "
         "37 of 1,204 studies not yet in the archive (4.1 GB).",
         "red",
     ),
     (
-        {**WAITING, "link_state": "conflict", "link_sentence": "Another box writes."},
+        {**WAITING, "link": Link("conflict", sentence="Another box writes.")},
         "Another box writes. Scanning continues, and nothing more is shipped; 37 of 1,204 studies not yet in the archive (4.1 GB).",
         "red",
     ),
     (
-        {"link_state": "conflict", "link_sentence": "Another box writes."},
+        {"link": Link("conflict", sentence="Another box writes.")},
         "All 1,204 studies are safe in the archive; the last one 3 minutes ago. Another box writes.",
         "red",
     ),
-    ({"studies": 0, "link_state": "credential", "link_sentence": "Expired."}, "No study has arrived yet. Expired.", "red"),
-    ({**WAITING, "link_state": ""}, "37 of 1,204 studies not yet in the archive (4.1 GB); on the way.", "amber"),
+    ({"studies": 0, "link": Link("credential", sentence="Expired.")}, "No study has arrived yet. Expired.", "red"),
+    ({**WAITING, "link": Link()}, "37 of 1,204 studies not yet in the archive (4.1 GB); on the way.", "amber"),
+    (
+        {**WAITING, "link": Link("silent", NOW - 240, "Cloudsync was last heard of 4 minutes ago.")},
+        "Cloudsync was last heard of 4 minutes ago. Scanning continues, and nothing more is shipped; "
+        "37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "red",
+    ),
     (
         {"conflicts": 1},
         "All 1,204 studies are safe in the archive; the last one 3 minutes ago. "
@@ -115,6 +119,10 @@ def test_durations_are_rounded_for_reading(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
+def said_by_cloudsync(state: str, answered_at: float) -> LinkState:
+    return LinkState(state, NOW - 9000, 7.0, "As cloudsync said.", answered_at, 8, NOW)
+
+
 @pytest.mark.parametrize(
     ("state", "answered_at", "said"),
     [
@@ -125,7 +133,19 @@ def test_durations_are_rounded_for_reading(seconds: float, said: str) -> None:
     ],
 )
 def test_an_archive_that_was_not_asked_for_a_while_is_not_said_to_answer(state: str, answered_at: float, said: str) -> None:
-    assert link_sentence(state, "As cloudsync said.", answered_at, NOW) == said
+    assert link(said_by_cloudsync(state, answered_at), None, NOW) == Link(state, NOW - 9000, said, 7.0, 8)
+
+
+def test_what_a_silent_cloudsync_said_is_not_believed() -> None:
+    found = link(said_by_cloudsync("up", NOW), NOW - 240, NOW)
+    sentence = "Cloudsync, which ships to the archive, was last heard of 4 minutes ago: its log says why."
+    assert found == Link("silent", NOW - 240, sentence, 0.0, 8)
+    found = link(None, NOW - 240, NOW)
+    assert found.sentence == "Cloudsync, which ships to the archive, was not heard of yet: its log says why."
+
+
+def test_before_anything_was_heard_nothing_is_said() -> None:
+    assert link(None, None, NOW) == Link()
 
 
 def test_a_clock_that_jumped_back_does_not_speak_of_the_future() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from edge import tarblock
 from edge.errors import Corrupt, OutpostError, Refused, StoreFailed, StoreFull
+from edge.link import LinkState
 from edge.model import UID, Correction, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
 from edge.store.fold import first
 from edge.store.instances import Admission, Instances
@@ -225,8 +226,13 @@ class Catalogue:
     def mark_stopped(self, pack: str, reason: str) -> None:
         self._run("mark_stopped", reason, pack)
 
-    def set_link(self, state: str, since: float, goodput: float, sentence: str, answered_at: float, sequence: int) -> None:
-        self._run("set_link", state, since, goodput, sentence, answered_at, sequence)
+    def set_link(self, link: LinkState) -> None:
+        self._run("set_link", *astuple(link))
+
+    def link(self) -> LinkState | None:
+        """What cloudsync said last of the link; None before it said anything."""
+        rows = self._all("link")
+        return LinkState(*rows[0]) if rows else None
 
     # Reading
 

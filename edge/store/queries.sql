@@ -289,12 +289,12 @@ SELECT coalesce(sum(bytes), 0) FROM quarantine;
 
 -- set_link --
 -- What cloudsync last said of the link.
-INSERT INTO link VALUES (1, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET state = excluded.state, since = excluded.since,
-    goodput = excluded.goodput, sentence = excluded.sentence, answered_at = excluded.answered_at, sequence = excluded.sequence;
+INSERT INTO link VALUES (1, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET state = excluded.state, since = excluded.since,
+    goodput = excluded.goodput, sentence = excluded.sentence, answered_at = excluded.answered_at, sequence = excluded.sequence, said_at = excluded.said_at;
 
 -- link --
 -- What cloudsync last said of the link.
-SELECT state, since, goodput, sentence, answered_at, sequence FROM link;
+SELECT state, since, goodput, sentence, answered_at, sequence, said_at FROM link;
 
 -- facts_upto --
 -- How far the journal of facts is committed.

@@ -16,7 +16,8 @@ import aiosqlite
 from edge import tarblock
 from edge.clock import Clock
 from edge.errors import Corrupt, Refused, Transient
-from edge.model import UID, Json, Located, Query, recallable
+from edge.link import LinkState, reachable
+from edge.model import UID, Json, Located, Query
 from edge.store.catalogue import SCHEMA_VERSION
 from edge.store.leads import Statement
 from edge.store.located import located
@@ -63,6 +64,7 @@ class CatalogueReader:
         self._path = path
         self._offline_after = offline_after_seconds
         self._clock = clock
+        self._began = clock.now()
         self._sql = statements("reader_queries.sql")
         self._connection: aiosqlite.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -96,9 +98,9 @@ class CatalogueReader:
         return int((await self._all("headless", {"study": study}))[0][0])
 
     async def link_up(self) -> bool:
-        """Whether the archive counts as reachable: False once the link has been down for longer than `link.offline_after_seconds`."""
+        """Whether the archive counts as reachable: not once the link was down, or cloudsync silent, for `link.offline_after_seconds`."""
         rows = await self._all("link", {})
-        return not rows or recallable(rows[0][0], self._clock.now() - float(rows[0][1]), self._offline_after)
+        return reachable(LinkState(*rows[0]) if rows else None, self._offline_after, self._began, self._clock.now())
 
     async def _all(self, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         async with self._reading() as connection, connection.execute(self._sql[name], dict(parameters)) as cursor:

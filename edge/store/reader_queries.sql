@@ -21,4 +21,4 @@ SELECT count(*) FROM pack JOIN study USING (study) WHERE study.uid = :study AND 
 
 -- link --
 -- What cloudsync last said of the link.
-SELECT state, since FROM link;
+SELECT state, since, goodput, sentence, answered_at, sequence, said_at FROM link;

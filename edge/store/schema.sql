@@ -386,7 +386,8 @@ CREATE TABLE link (
     goodput     REAL NOT NULL,
     sentence    TEXT NOT NULL,
     answered_at REAL NOT NULL,   -- 0: not since cloudsync started
-    sequence    INTEGER NOT NULL -- of the archive's catalog
+    sequence    INTEGER NOT NULL, -- of the archive's catalog
+    said_at     REAL NOT NULL DEFAULT 0 -- 0: not known
 ) STRICT;
 
 -- How far the journal of facts is committed here; one row.

@@ -84,6 +84,19 @@ def test_an_answer_is_told_again_with_its_time_and_the_goodput_and_not_too_often
     assert (told.facts[-1].state, told.facts[-1].answered_at) == ("down", 1061.0)
 
 
+def test_how_the_link_is_is_said_each_minute_once_it_is_known() -> None:
+    told = Told()
+    watch = told.watch()
+    assert watch.again() == 60
+    assert told.facts == []
+    watch.failed(LinkDown("the cable is out"))
+    told.clock.at += 59
+    assert watch.again() == 1
+    told.clock.at += 1
+    assert watch.again() == 60
+    assert [(fact.state, fact.since, fact.said_at) for fact in told.facts] == [("down", 1000.0, 1000.0), ("down", 1000.0, 1060.0)]
+
+
 def test_the_number_of_the_catalog_is_told_at_once_and_with_everything_later() -> None:
     told = Told()
     watch = told.watch()

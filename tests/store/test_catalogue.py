@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import Corrupt, Refused, StoreFailed
+from edge.link import LinkState
 from edge.model import Availability, Digest, Level, Query, Urgency
 from edge.store.catalogue import SCHEMA_VERSION, Catalogue
 from edge.store.quarantine import About
@@ -274,9 +275,9 @@ def test_facts_and_their_position_are_one_commit(catalogue: Catalogue) -> None:
 
 def test_the_last_word_about_the_link_counts(catalogue: Catalogue) -> None:
     with catalogue.facts(1):
-        catalogue.set_link("up", 1.0, 2.0, "Good.", 2.5, 7)
-        catalogue.set_link("down", 3.0, 0.0, "Bad.", 2.5, 8)
-    assert catalogue.rows("link") == [("down", 3.0, 0.0, "Bad.", 2.5, 8)]
+        catalogue.set_link(LinkState("up", 1.0, 2.0, "Good.", 2.5, 7, 4.0))
+        catalogue.set_link(LinkState("down", 3.0, 0.0, "Bad.", 2.5, 8, 5.0))
+    assert catalogue.link() == LinkState("down", 3.0, 0.0, "Bad.", 2.5, 8, 5.0)
 
 
 def test_the_figures_of_the_sentence(catalogue: Catalogue) -> None:

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from edge.errors import Corrupt, Refused
+from edge.link import LinkState
 from edge.model import UID, Level, Query
 from edge.store.catalogue import SCHEMA_VERSION, Catalogue
 from edge.store.reader import CatalogueReader, NotThere, Target
@@ -75,7 +76,7 @@ async def test_the_link_counts_as_up_until_it_was_down_for_long(reader: Catalogu
         ("conflict", 1.0, True),
     ):
         with catalogue.facts(1):
-            catalogue.set_link(state, since, 0.0, "", 0.0, 0)
+            catalogue.set_link(LinkState(state, since, 0.0, "", 0.0, 0, 0.0))
         assert await reader.link_up() == up, (state, since)
 
 

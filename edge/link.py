@@ -1,0 +1,45 @@
+"""The link to the archive as cloudsync last said it is, and what that is worth as time goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SILENT_SECONDS = 180.0
+"""Cloudsync says each minute how the link is; after so long without a word it does not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """Times are seconds since the epoch."""
+
+    state: str
+    """As edge.journal.Link says."""
+    since: float
+    goodput_bytes_per_second: float
+    sentence: str
+    answered_at: float
+    """When the archive answered last; 0 when it did not since cloudsync started."""
+    sequence: int
+    """Of the last catalog segment that the archive has."""
+    said_at: float
+    """When cloudsync said so; 0 when that is not known."""
+
+
+def silent_since(link: LinkState | None, began: float, now: float) -> float | None:
+    """Since when cloudsync has been silent; None while it speaks. Whoever asks runs since `began`, and gives it time to say something."""
+    if now - began <= SILENT_SECONDS:
+        return None
+    heard = link.said_at or began if link is not None else began
+    # A time that lies ahead is from before the clock was set right.
+    return heard if abs(now - heard) > SILENT_SECONDS else None
+
+
+def reachable(link: LinkState | None, offline_after_seconds: float, began: float, now: float) -> bool:
+    """Whether what only the archive has counts as within reach: not once the link has been down, or cloudsync silent, for so long.
+
+    Where another box writes the catalog, recalls still go on.
+    """
+    silent = silent_since(link, began, now)
+    if silent is not None:
+        return abs(now - silent) < offline_after_seconds
+    return link is None or link.state in {"up", "conflict"} or now - link.since < offline_after_seconds

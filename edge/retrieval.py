@@ -1,0 +1,92 @@
+"""One request for instances: what is here flows out at once, the rest as it is recalled."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+
+from edge.config import Layout
+from edge.dimse.ports import Lost, Ready
+from edge.model import UID, Located, PackId
+from edge.reach import Reach
+from edge.recall import RecallDesk
+from edge.store.catalogue import Catalogue
+from edge.store.files import Gone, PackFiles
+
+log = logging.getLogger(__name__)
+
+
+class PackRetrieval:
+    """The instances of one request. What is here goes at once, in order; the rest as it is recalled."""
+
+    def __init__(
+        self, layout: Layout, catalogue: Catalogue, desk: RecallDesk, reach: Reach, located: list[Located], whole_packs: bool
+    ) -> None:
+        self._catalogue = catalogue
+        self._desk = desk
+        self._reach = reach
+        self.located: Sequence[Located] = tuple(located)
+        self.total = len(located)
+        self._pending = located
+        self._files = PackFiles(layout)
+        self.syntaxes: frozenset[tuple[UID, UID]] = frozenset((one.sop_class, one.transfer_syntax) for one in located)
+        away: defaultdict[PackId, list[int]] = defaultdict(list)
+        for one in located:
+            if not one.present:
+                away[one.pack].append(one.dataset_offset)
+        self._here: dict[PackId, set[int]] = {
+            pack: {one.dataset_offset for one in located if one.pack == pack and one.present} for pack in away
+        }
+        for pack, offsets in away.items():
+            desk.want(pack, None if whole_packs else offsets)
+
+    @property
+    def remaining(self) -> int:
+        return len(self._pending)
+
+    def next(self, timeout_seconds: float) -> Ready | Lost | None:
+        """The next instance in the order asked for, or one that is here earlier; None when none is ready within the time."""
+        with self._desk.changed:
+            found = self._take()
+            if found is None and self._pending:
+                self._desk.changed.wait(timeout_seconds)
+                for pack in self._here:
+                    self._here[pack] = {offset for (offset,) in self._catalogue.rows("instances_here", pack)}
+                found = self._take()
+                if found is None and not self._reach.up():
+                    found = Lost(self._pending.pop(0), "The archive cannot be reached any more.")
+        if not isinstance(found, Located):
+            return found
+        try:
+            descriptor = self._files.open(found.pack)
+        except Gone:
+            return self._gone(found)
+        return Ready(found, descriptor, found.dataset_offset, found.dataset_length)
+
+    def close(self) -> None:
+        self._files.close()
+        self._pending = []
+
+    def _take(self) -> Located | Lost | None:
+        for place, one in enumerate(self._pending):
+            if one.pack not in self._here or one.dataset_offset in self._here[one.pack]:
+                return self._pending.pop(place)
+        for place, one in enumerate(self._pending):
+            if reason := self._desk.failure(one.pack):
+                self._pending.pop(place)
+                return Lost(one, reason)
+        return None
+
+    def _gone(self, found: Located) -> Lost | None:
+        """A pack file that is not there was evicted since; or it is missing, which is said loudly. What the archive has is recalled."""
+        state = self._catalogue.pack(found.pack)
+        if state is None or state.here == "whole":
+            log.error("pack %s is catalogued as here, but has no file", found.pack)
+            if state is None or not state.held:
+                return Lost(found, "Its pack file is missing from the cache.")
+            self._catalogue.evict(found.pack)
+        self._pending.insert(0, found)
+        self._here[found.pack] = set()
+        self._desk.want(found.pack, [one.dataset_offset for one in self._pending if one.pack == found.pack])
+        return None

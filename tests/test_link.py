@@ -1,0 +1,50 @@
+"""edge.link: what cloudsync said of the link is worth less the longer it says nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.link import LinkState, reachable, silent_since
+
+NOW = 1_000_000.0
+LONG_AGO = NOW - 90_000
+
+
+def link(state: str = "up", since: float = LONG_AGO, said_at: float = NOW) -> LinkState:
+    return LinkState(state, since, 0.0, "", 0.0, 0, said_at)
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "said_at", "up"),
+    [
+        ("up", LONG_AGO, NOW, True),
+        ("down", NOW - 899, NOW, True),
+        ("down", NOW - 900, NOW, False),
+        ("credential", LONG_AGO, NOW, False),
+        ("conflict", LONG_AGO, NOW, True),
+        ("up", LONG_AGO, NOW - 899, True),
+        ("up", LONG_AGO, NOW - 900, False),
+        ("conflict", LONG_AGO, NOW - 900, False),
+        ("up", LONG_AGO, NOW + 90_000, False),
+    ],
+)
+def test_the_archive_is_within_reach_until_the_link_was_down_or_cloudsync_silent_for_long(
+    state: str, since: float, said_at: float, up: bool
+) -> None:
+    assert reachable(link(state, since, said_at), 900.0, LONG_AGO, NOW) == up
+
+
+@pytest.mark.parametrize(
+    ("said", "began", "silent"),
+    [
+        (link(said_at=NOW - 180), LONG_AGO, None),
+        (link(said_at=NOW - 181), LONG_AGO, NOW - 181),
+        (link(said_at=LONG_AGO), NOW - 180, None),
+        (link(said_at=LONG_AGO), NOW - 181, LONG_AGO),
+        (link(said_at=0.0), NOW - 200, NOW - 200),
+        (None, NOW - 180, None),
+        (None, NOW - 181, NOW - 181),
+    ],
+)
+def test_who_has_just_started_gives_cloudsync_time_to_speak(said: LinkState | None, began: float, silent: float | None) -> None:
+    assert silent_since(said, began, NOW) == silent
