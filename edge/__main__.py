@@ -73,6 +73,7 @@ from edge.store.room import Room, disks
 from edge.store.routes import Forwards, RouteTable
 from edge.studies import Studies
 from edge.trail import Trail
+from edge.unread import UnreadFacts
 from edge.variants import Variants
 from edge.wall import Gate
 
@@ -170,6 +171,7 @@ class _Edge:
         routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, audit, self._clock, fail_stop)
         routing = Routing(routes, audit, self._clock)
         restating = Restating(catalogue, asks, audit, made, lambda: loop.call_soon_threadsafe(outbox.closed))
+        facts = Facts(gate, catalogue, journal, desk, outbox.settle, UnreadFacts(layout.unread), refusals, restating.told)
         reporting = Reporting(
             config,
             layout,
@@ -177,7 +179,7 @@ class _Edge:
             packs,
             reach,
             (restating.notices, commitments.notices, routes.notices),
-            (partial(notices, catalogue), scrubber.alarms, gauge.alarms),
+            (partial(notices, catalogue), scrubber.alarms, gauge.alarms, facts.alarms),
             refusals,
             self._clock,
         )
@@ -200,11 +202,11 @@ class _Edge:
             outreach,
         ]
         controller = Controller(layout.control, nouns, fail_stop)
-        facts = Facts(gate, catalogue, journal, desk, outbox.settle, refusals, restating.told)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
         loop.add_reader(bell.fileno(), _answer_bell, bell, rung)
         restating.begin()
         desk.begin()
+        facts.begin()
         server = _listen(config, intake, index, retrieve, table, audit, certificates, commitments)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:

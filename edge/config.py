@@ -112,6 +112,7 @@ class Layout:
         self.quarantine = self.edge / "quarantine"
         self.outbox = self.edge / "outbox"
         self.asks = self.edge / "asks"
+        self.unread = self.edge / "unread"
         self.audit = self.edge / "audit"
         self.edge_bell = self.edge / "bell"
         self.control = self.edge / "control"

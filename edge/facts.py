@@ -8,11 +8,26 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge.errors import Corrupt, OutpostError, StoreFull
-from edge.journal import Ack, Entry, Held, Here, JournalReader, JournalWriter, Link, Progress, RecallFailed, Stopped
+from edge.journal import (
+    Ack,
+    Entry,
+    Held,
+    Here,
+    JournalReader,
+    JournalWriter,
+    Link,
+    Progress,
+    RecallFailed,
+    Restate,
+    Stopped,
+    Unread,
+    encode,
+)
 from edge.link import LinkState
 from edge.model import PackId
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
+from edge.unread import UnreadFacts, fault_of
 from edge.wall import Gate, Trespass
 
 log = logging.getLogger(__name__)
@@ -44,6 +59,7 @@ class Facts:
         asks: JournalWriter,
         desk: Desk,
         settle: Callable[[str], None],
+        unread: UnreadFacts,
         refusals: Refusals,
         told: Callable[[], None] = lambda: None,
     ) -> None:
@@ -53,48 +69,85 @@ class Facts:
         self._asks = asks
         self._desk = desk
         self._settle = settle
+        self._unread = unread
         self._refusals = refusals
+        self._hindered = ""
+        self._asked_again = False
         self._told = told
         self._restated = False
 
+    def begin(self) -> None:
+        """At start: what was set aside, and can be followed by this version."""
+        for entry in self._unread.followable():
+            if isinstance(entry, Link | Progress | Ack):  # said again since, or never mind
+                continue
+            log.info("fact %d, which was set aside, is followed now", entry.seq)
+            with self._catalogue.change():
+                self._record(entry)
+            self._tell(entry)
+
     async def follow(self, bell: asyncio.Event, poll_seconds: float) -> None:
         """Apply facts as they come, for ever: at each ring of the bell, and at least once a poll interval."""
-        refused = ""
         while True:
             bell.clear()
             try:
                 while await asyncio.to_thread(self.apply):
                     pass
-                refused = ""
+                self._hindered = ""
             except (Trespass, Corrupt, StoreFull) as fault:  # nothing of it is applied: a person must look, or free space
-                if str(fault) != refused:
-                    refused = str(fault)
+                if str(fault) != self._hindered:
+                    self._hindered = str(fault)
                     log.error("facts are not read: %s", fault)
-                    self._refusals.report(f"facts are not read: {fault}")
             try:
                 async with asyncio.timeout(poll_seconds):
                     await bell.wait()
             except TimeoutError:
                 continue
 
+    def alarms(self) -> list[str]:
+        """What keeps facts from being read or followed, for people. Safe to use from any thread."""
+        hindered = [f"What cloudsync says is not read: {self._hindered}. Nothing becomes safe, and nothing comes back, until it is."]
+        return hindered * bool(self._hindered) + self._unread.alarms()
+
     def apply(self) -> bool:
-        """Apply the next batch; False when there was none. What cannot be committed is read again by the next call."""
-        entries = self._reader.read()
-        if not entries:
+        """Apply the next batch; False when there was none. What cannot be committed is read again by the next call; what cannot be
+        followed is set aside.
+        """
+        lines = self._reader.read_all()
+        if not lines:
             return False
         try:
-            with self._catalogue.facts(entries[-1].seq):
+            entries = self._followable(lines)
+            with self._catalogue.facts(lines[-1].seq):
                 for entry in entries:
                     self._record(entry)
         except OutpostError:
             self._restated = False
-            self._reader.rewind(entries[0].seq - 1)
+            self._reader.rewind(lines[0].seq - 1)
             raise
         for entry in entries:
             self._tell(entry)
-        if any(not isinstance(entry, Ack) for entry in entries):  # an acknowledgement alone is not acknowledged
-            self._asks.append(Ack(upto=entries[-1].seq))
+        answers: list[Entry] = []
+        if len(entries) < len(lines) and not self._asked_again:
+            self._asked_again = True
+            answers.append(Restate())  # what it said of holdings, if anything
+        if any(not isinstance(line, Ack) for line in lines):  # an acknowledgement alone is not acknowledged
+            answers.append(Ack(upto=lines[-1].seq))
+        if answers:
+            self._asks.append(*answers)
         return True
+
+    def _followable(self, lines: list[Entry | Unread]) -> list[Entry]:
+        """The facts among the lines; the rest is kept aside."""
+        entries: list[Entry] = []
+        for line in lines:
+            if isinstance(line, Unread):
+                self._unread.keep(line)
+            elif reason := fault_of(line):
+                self._unread.keep(Unread(line.seq, encode(line), reason))
+            else:
+                entries.append(line)
+        return entries
 
     def _record(self, entry: Entry) -> None:
         catalogue = self._catalogue

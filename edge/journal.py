@@ -12,6 +12,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +158,26 @@ Ask = Ack | Coded | SiteState | Recall | Taken | Restate
 Fact = Ack | Progress | Held | Here | RecallFailed | Stopped | Link | SiteStateHere
 Entry = Ask | Fact
 
-_ENCODER = msgspec.json.Encoder()
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A line at its place in the journal that says nothing this version knows."""
+
+    seq: int
+    line: bytes
+    reason: str
+
+
+encode = msgspec.json.Encoder().encode
 _DECODER: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+
+
+def decode(seq: int, line: bytes) -> Entry | Unread:
+    """The line of this number."""
+    try:
+        return _DECODER.decode(line)
+    except (ValueError, RecursionError) as fault:
+        return Unread(seq, line, f"it does not parse: {fault}")
 
 
 class JournalWriter:
@@ -198,7 +217,7 @@ class JournalWriter:
         with self._lock:
             lines: list[bytes] = []
             for seq, entry in enumerate(entries, self._next):
-                line = _ENCODER.encode(msgspec.structs.replace(entry, seq=seq)) + b"\n"
+                line = encode(msgspec.structs.replace(entry, seq=seq)) + b"\n"
                 if len(line) > LINE_BYTES:
                     raise Permanent(f"a journal line of {len(line)} bytes; at most {LINE_BYTES} are allowed")
                 lines.append(line)
@@ -257,7 +276,18 @@ class JournalReader:
         Raises Corrupt when a line is missing or does not parse, or the journal ends before the position; Trespass when a segment is no
         plain file of the other side; StoreFull or StoreFailed when the disk does not flush it.
         """
+        before = self._position
         entries: list[Entry] = []
+        for entry in self.read_all(at_most):
+            if isinstance(entry, Unread):
+                self._position = before
+                raise Corrupt(f"{self._gate.root.name} line {entry.seq}: {entry.reason}")
+            entries.append(entry)
+        return entries
+
+    def read_all(self, at_most: int = 500) -> list[Entry | Unread]:
+        """As `read`; a line that does not parse is given as it is, in its place."""
+        entries: list[Entry | Unread] = []
         for entry in self._following():
             entries.append(entry)
             if len(entries) == at_most:
@@ -270,7 +300,7 @@ class JournalReader:
         """Read again what comes after `position`: it was read, and could not be committed."""
         self._position = position
 
-    def _following(self) -> Iterator[Entry]:
+    def _following(self) -> Iterator[Entry | Unread]:
         try:
             segments = _segments(os.listdir(self._gate.root))
         except FileNotFoundError:
@@ -293,10 +323,7 @@ class JournalReader:
             for number, line in enumerate(lines):
                 if first + number < expected:
                     continue
-                try:
-                    entry = _DECODER.decode(line)
-                except (ValueError, RecursionError) as fault:
-                    raise Corrupt(f"{self._gate.root.name}/{_name(first)} line {number + 1}: {fault}") from fault
+                entry = decode(expected, line)
                 if entry.seq != expected:
                     raise Corrupt(f"{self._gate.root.name}: line {expected} is missing, found {entry.seq}")
                 expected += 1

@@ -24,7 +24,7 @@ def restore_site(layout: Layout, facts: Gate, inbox: Gate) -> None:
     """A rebuilt box starts from the site state that cloudsync brought from the archive."""
     newest = None
     reader = JournalReader(facts, 0)
-    while entries := reader.read():
+    while entries := reader.read_all():
         newest = next((entry for entry in reversed(entries) if isinstance(entry, SiteStateHere)), newest)
     if newest is None:
         return

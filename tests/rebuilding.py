@@ -27,6 +27,7 @@ from edge.store import eviction
 from edge.store.anew import Standing
 from edge.store.room import Room
 from edge.store.variants import Choice
+from edge.unread import UnreadFacts
 from edge.wall import Gate
 from tests import test_variants
 from tests.test_variants import named, sample
@@ -173,7 +174,16 @@ class Box(test_variants.Box):
         reader = JournalReader(Gate(self.layout.asks), 0)
         (asked,) = [one for one in reader.read() if isinstance(one, Restate)][-1:]
         facts.append(*self.held, Ack(upto=asked.seq))
-        following = Facts(Gate(self.layout.facts), self.catalogue, asks, self.desk, told.append, Refusals(), self.restating.told)
+        following = Facts(
+            Gate(self.layout.facts),
+            self.catalogue,
+            asks,
+            self.desk,
+            told.append,
+            UnreadFacts(self.layout.unread),
+            Refusals(),
+            self.restating.told,
+        )
         while following.apply():
             pass
         assert set(told) == {one.pack for one in self.held}

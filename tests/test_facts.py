@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +11,12 @@ import pytest
 
 from edge.errors import Corrupt
 from edge.facts import Facts
-from edge.journal import Ack, Held, JournalReader, JournalWriter, Link, RecallFailed
+from edge.journal import Ack, Entry, Held, Here, JournalReader, JournalWriter, Link, Progress, RecallFailed, Restate, Unread, encode
 from edge.link import LinkState
 from edge.model import Json
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
+from edge.unread import MOST, UnreadFacts
 from edge.wall import Gate
 from tests.store.rows import pack_id
 
@@ -50,7 +53,15 @@ class EdgeSide:
 
     def start(self) -> None:
         self.catalogue = Catalogue(self.state / "catalogue.db")
-        self.facts = Facts(Gate(self.state / "facts"), self.catalogue, self.asks, self.desk, self.settled.append, Refusals())
+        self.facts = Facts(
+            Gate(self.state / "facts"),
+            self.catalogue,
+            self.asks,
+            self.desk,
+            self.settled.append,
+            UnreadFacts(self.state / "unread"),
+            Refusals(),
+        )
 
     def acknowledged(self) -> list[int]:
         return [entry.upto for entry in JournalReader(Gate(self.state / "asks"), 0).read() if isinstance(entry, Ack)]
@@ -100,18 +111,112 @@ def test_facts_that_were_applied_are_not_applied_again_after_a_start(edge: EdgeS
     assert edge.settled == [pack_id("a")]
 
 
-def test_nothing_of_a_batch_that_cannot_be_committed_is_passed_over(edge: EdgeSide) -> None:
-    edge.cloudsync.append(link("up"), held("a", study={}), held("b"))
+def spoil(edge: EdgeSide, number: int, line: bytes) -> None:
+    """Another line stands at a place in the journal of facts."""
+    (path,) = (edge.state / "facts").iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[number - 1] = line + b"\n"
+    path.write_bytes(b"".join(lines))
+
+
+def asked(edge: EdgeSide) -> list[str]:
+    return [type(entry).__name__ for entry in JournalReader(Gate(edge.state / "asks"), 0).read()]
+
+
+@pytest.mark.parametrize("line", [b"{", b"\xff\x00", b'{"kind":"weather","seq":2}', b'{"kind":"link","seq":2,"state":"up","new_field":1}'])
+def test_a_line_that_does_not_parse_is_kept_and_named_and_those_behind_it_are_followed(edge: EdgeSide, line: bytes) -> None:
+    edge.cloudsync.append(held("a"), held("b"), held("c"))
+    spoil(edge, 2, line)
+    assert edge.facts.apply()
+    assert not edge.facts.apply()
+    assert edge.settled == [pack_id("a"), pack_id("c")]
+    assert edge.acknowledged() == [3]
+    (alarm,) = edge.facts.alarms()
+    assert "fact 2 (it does not parse" in alarm
+    assert asked(edge) == ["Restate", "Ack"]  # what it said of holdings is said again
+    edge.catalogue.close()
+    edge.start()
+    edge.facts.begin()
+    assert edge.facts.alarms() == [alarm]
+
+
+@pytest.mark.parametrize(
+    ("fact", "reason"),
+    [
+        (held("a", study={}), "no study or series instance UID"),
+        (Progress(pack="../../etc", confirmed=1, total=2), "names no pack"),
+        (Here(pack=pack_id("a"), number=-1, bytes=1, digest="0" * 64), "no digest, or no part"),
+        (Restate(), "an ask, not a fact"),
+    ],
+)
+def test_a_fact_that_breaks_a_rule_is_kept_and_named_and_those_behind_it_are_followed(edge: EdgeSide, fact: Entry, reason: str) -> None:
+    edge.cloudsync.append(link("up"), fact, held("b"))
+    assert edge.facts.apply()
+    assert edge.settled == [pack_id("b")]
+    (alarm,) = edge.facts.alarms()
+    assert "fact 2 (" in alarm
+    assert reason in alarm
+
+
+def test_what_was_set_aside_is_followed_by_a_version_that_knows_it(edge: EdgeSide) -> None:
+    edge.cloudsync.append(link("up"))
+    edge.facts.apply()
+    for seq, fact in enumerate((held("a"), link("down")), 2):
+        UnreadFacts(edge.state / "unread").keep(Unread(seq, encode(fact), "an older version did not know it"))
+    assert len(edge.facts.alarms()) == 1
+    edge.facts.begin()
+    assert edge.facts.alarms() == []
+    assert edge.settled == [pack_id("a")]
+    known = edge.catalogue.link()
+    assert known is not None
+    assert known.state == "up"
+
+
+def test_a_missing_line_stops_the_facts_and_is_an_alarm_until_it_is_there(edge: EdgeSide) -> None:
+    edge.cloudsync.append(held("a"), held("b"), held("c"))
+    (path,) = (edge.state / "facts").iterdir()
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], lines[2]]))
     for _ in range(2):
-        with pytest.raises(Corrupt, match="no study or series instance UID"):
+        with pytest.raises(Corrupt, match="line 2 is missing"):
             edge.facts.apply()
-    edge.cloudsync.append(held("c"))
-    with pytest.raises(Corrupt):
-        edge.facts.apply()
     assert edge.catalogue.figure("facts_upto") == 0
-    assert edge.catalogue.link() is None
     assert edge.settled == []
-    assert edge.acknowledged() == []
+    path.write_bytes(whole)
+    assert edge.facts.apply()
+    assert edge.settled == [pack_id(letter) for letter in "abc"]
+
+
+@pytest.mark.asyncio
+async def test_facts_that_cannot_be_read_are_an_alarm_as_long_as_that_is_so(edge: EdgeSide) -> None:
+    edge.cloudsync.append(held("a"))
+    (path,) = (edge.state / "facts").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"seq":1', b'"seq":7'))
+    bell = asyncio.Event()
+    following = asyncio.create_task(edge.facts.follow(bell, 60.0))
+    while not edge.facts.alarms():
+        await asyncio.sleep(0.01)
+    assert "line 1 is missing" in edge.facts.alarms()[0]
+    path.write_bytes(whole)
+    bell.set()
+    while edge.facts.alarms():
+        await asyncio.sleep(0.01)
+    assert edge.settled == [pack_id("a")]
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+
+
+def test_too_many_that_cannot_be_followed_stop_the_facts(tmp_path: Path) -> None:
+    unread = UnreadFacts(tmp_path / "unread")
+    for seq in range(MOST):
+        unread.keep(Unread(seq, b"?", "it does not parse"))
+    with pytest.raises(Corrupt, match="more than 1000 facts"):
+        unread.keep(Unread(MOST, b"?", "it does not parse"))
+    (alarm,) = unread.alarms()
+    assert "and 997 more" in alarm
 
 
 def test_an_acknowledgement_alone_is_not_acknowledged(edge: EdgeSide) -> None:
