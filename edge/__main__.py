@@ -216,6 +216,7 @@ class _Edge:
                     "code closed packs": outbox.code_closed(),
                     "copy site state": SiteCopies(layout, state, asks).copy_changes(),
                     "follow facts": facts.follow(rung, config.link.poll_seconds),
+                    "recall": desk.work(),
                     "keep below mark": keeper.keep_below_mark(),
                     "watch the disk": gauge.watch(),
                     "class variants": variants.class_all(),

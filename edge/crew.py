@@ -31,12 +31,23 @@ class Crew:
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Begin, in the place that `room` found."""
+        self._keep(work, name).add_done_callback(lambda _: self._seats.release())
+
+    def line_up(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Begin as soon as there is room."""
+        self._keep(self._in_turn(work), name)
+
+    async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with self._seats:
+            await work()
+
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._seats.release()
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._failed(task.get_name(), fault)

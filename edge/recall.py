@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from edge import heads
 from edge.asks import Asks
@@ -20,6 +21,7 @@ from edge.code.jobs import DecodeJob, FinishJob
 from edge.code.manifest import HEAD_MAX_BYTES, Head, covering
 from edge.code.worker import Coder
 from edge.config import Layout
+from edge.crew import Crew
 from edge.durable import disk_errors, flush_directory
 from edge.errors import Corrupt, OutpostError, StoreFailed, StoreFull, Transient
 from edge.journal import Recall, Taken
@@ -32,6 +34,8 @@ from edge.wall import Gate
 log = logging.getLogger(__name__)
 
 HEADS_AHEAD = 4
+WORKING = 8
+"""Packs of which something is restored at the same time; others wait for their turn."""
 HINDERED_SECONDS = 30.0
 """How long who waits for a recall is kept waiting while the archive does not answer."""
 HEAD = 0
@@ -79,7 +83,7 @@ class RecallDesk:
         self._wanted: dict[PackId, _Wanted] = {}
         self._heads: dict[PackId, Head] = {}
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._crew = Crew(WORKING, lambda name, fault: log.error("%s failed", name, exc_info=fault))
         self._headless: deque[PackId] = deque()
         self._fetching: set[PackId] = set()
         self._turn = threading.Lock()
@@ -92,6 +96,11 @@ class RecallDesk:
         self._asks.tell(*(Taken(pack=pack) for (pack,) in self._catalogue.rows("packs_here_in_part")))
         self._headless.extend(PackId(pack) for (pack,) in self._catalogue.rows("headless", study=None))
         self._fetch_heads()
+
+    async def work(self) -> None:
+        """Bring back what is wanted, for ever; what is being done ends with it."""
+        async with self._crew:
+            await asyncio.Event().wait()
 
     def want(self, pack: PackId, offsets: Iterable[int] | None) -> None:
         """Have instances of a pack recalled, named by their dataset offsets; None for all. Returns at once."""
@@ -190,9 +199,7 @@ class RecallDesk:
                 self._notify()
         if not wanted.working:
             wanted.working = True
-            task = self._loop.create_task(self._work(pack, wanted), name=f"recall {pack}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._crew.line_up(partial(self._work, pack, wanted), f"recall {pack}")
 
     def _ask(self, ask: Recall | Taken) -> StoreFull | StoreFailed | None:
         """Tell cloudsync; why that could not be written, if so. A failed disk stops Outpost."""
@@ -217,6 +224,10 @@ class RecallDesk:
             self._refusals.report(f"recall of pack {pack}: {fault}")
             if isinstance(fault, StoreFailed):
                 self._fail_stop(fault)
+        except Exception:
+            self._give_up(pack, wanted, "Outpost has a fault there: its log says more. Please report it.")
+            self._notify()
+            raise
         finally:
             wanted.working = False
         if self._satisfied(pack, wanted):

@@ -46,3 +46,21 @@ async def test_what_still_runs_at_the_end_is_cancelled_and_waited_for() -> None:
         crew.start(wait_for_ever(), "for ever")
         await asyncio.sleep(0)
     assert ended == ["cleared up"]
+
+
+async def test_who_lines_up_begins_when_there_is_room() -> None:
+    go, running = asyncio.Event(), []
+
+    async def work() -> None:
+        running.append(1)
+        await go.wait()
+
+    async with Crew(2, lambda name, fault: None) as crew:
+        for _ in range(5):
+            crew.line_up(work, "the work")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(running) == 2
+        go.set()
+        while len(running) < 5:
+            await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import pytest_asyncio
 
 from edge.asks import Asks
 from edge.code.coder import code
-from edge.code.jobs import CodeJob
+from edge.code.jobs import CodeJob, DecodeJob, Restored
 from edge.code.worker import Coder
 from edge.config import Layout
 from edge.errors import StoreFailed
@@ -31,10 +32,17 @@ pytestmark = pytest.mark.asyncio
 SERIES: list[Json] = [{"0020000E": {"vr": "UI", "Value": ["1.2.3.3"]}}]
 
 
+class Faulty(Coder):
+    """Has a fault that nobody thought of."""
+
+    async def restore(self, job: DecodeJob) -> list[Restored]:
+        raise ValueError("one of its own")
+
+
 class Box:
     """An edge that heard of one pack, and the cloudsync that brings its parts: `answer` does what was asked since."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, coder: Coder | None = None) -> None:
         self.layout = Layout(state)
         for directory in (self.layout.cache, self.layout.heads, self.layout.inbox):
             directory.mkdir(parents=True)
@@ -50,7 +58,7 @@ class Box:
             self.catalogue.settle_archived(self.pack)
         self.journal = JournalWriter(self.layout.asks)
         self.reader = JournalReader(Gate(self.layout.asks), 0)
-        self.coder = Coder()
+        self.coder = coder or Coder()
         self.stops: list[StoreFailed] = []
         inbox = Gate(self.layout.inbox)
         asks = Asks(self.journal, lambda: None)
@@ -224,3 +232,19 @@ async def test_a_head_that_is_missing_at_start_is_fetched_unasked(box: Box) -> N
     assert state is not None
     assert state.has_head
     assert state.here == "no"
+
+
+async def test_a_fault_that_nobody_thought_of_is_logged_and_told_to_who_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    box = Box(tmp_path, Faulty())
+    working = asyncio.create_task(box.desk.work())
+    box.desk.want(box.pack, None)
+    for _ in range(2):  # the head, then the parts
+        await box.answer()
+    assert "Please report it" in await box.failure()
+    while not caplog.records:
+        await box.turn()
+    assert [record.exc_info[1].args for record in caplog.records if record.exc_info] == [("one of its own",)]
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+    await box.close()
