@@ -41,7 +41,10 @@ def pdata(*values: bytes) -> bytes:
 def receive(peer: socket.socket, count: int) -> bytes:
     data = b""
     while len(data) < count:
-        more = peer.recv(count - len(data))
+        try:
+            more = peer.recv(count - len(data))
+        except ConnectionResetError:  # closed with something of ours unread
+            break
         if not more:
             break
         data += more
