@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -34,6 +34,9 @@ BACKOFF_SECONDS = (0.2, 1.0, 5.0, 15.0, 30.0)
 REFUSAL_SECONDS = 10.0
 STEADY_SECONDS = 60.0
 """A process that ran for so long is started again at once when it ends."""
+_USAGE = 64
+"""Exit code of a command that is not written as `--help` says; 2 is that of a red `outpost status`."""
+_UsageFault = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 FINAL = frozenset({3, 77, 78})
 """Exit codes that no new start mends: somebody else runs, a refusal, a wrong setting. Only edge's end everything, and edge-web's before it
 has ever run: scanning goes on without the archive and without DICOMweb.
@@ -161,7 +164,16 @@ def _drain(read: int) -> set[int]:
 
 
 def main() -> None:
-    app()
+    """Exit codes as the table in docs/operations-dicom.md says."""
+    try:
+        code = app(prog_name="outpost", standalone_mode=False)
+    except _UsageFault as fault:
+        fault.show()
+        sys.exit(_USAGE)
+    except typer.Abort:
+        typer.echo("Nothing was done.", err=True)
+        sys.exit(1)
+    sys.exit(code or 0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from edge.clock import utc
 from edge.control.cache import Evict, Evicted, ListPins, Pinned, PinStudy, Stays, UnpinStudy
 from edge.control.capacity import GetCapacity, Growing, Outlook
 from edge.control.scrub import GetScrub, Rot, Scrubbing, StartScrub
-from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, json_lines
+from edge.terminal import DEFAULT_STATE, JSON, STATE, STUDY, ask, json_lines
 
 
 def evict(
@@ -36,7 +36,7 @@ def evict(
 
 
 def pin(
-    study: str,
+    study: STUDY,
     until: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="The last day, as 2027-01-31; none for good.")
     ] = None,
@@ -55,7 +55,7 @@ def pin(
             typer.echo(f"Not all of it is there: `outpost studies recall {row.study}` brings it.")
 
 
-def unpin(study: str, state: STATE = DEFAULT_STATE) -> None:
+def unpin(study: STUDY, state: STATE = DEFAULT_STATE) -> None:
     """A study may leave the cache again."""
     list(ask(state, UnpinStudy(study=study)))
     typer.echo(f"Study {study} leaves the cache when it is its turn.")

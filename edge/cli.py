@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Annotated
 
@@ -21,6 +22,8 @@ from edge.terminal import DEFAULT_STATE, JSON, STATE, ask
 
 __all__ = ["DEFAULT_STATE", "STATE", "app"]
 
+WATCH = Annotated[bool, typer.Option("--watch", help="Say it again every 2 seconds, until Ctrl-C.")]
+
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 app.add_typer(studies, name="studies")
 app.add_typer(peers, name="peers")
@@ -38,8 +41,8 @@ app.command("retrieve")(errand_commands.retrieve)
 
 
 @app.command("status")
-def show_status(state: STATE = DEFAULT_STATE, as_json: JSON = False, watch: Annotated[bool, typer.Option("--watch")] = False) -> None:
-    """Say whether everything is safe off-site, and if not, when. Exit code 0 green, 1 amber, 2 red."""
+def show_status(state: STATE = DEFAULT_STATE, as_json: JSON = False, watch: WATCH = False) -> None:
+    """Say whether everything is safe off-site, and if not, when. Exit code 0 green, 1 amber, 2 red; others as for every command."""
     while True:
         (found,) = ask(state, GetStatus())
         assert isinstance(found, Status)
@@ -50,7 +53,8 @@ def show_status(state: STATE = DEFAULT_STATE, as_json: JSON = False, watch: Anno
         if not watch:
             raise typer.Exit({"green": 0, "amber": 1}.get(found.lamp, 2))
         time.sleep(2)
-        typer.echo("\033[2J\033[H", nl=False)
+        if sys.stdout.isatty():
+            typer.echo("\033[2J\033[H", nl=False)
 
 
 def _print_status(found: Status) -> None:

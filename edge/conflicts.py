@@ -10,7 +10,7 @@ from edge import audit
 from edge.audit import Audit
 from edge.clock import Clock
 from edge.control.conflicts import Choose, Chosen, Conflict, ListConflicts, SharedId, ShowConflict, VariantRow
-from edge.errors import Refused
+from edge.errors import Refused, Unknown
 from edge.model import UID, Digest
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
@@ -70,7 +70,7 @@ class Conflicts:
             )
         ]
         if not found:
-            raise Refused(f"No instance of study {study} is in conflict. `outpost conflicts ls` lists what is.")
+            raise Unknown(f"No instance of study {study} is in conflict. `outpost conflicts ls` lists what is.")
         return found
 
     def _choose(self, request: Choose, asker: Asker) -> list[Chosen]:

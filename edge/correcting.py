@@ -11,7 +11,7 @@ from edge.audit import Audit
 from edge.clock import Clock
 from edge.control.corrections import CorrectionRow, CorrectStudy, ListCorrections
 from edge.dataset.attributes import INTEREST
-from edge.errors import Refused
+from edge.errors import Refused, Unknown
 from edge.model import Correction, Json, parse_uid
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
@@ -54,7 +54,7 @@ class Correcting:
     def _correct(self, request: CorrectStudy, asker: Asker) -> list[CorrectionRow]:
         study = parse_uid(request.study)
         if study is None or not self._catalogue.rows("study_row", study):
-            raise Refused(f"There is no study {request.study} here. `outpost studies ls` lists them.")
+            raise Unknown(f"There is no study {request.study} here. `outpost studies ls` lists them.")
         before = self._decisions.correction(study) or Correction(study, {}, 0.0)
         if request.undo:
             after = Correction(study, {}, self._clock.now())

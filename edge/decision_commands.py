@@ -9,11 +9,11 @@ import typer
 
 from edge.clock import utc
 from edge.control.corrections import CorrectionRow, CorrectStudy, ListCorrections
-from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, json_lines
+from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, STUDY, ask, json_lines
 
 
 def correct(
-    study: str,
+    study: STUDY,
     patient_name: Annotated[str | None, typer.Option(help="As Family^Given^Middle^Prefix^Suffix=ideographic=phonetic.")] = None,
     patient_id: Annotated[str | None, typer.Option(help="Patient ID.")] = None,
     issuer: Annotated[str | None, typer.Option(help="Issuer of Patient ID.")] = None,

@@ -8,7 +8,7 @@ import typer
 
 from edge.control import errands
 from edge.model import Json
-from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, console, json_lines
+from edge.terminal import AE_TITLE, DEFAULT_STATE, JSON, PHI, STATE, STUDY, ask, console, json_lines
 
 _HIDDEN = ("00100010", "00100020", "00100030")
 _COLUMNS = {
@@ -28,7 +28,7 @@ _COLUMNS = {
 }
 
 
-def echo(ae_title: str, state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
+def echo(ae_title: AE_TITLE, state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """Verify that a peer answers (C-ECHO)."""
     for row in ask(state, errands.EchoPeer(ae_title=ae_title)):
         assert isinstance(row, errands.Echoed)
@@ -39,8 +39,8 @@ def echo(ae_title: str, state: STATE = DEFAULT_STATE, as_json: JSON = False) -> 
 
 
 def send(
-    study: str,
-    ae_title: str,
+    study: STUDY,
+    ae_title: AE_TITLE,
     series: Annotated[str | None, typer.Option(help="Only this Series Instance UID.")] = None,
     state: STATE = DEFAULT_STATE,
     as_json: JSON = False,
@@ -62,8 +62,8 @@ def send(
 
 
 def commit(
-    study: str,
-    ae_title: str,
+    study: STUDY,
+    ae_title: AE_TITLE,
     wait_seconds: Annotated[float, typer.Option(help="For its report.")] = 60.0,
     state: STATE = DEFAULT_STATE,
     as_json: JSON = False,
@@ -82,7 +82,7 @@ def commit(
 
 
 def query(
-    ae_title: str,
+    ae_title: AE_TITLE,
     level: Annotated[str, typer.Option(help="patient, study, series or image.")] = "study",
     key: Annotated[list[str] | None, typer.Option("--key", "-k", help="KEYWORD=VALUE or GGGG,EEEE=VALUE; * and ? match.")] = None,
     state: STATE = DEFAULT_STATE,
@@ -110,8 +110,8 @@ def query(
 
 
 def retrieve(
-    ae_title: str,
-    study: str,
+    ae_title: AE_TITLE,
+    study: STUDY,
     way: Annotated[str, typer.Option(help="get or move; without it get where the peer offers it. For move the peer must know us.")] = "",
     state: STATE = DEFAULT_STATE,
     as_json: JSON = False,

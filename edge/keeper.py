@@ -13,7 +13,7 @@ from edge.clock import Clock
 from edge.config import Config, Layout
 from edge.control.cache import Evict, Evicted, NoteUse, Stays
 from edge.control.message import Message
-from edge.errors import Refused, StoreFull
+from edge.errors import StoreFull, Unknown
 from edge.model import UID, PackId
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store import eviction
@@ -80,7 +80,7 @@ class Keeper:
         study = request.study
         rows = self._catalogue.rows("packs_here") if study is None else self._catalogue.rows("packs_of_study", study)
         if study is not None and not rows:
-            raise Refused(f"There is no study {study} here. `outpost studies` lists those that there are.")
+            raise Unknown(f"There is no study {study} here. `outpost studies` lists those that there are.")
         pinned = self._pins.studies(self._clock.now())
         chosen: list[Evictable] = []
         staying: list[tuple[Reason, str]] = []

@@ -29,7 +29,7 @@ from edge.dimse.negotiation import MAX_CONTEXTS, propose
 from edge.dimse.ports import Commitments, Index, Intake, Peers, Reference, Retrieve
 from edge.dimse.requestor import Requestor
 from edge.dimse.status import SUCCESS
-from edge.errors import OutpostError, Refused
+from edge.errors import OutpostError, Refused, Unknown
 from edge.model import UID, AETitle, Json, Level, Peer, Query, parse_ae_title, parse_uid
 from edge.responder import PEOPLE, Asker, Responder, streamed
 
@@ -147,7 +147,7 @@ class Outreach:
         title = parse_ae_title(ae_title)
         peer = self._peers.destination(title) if title is not None else None
         if peer is None:
-            raise Refused(f"There is no peer {ae_title!r} with a host. `outpost peers ls` lists them, `outpost peers add` enters it.")
+            raise Unknown(f"There is no peer {ae_title!r} with a host. `outpost peers ls` lists them, `outpost peers add` enters it.")
         return peer
 
     def _echo(self, peer: Peer) -> errands.Echoed:
@@ -165,7 +165,7 @@ class Outreach:
         level = Level.STUDY if errand.series is None else Level.SERIES
         with closing(self._retrieve.begin(Query(level, dict(matching)))) as retrieval:
             if not retrieval.total:
-                raise Refused("There is no such study or series here.")
+                raise Unknown("There is no such study or series here.")
             delivery = Delivery(retrieval, peer, self._requestor, self._ae_title, None, None)
             try:
                 while not delivery.is_done(_TOLD_SECONDS):
@@ -216,7 +216,7 @@ class Outreach:
     def _commit(self, peer: Peer, errand: errands.CommitStudy) -> errands.Committed:
         references = _references(self._index, _uid(errand.study))
         if not references:
-            raise Refused("There is no such study here.")
+            raise Unknown("There is no such study here.")
         transaction = UID(f"2.25.{uuid.uuid4().int}")
         self._seekers.seek(transaction, peer.ae_title, len(references))
         association = self._requestor.associate(peer, self._ae_title, propose(commitment.CONTEXTS))

@@ -10,7 +10,8 @@ import typer
 
 from edge.clock import utc
 from edge.control.peers import ApprovePeer, CallerRow, ListCallers, ListPeers, PeerRow, PutPeer, RemovePeer
-from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, json_lines
+from edge.errors import Unknown
+from edge.terminal import AE_TITLE, DEFAULT_STATE, JSON, STATE, ask, fail, json_lines
 
 peers = typer.Typer(no_args_is_help=True, help="Who may talk to Outpost.")
 
@@ -28,12 +29,11 @@ def list_peers(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
 
 
 @peers.command("show")
-def show_peer(ae_title: str, state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
+def show_peer(ae_title: AE_TITLE, state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
     """Show everything that is set for a peer."""
     rows = [row for row in ask(state, ListPeers()) if isinstance(row, PeerRow) and row.ae_title == ae_title]
     if not rows:
-        typer.echo(f"There is no peer {ae_title!r}. `outpost peers ls` lists them.", err=True)
-        raise typer.Exit(1)
+        fail(Unknown(f"There is no peer {ae_title!r}. `outpost peers ls` lists them."))
     if as_json:
         json_lines(rows)
         return
@@ -43,7 +43,7 @@ def show_peer(ae_title: str, state: STATE = DEFAULT_STATE, as_json: JSON = False
 
 @peers.command("add")
 def add_peer(
-    ae_title: str,
+    ae_title: AE_TITLE,
     host: Annotated[str | None, typer.Option(help="Where we call it back (C-MOVE, storage commitment); empty for never.")] = None,
     port: Annotated[int | None, typer.Option(help="Its DICOM port; 104 at first.")] = None,
     tls: Annotated[bool | None, typer.Option("--tls/--no-tls", help="Call it back with TLS.")] = None,
@@ -118,7 +118,7 @@ def add_peer(
 
 
 @peers.command("rm")
-def remove_peer(ae_title: str, state: STATE = DEFAULT_STATE) -> None:
+def remove_peer(ae_title: AE_TITLE, state: STATE = DEFAULT_STATE) -> None:
     """Refuse a device from its next association on."""
     list(ask(state, RemovePeer(ae_title=ae_title)))
     typer.echo(f"{ae_title} is refused from now on.")
@@ -138,7 +138,7 @@ def list_callers(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
 
 @peers.command("approve")
 def approve_peer(
-    ae_title: str,
+    ae_title: AE_TITLE,
     address: Annotated[str | None, typer.Option(help="Which of several addresses that called under this AE title.")] = None,
     rights: Annotated[str | None, typer.Option(help="Comma-separated; store, find, move and get unless named.")] = None,
     state: STATE = DEFAULT_STATE,

@@ -17,7 +17,7 @@ from edge.config import Config
 from edge.control.peers import ApprovePeer, CallerRow, ListCallers, ListPeers, PeerRow, PutPeer, RemovePeer
 from edge.dataset.charset import is_known
 from edge.dimse.identity import hashed
-from edge.errors import Refused, StoreFull
+from edge.errors import Refused, StoreFull, Unknown
 from edge.model import UID, AETitle, Commitment, Peer, Urgency, parse_ae_title, parse_uid
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.callers import Callers
@@ -93,7 +93,7 @@ class Peering:
     def _remove(self, request: RemovePeer, asker: Asker) -> list[PeerRow]:
         ae_title = parse_ae_title(request.ae_title)
         if ae_title is None or not self._site.remove_peer(ae_title):
-            raise Refused(f"There is no peer {request.ae_title!r}. `outpost peers ls` lists them.")
+            raise Unknown(f"There is no peer {request.ae_title!r}. `outpost peers ls` lists them.")
         self._audit.record(audit.PeerChanged(user=asker.user, peer=ae_title, change="removed", fields=[]))
         return []
 
@@ -103,7 +103,7 @@ class Peering:
             raise Refused(f"{title} is a peer already. `outpost peers add {title}` with the option that is to change lets it in.")
         found = {row.address for row in self._callers.all() if row.ae_title == title and request.address in {None, row.address}}
         if not found:
-            raise Refused(f"Nobody called as {title!r}. `outpost peers unknown` lists who was turned away.")
+            raise Unknown(f"Nobody called as {title!r}. `outpost peers unknown` lists who was turned away.")
         if len(found) > 1:
             raise Refused(f"{title} called from {', '.join(sorted(found))}. Say which with --address.")
         return [_row(self._put(PutPeer(ae_title=title, address=found.pop(), rights=request.rights), asker.user, "approved"))]

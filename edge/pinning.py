@@ -9,7 +9,7 @@ from edge.audit import Audit
 from edge.clock import Clock, utc
 from edge.control.cache import ListPins, Pinned, PinStudy, UnpinStudy
 from edge.control.message import Message
-from edge.errors import Refused
+from edge.errors import Refused, Unknown
 from edge.model import UID
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
@@ -31,7 +31,7 @@ class Pinning:
     def _pin(self, request: PinStudy, asker: Asker) -> list[Pinned]:
         now = self._clock.now()
         if not self._catalogue.rows("packs_of_study", request.study):
-            raise Refused(f"There is no study {request.study} here. `outpost studies` lists those that there are.")
+            raise Unknown(f"There is no study {request.study} here. `outpost studies` lists those that there are.")
         if request.until is not None and request.until <= now:
             raise Refused(f"{utc(request.until)} is over already.")
         pin = Pin(UID(request.study), request.until, now)

@@ -9,7 +9,7 @@ from edge import audit
 from edge.audit import Audit
 from edge.clock import Clock
 from edge.control.routes import ListRoutes, PutRoute, RemoveRoute, RetryRoute, RouteRow
-from edge.errors import Refused
+from edge.errors import Refused, Unknown
 from edge.model import Urgency, parse_ae_title
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.routes import Routes
@@ -57,7 +57,7 @@ class Routing:
 
     def _need(self, found: bool, name: str) -> None:
         if not found:
-            raise Refused(f"There is no route {name!r}. `outpost routes ls` lists them.")
+            raise Unknown(f"There is no route {name!r}. `outpost routes ls` lists them.")
 
     def _record(self, asker: Asker, route: str, change: str) -> None:
         self._audit.record(audit.RouteChanged(user=asker.user, route=route, change=change))

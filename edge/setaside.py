@@ -16,7 +16,7 @@ from edge.dataset.part10 import file_meta
 from edge.dataset.walk import EXPLICIT_LE, Malformed
 from edge.dimse.ports import Arrival, Outcome
 from edge.durable import disk_errors, write_all
-from edge.errors import Permanent, Refused
+from edge.errors import Permanent, Refused, Unknown
 from edge.intake import PackIntake
 from edge.model import UID, AETitle, Digest, Identity, Peer, parse_ae_title, parse_uid
 from edge.responder import PEOPLE, Asker, Responder, at_once
@@ -78,7 +78,7 @@ class SetAside:
     def _find(self, digest: str) -> tuple[Any, ...]:
         found = [row for row in self._catalogue.rows("quarantined") if len(digest) >= _LEAST and row[0].startswith(digest)]
         if len(found) != 1:
-            raise Refused(f"{digest!r} names no dataset in quarantine. `outpost quarantine ls` lists them by their digests.")
+            raise Unknown(f"{digest!r} names no dataset in quarantine. `outpost quarantine ls` lists them by their digests.")
         return found[0]
 
     def _identity(self, row: tuple[Any, ...]) -> Identity | None:

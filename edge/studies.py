@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from edge import status
 from edge.control.studies import ListStudies, Recalled, RecallStudy, Study
 from edge.dimse.ports import Lost, Ready
-from edge.errors import Refused
+from edge.errors import Refused, Unknown
 from edge.model import UID, Level, Query
 from edge.reach import Reach
 from edge.responder import PEOPLE, Asker, Responder, at_once, streamed
@@ -54,7 +54,7 @@ class Studies:
             self._retrieve.want_study(UID(request.study))
         try:
             if not retrieval.total:
-                raise Refused("There is no such study, series or instance here.")
+                raise Unknown("There is no such study, series or instance here.")
             here, lost = 0, ""
             while retrieval.remaining:
                 match await loop.run_in_executor(self._waiters, retrieval.next, WAIT_SECONDS):

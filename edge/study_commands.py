@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Annotated
 
@@ -12,9 +13,10 @@ import typer
 from edge import cache_commands, errand_commands, status
 from edge.control.studies import ListStudies, Recalled, RecallStudy, Retried, RetryStudies, Study
 from edge.decision_commands import correct, list_corrections
+from edge.errors import Unknown
 from edge.model import Json
 from edge.store.fold import first
-from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, ask, console, json_lines
+from edge.terminal import DEFAULT_STATE, JSON, PHI, STATE, STUDY, ask, console, fail, json_lines
 
 studies = typer.Typer(
     no_args_is_help=False, help="List, show, recall, pin and correct studies; ship again what was stopped.", invoke_without_command=True
@@ -41,6 +43,9 @@ def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: 
     rows = [row for row in ask(state, ListStudies()) if isinstance(row, Study)]
     if as_json:
         json_lines(rows if show_phi else [_without_phi(row) for row in rows])
+        return
+    if not rows:
+        typer.echo("There is no study here yet.")
         return
     from rich.table import Column, Table  # noqa: PLC0415 - rich costs 60 ms at start; only what prints tables pays
 
@@ -69,23 +74,24 @@ def list_studies(state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: 
 
 
 @studies.command("show")
-def show_study(study: str, state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
+def show_study(study: STUDY, state: STATE = DEFAULT_STATE, as_json: JSON = False, show_phi: PHI = False) -> None:
     """Show one study: received, coded, in the archive, in the cache."""
     rows = [row for row in ask(state, ListStudies(study=study)) if isinstance(row, Study)]
     if not rows:
-        typer.echo(f"There is no study {study} here.", err=True)
-        raise typer.Exit(1)
+        fail(Unknown(f"There is no study {study} here. `outpost studies ls` lists them."))
     row = rows[0] if show_phi else _without_phi(rows[0])
     if as_json:
         json_lines([row])
         return
+    packs = status.count(row.packs, "pack", "packs")
     typer.echo(f"study      {row.study}")
     if show_phi:
         typer.echo(f"patient    {_name(row.patient)} {first(row.patient, '00100020')}")
-    typer.echo(f"received   {row.instances} instances in {row.series} series, {status.ago(row.received_at, time.time())}")
-    typer.echo(f"coded      {row.coded} of {row.packs} packs, {status.size(row.raw_bytes)} -> {status.size(row.coded_bytes)}")
-    typer.echo(f"archive    {row.confirmed} of {row.objects} objects proven, {row.held} of {row.packs} packs held")
-    typer.echo(f"cache      {row.here} of {row.packs} packs whole here: {row.availability}")
+    instances, when = status.count(row.instances, "instance", "instances"), status.ago(row.received_at, time.time())
+    typer.echo(f"received   {instances} in {row.series} series, {when}")
+    typer.echo(f"coded      {row.coded} of {packs}, {status.size(row.raw_bytes)} -> {status.size(row.coded_bytes)}")
+    typer.echo(f"archive    {row.confirmed} of {row.objects} objects proven, {row.held} of {packs} held")
+    typer.echo(f"cache      {row.here} of {packs} whole here: {row.availability}")
     if row.stopped:
         typer.echo(f"stopped    {row.stopped}")
         typer.echo(f"           When that is mended: outpost studies retry {row.study}")
@@ -93,19 +99,23 @@ def show_study(study: str, state: STATE = DEFAULT_STATE, as_json: JSON = False, 
 
 @studies.command("recall")
 def recall(
-    study: str,
+    study: STUDY,
     series: Annotated[str | None, typer.Option(help="Series Instance UID")] = None,
     instance: Annotated[str | None, typer.Option(help="SOP Instance UID; needs --series")] = None,
     state: STATE = DEFAULT_STATE,
     as_json: JSON = False,
 ) -> None:
     """Bring a study, or a part of it, from the archive into the cache; returns when it is here."""
+    told = None
     for answer in ask(state, RecallStudy(study=study, series=series, instance=instance)):
         assert isinstance(answer, Recalled)
         if as_json:
             json_lines([answer])
-        else:
-            typer.echo(f"\r{answer.here} of {answer.total} instances are here", nl=answer.here == answer.total)
+        elif sys.stderr.isatty():
+            typer.echo(f"\r{answer.here} of {answer.total} instances are here", nl=answer.here == answer.total, err=True)
+        elif answer != told:
+            typer.echo(f"{answer.here} of {answer.total} instances are here")
+        told = answer
 
 
 @studies.command("retry")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from edge.config import Layout
 from edge.control import asking, lines
-from edge.control.lines import Answer, Request
-from edge.errors import OutpostError
+from edge.control.lines import Answer, NotRunning, Request
+from edge.errors import OutpostError, Permanent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="The state directory.", show_default=True)]
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 PHI = Annotated[bool, typer.Option("--show-phi", help="Show names and IDs of patients.")]
+STUDY = Annotated[str, typer.Argument(metavar="STUDY", help="Study Instance UID.")]
+AE_TITLE = Annotated[str, typer.Argument(metavar="AE_TITLE", help="The AE title of the peer.")]
 DEFAULT_STATE = Path("/var/lib/outpost")
 WIDE = 200
 """Columns where the output is no terminal: nothing is cut off."""
@@ -32,9 +34,24 @@ def ask(state: Path, request: Request, descriptor: int | None = None) -> Iterato
     except PermissionError as fault:
         typer.echo(f"{Layout(state).control}: this user may not ask. Use sudo.", err=True)
         raise typer.Exit(77) from fault
+    except NotRunning as fault:
+        if Layout(state).config.exists():
+            fail(fault)
+        fail(NoSite(f"{state} is no site: there is no outpost.toml in it. `outpost setup` makes one; --state names another directory."))
     except OutpostError as fault:
-        typer.echo(str(fault), err=True)
-        raise typer.Exit(fault.exit_code) from fault
+        fail(fault)
+
+
+def fail(fault: OutpostError) -> NoReturn:
+    """End the command with the sentence of an error and its exit code."""
+    typer.echo(str(fault), err=True)
+    raise typer.Exit(fault.exit_code) from fault
+
+
+class NoSite(Permanent):
+    """The directory is no site."""
+
+    exit_code = 78
 
 
 def json_lines(rows: Sequence[Answer]) -> None:

@@ -70,7 +70,7 @@ class Acceptor:
         denial = denial or Denial.UNKNOWN
         if not denial.is_transient:
             self.peers.turned_away(calling, request.called_ae, knock.address, denial.value)
-        self._reject(association, request, knock, denial.rejection, denial.value)
+        self._reject(association, request, knock, denial.rejection, denial.value, denial.cure(calling))
         return None
 
     def dismiss(self, caller: Caller) -> None:
@@ -92,8 +92,10 @@ class Acceptor:
             self.audit.record(ContextRefused(address=caller.address, reason=reason, calling=[request.calling_ae], called=request.called_ae))
         return caller
 
-    def _reject(self, association: Association, request: AssociateRequest, knock: Knock, rejection: Rejection, reason: str) -> None:
-        _log.warning("rejected %r calling %r from %s: %s", request.calling_ae, request.called_ae, knock.address, reason)
+    def _reject(
+        self, association: Association, request: AssociateRequest, knock: Knock, rejection: Rejection, reason: str, cure: str = ""
+    ) -> None:
+        _log.warning("rejected %r calling %r from %s: %s%s", request.calling_ae, request.called_ae, knock.address, reason, cure)
         self.audit.record(
             AssociationRefused(
                 address=knock.address,

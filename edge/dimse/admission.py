@@ -37,6 +37,10 @@ class Denial(enum.Enum):
         """What the caller is told, which is no more than it has to know."""
         return {Denial.OTHER_USER: NO_REASON, Denial.TOO_MANY: TOO_MANY_FROM_YOU, Denial.FULL: BUSY}.get(self, UNKNOWN_CALLING_AE)
 
+    def cure(self, calling: AETitle) -> str:
+        """What lets it in, as the end of a log line; empty where that is not one command."""
+        return f". If it may: outpost peers approve {calling!r}" if self is Denial.UNKNOWN else ""
+
     @property
     def is_transient(self) -> bool:
         """The caller is whom it says it is, and may try again."""

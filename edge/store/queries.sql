@@ -331,7 +331,7 @@ WHERE counted = 0 AND NOT EXISTS (SELECT 1 FROM pack WHERE pack.study = figures.
 SELECT study.uid, patient.attributes, study.attributes, study.received_at,
     iif(counted, figures.series, (SELECT series FROM study_count WHERE study_count.study = study.study)),
     iif(counted, figures.instances, (SELECT instances FROM study_count WHERE study_count.study = study.study)),
-    count(*), sum(coalesce(bytes, 0)), sum(coalesce(coded_bytes, 0)), sum(closed_at IS NOT NULL), sum(coded_at IS NOT NULL),
+    count(*), sum(coalesce(bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = pack.pack), 0)), sum(coalesce(coded_bytes, 0)), sum(closed_at IS NOT NULL), sum(coded_at IS NOT NULL),
     sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at), study.rejected
 FROM (
     SELECT study FROM study WHERE uid = :study

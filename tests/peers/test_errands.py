@@ -63,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_orthanc_answers_our_echo(site: Site) -> None:
     (row,) = site.outpost("peers", "echo", "ORTHANC")
     assert row["is"] == "echoed"
-    assert site.outpost("peers", "echo", "NOBODY", code=77) == []
+    assert site.outpost("peers", "echo", "NOBODY", code=66) == []
 
 
 @pytest.mark.parametrize("name", [CT, MR_RLE])

@@ -121,8 +121,34 @@ def test_a_state_directory_that_was_never_set_up_is_named_with_the_cure(tmp_path
     assert done.returncode == 78
     assert "outpost setup" in done.stderr
     done = outpost("status", "--state", str(tmp_path / "nothing"))
-    assert done.returncode == 69
-    assert "outpost run" in done.stderr
+    assert done.returncode == 78
+    assert "outpost setup" in done.stderr
+
+
+def test_what_cannot_be_done_ends_with_the_exit_code_of_the_table(clinic: Clinic, tmp_path: Path) -> None:
+    state = str(clinic.site.layout.state)
+    for words, code in (
+        (("status",), 0),
+        (("status", "--wach"), 64),
+        (("statsu",), 64),
+        (("studies", "show"), 64),
+        (("studies", "show", "1.2.3"), 66),
+        (("studies", "recall", "1.2.3"), 66),
+        (("studies", "retry", "1.2.3"), 66),
+        (("studies", "correct", "1.2.3", "--reject"), 66),
+        (("peers", "show", "NOBODY"), 66),
+        (("peers", "echo", "NOBODY"), 66),
+        (("peers", "add", "A\\B"), 77),
+        (("routes", "rm", "nowhere"), 66),
+    ):
+        done = outpost(*words, "--state", state)
+        assert done.returncode == code, (words, done.stderr)
+        assert bool(done.stderr) == bool(code), words
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    (folder / "outpost.toml").write_text("")
+    done = outpost("status", "--state", str(folder))
+    assert (done.returncode, "outpost run" in done.stderr) == (69, True)
 
 
 def test_setup_refuses_a_directory_that_cannot_be_written_and_one_that_is_in_use(clinic: Clinic, tmp_path: Path) -> None:
@@ -141,8 +167,9 @@ def test_status_and_studies_answer_in_words_and_in_json(clinic: Clinic) -> None:
     assert '"is":"status"' in outpost("status", "--state", state, "--json").stdout
     assert outpost("studies", "--state", state, "--json").stdout == ""
     assert "WORKSTATION" in outpost("peers", "ls", "--state", state).stdout
+    assert outpost("studies", "--state", state).stdout == "There is no study here yet.\n"
     done = outpost("peers", "rm", "NOBODY", "--state", state)
-    assert done.returncode == 77
+    assert done.returncode == 66
     assert "outpost peers ls" in done.stderr
 
 
