@@ -98,7 +98,7 @@ class Routes:
             self._forwards.retry(name)
             sender = self._senders.get(name)
             if sender is not None:
-                sender.wake()
+                sender.retry()
             return sender is not None or any(route.name == name for route in self._table.all())
 
     def standings(self) -> list[tuple[Route, Standing]]:
@@ -151,7 +151,7 @@ class _Sender:
         self._clock = clock
         self._jitter = jitter
         self._changed = threading.Condition()
-        self._woken = self._ended = False
+        self._woken = self._ended = self._asked = False
         self._thread: threading.Thread | None = None
 
     def start(self, fail_stop: Callable[[StoreFailed], None]) -> None:
@@ -159,8 +159,15 @@ class _Sender:
         self._thread.start()
 
     def wake(self) -> None:
+        """Look now for what arrived."""
         with self._changed:
             self._woken = True
+            self._changed.notify_all()
+
+    def retry(self) -> None:
+        """Try now what waits, and what is being tried, should that fail."""
+        with self._changed:
+            self._woken = self._asked = True
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -176,6 +183,8 @@ class _Sender:
     def _run(self, fail_stop: Callable[[StoreFailed], None]) -> None:
         while not self._ended:
             try:
+                if self._was_asked():
+                    self._forwards.retry(self._route.name)
                 pause = self.step()
             except StoreFailed as fault:
                 fail_stop(fault)
@@ -187,6 +196,12 @@ class _Sender:
                 if not self._woken and not self._ended:
                     self._changed.wait(pause)
                 self._woken = False
+
+    def _was_asked(self) -> bool:
+        """Whether a person asked for a retry since the last step began: what failed in it was begun before, and is not put off."""
+        with self._changed:
+            asked, self._asked = self._asked, False
+            return asked
 
     def step(self) -> float:
         """Look for what arrived and send what may be sent; how long to wait then, in seconds."""

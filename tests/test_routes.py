@@ -12,16 +12,15 @@ from pathlib import Path
 import pytest
 
 from edge.audit import Sent
-from edge.destinations import Destination, Told, destination_of
+from edge.destinations import Destination, Told
 from edge.dimse.ports import Lost, Ready, Retrieval
-from edge.dimse.requestor import Requestor
 from edge.errors import StoreFailed, Transient
-from edge.model import UID, AETitle, Level, Located, Peer, Query, Urgency
+from edge.model import UID, Level, Query, Urgency
 from edge.routes import BATCH, Routes
 from edge.store.catalogue import Catalogue
 from edge.store.routes import Forwards, Route, RouteTable
 from edge.store.site import SiteState
-from tests.dimse.fakes import CT, HERE, MR, PATIENT, RTDOSE, FakeAudit, FakePeers, FakeRetrieve, box, instances
+from tests.dimse.fakes import CT, FakeAudit, instances
 from tests.servers import until
 from tests.store.rows import Clock, admission, put
 
@@ -258,6 +257,19 @@ def test_a_destination_that_fails_is_tried_ever_more_rarely_and_without_end(tmp_
         assert (pacs.got, ours.forwards.standing("all").failures, ours.routes.notices()) == ([uid], 0, [])
 
 
+def test_who_asks_for_a_retry_during_a_try_that_fails_gets_another_at_once(tmp_path: Path) -> None:
+    pacs, clock = Fake(), Clock(2000.0)
+    pacs.down, pacs.hung = "No connection.", threading.Event()
+    with boxed(tmp_path, {"all": pacs}, clock) as ours:
+        arrive(ours.catalogue, 1)
+        ours.table.put(ALL)
+        ours.routes.start()
+        until(lambda: pacs.calls == 1, "it is being tried")
+        assert ours.routes.retry("all")
+        pacs.hung.set()
+        until(lambda: pacs.calls == 2, "it is tried again, although the clock stands still")
+
+
 def test_an_instance_that_is_not_taken_stops_no_other_and_is_shown(tmp_path: Path) -> None:
     pacs, clock = Fake(), Clock(2000.0)
     with boxed(tmp_path, {"all": pacs}, clock) as ours:
@@ -368,22 +380,3 @@ def test_a_route_that_is_removed_owes_nothing_and_one_of_its_name_begins_anew(tm
         later = arrive(ours.catalogue, 2, received_at=1500.0)
         ours.routes.put(replace(ALL, since=1200.0))
         until(lambda: pacs.got == [later], "the new one sends what arrived since")
-
-
-def test_a_peer_gets_what_it_takes_and_its_refusals_are_told_one_by_one(tmp_path: Path) -> None:
-    held = instances(CT, MR, RTDOSE)
-    with box() as there:
-        there.peers.peers["OUTPOST"] = there.peers.peers["TEST"]
-        peers = FakePeers({"PACS": Peer(AETitle("OUTPOST"), host=HERE, port=there.port)})
-        destination = destination_of(ALL, AETitle("OUTPOST"), peers, Requestor(PATIENT))
-        told: dict[str, str | None] = {}
-
-        def outcome(located: Located, fault: str | None) -> None:
-            told[located.sop_instance] = fault
-
-        destination.send(FakeRetrieve(held).begin(EVERYTHING), outcome)
-        assert told == {one.located.sop_instance: None for one in held}
-    with pytest.raises(Transient, match="No connection"):
-        destination.send(FakeRetrieve(held).begin(EVERYTHING), outcome)
-    with pytest.raises(Transient, match="no peer PACS"):
-        destination_of(ALL, AETitle("OUTPOST"), FakePeers({}), Requestor(PATIENT)).send(FakeRetrieve(held).begin(EVERYTHING), outcome)
