@@ -27,6 +27,8 @@ PEOPLE = frozenset({Role.ROOT, Role.EDGE})
 
 @dataclass(frozen=True, slots=True)
 class Asker:
+    """Who asks: the Unix user by number (SO_PEERCRED), and what that makes of them here."""
+
     user: int
     role: Role
     descriptor: int | None = None

@@ -39,6 +39,8 @@ class ListPins(Message, frozen=True, tag="list-pins"):
 
 
 class Evicted(Message, frozen=True, tag="evicted"):
+    """A pack that went out of the cache, or would: its id, the UID of its study, and what it freed."""
+
     pack: str
     study: str
     bytes: int
@@ -52,6 +54,8 @@ class Stays(Message, frozen=True, tag="stays"):
 
 
 class Pinned(Message, frozen=True, tag="pinned"):
+    """A pin: the UID of the study, and times in seconds since the epoch; `until` None = until it is taken back."""
+
     study: str
     until: float | None
     pinned_at: float

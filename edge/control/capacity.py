@@ -27,6 +27,8 @@ class Outlook(Message, frozen=True, tag="outlook"):
 
 
 class Growing(Message, frozen=True, tag="growing"):
+    """How the archive grows by one modality: bytes received a day, and what becomes of them."""
+
     modality: str
     bytes_per_day: float
     ratio: float

@@ -26,6 +26,8 @@ class Choose(Message, frozen=True, tag="choose"):
 
 
 class Conflict(Message, frozen=True, tag="conflict"):
+    """A study with instances among whose variants a person must choose, since when (seconds since the epoch), and why."""
+
     study: str
     instances: int
     since: float
@@ -41,6 +43,8 @@ class SharedId(Message, frozen=True, tag="shared-id"):
 
 
 class VariantRow(Message, frozen=True, tag="variant"):
+    """One variant of an instance, by UIDs and digest; `standing` is its class, None for the first, `because` why it is a conflict."""
+
     series: str
     instance: str
     digest: str

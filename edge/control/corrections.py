@@ -30,6 +30,10 @@ class ListCorrections(Message, frozen=True, tag="list-corrections"):
 
 
 class CorrectionRow(Message, frozen=True, tag="correction"):
+    """What a person decided of a study: the attributes that are answered instead (DICOM JSON Model, PS3.18 Annex F), and whether it is not
+    to be used.
+    """
+
     study: str
     attributes: dict[str, Any]
     corrected_at: float

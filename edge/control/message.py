@@ -10,7 +10,7 @@ class Message(msgspec.Struct, frozen=True, tag_field="is", forbid_unknown_fields
 
 
 class Done(Message, frozen=True, tag="done"):
-    pass
+    """The last line of an answer: everything that was asked for was done."""
 
 
 class Failed(Message, frozen=True, tag="failed"):

@@ -34,6 +34,8 @@ class DiscardQuarantined(Message, frozen=True, tag="discard-quarantined"):
 
 
 class Quarantined(Message, frozen=True, tag="quarantined"):
+    """A dataset that was set aside: the SHA-256 of its bytes, why, from whom, and when (seconds since the epoch)."""
+
     digest: str
     reason: str
     bytes: int

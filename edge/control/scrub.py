@@ -35,6 +35,8 @@ class Scrubbing(Message, frozen=True, tag="scrubbing"):
 
 
 class Rot(Message, frozen=True, tag="rot"):
+    """What rotted of a study in the cache and is not whole again, since when (seconds since the epoch)."""
+
     study: str
     instances: int
     """0 where only what lies around the instances is rotten."""

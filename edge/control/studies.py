@@ -65,6 +65,8 @@ class Recalled(Message, frozen=True, tag="recalled"):
 
 
 class Retried(Message, frozen=True, tag="retried"):
+    """A pack that was stopped on its way to the archive and goes on."""
+
     pack: str
     study: str
     coded_anew: bool

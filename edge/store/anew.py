@@ -102,6 +102,7 @@ class NewCatalogue:
         self._studies.correct(correction)
 
     def set_aside(self, digest: Digest, about: About) -> None:
+        """A file of quarantine, with what is known of it."""
         columns = (about.reason, about.bytes, about.syntax, about.sop_instance, about.source_ae, about.received_at)
         self._connection.execute(self._sql["insert_quarantined"], (digest, *columns))
 

@@ -36,6 +36,7 @@ class BareFile:
 
     @property
     def size(self) -> int:
+        """Bytes, as the file is now."""
         return os.fstat(self._descriptor).st_size
 
     def read(self, length: int, offset: int) -> bytes:

@@ -11,6 +11,8 @@ from edge.model import UID, Digest, PackId, Urgency
 
 @dataclass(frozen=True, slots=True)
 class PackState:
+    """What the catalogue says of a pack; times in seconds since the epoch, None for what it has not come to yet."""
+
     pack: PackId
     study: UID
     urgency: Urgency

@@ -10,6 +10,8 @@ from edge.store.site import SiteState
 
 @dataclass(frozen=True, slots=True)
 class Pin:
+    """A study that stays in the cache."""
+
     study: UID
     until: float | None
     """Seconds since the epoch; None until it is taken back."""

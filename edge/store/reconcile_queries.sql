@@ -43,10 +43,6 @@ GROUP BY study.study ORDER BY min(instance.received_at);
 -- A pack that waited for a person goes its way again.
 UPDATE pack SET stopped = NULL WHERE pack = ?;
 
--- move_instance --
--- An instance lies in another pack now.
-UPDATE instance SET pack = :pack, header_offset = :header_offset, dataset_offset = :dataset_offset WHERE pack = :before AND header_offset = :was;
-
 -- emptied_packs --
 -- Packs of a study whose instances all lie in other packs by now, or were sent again.
 SELECT pack FROM pack WHERE study = (SELECT study FROM pack AS other WHERE other.pack = ?) AND stopped IS NOT NULL AND has_head = 0

@@ -70,6 +70,7 @@ class RouteTable:
         self._site = site
 
     def all(self) -> list[Route]:
+        """Every rule, as it is in force."""
         return [
             Route(
                 name=row[0],
@@ -109,6 +110,7 @@ class RouteTable:
         return self._site.change("remove_route", name) == 1
 
     def move_since(self, name: str, since: float) -> None:
+        """What arrived before that (seconds since the epoch) need not be sent again should the catalogue have to be made anew."""
         self._site.change("move_since", name=name, since=since)
 
 
@@ -148,6 +150,7 @@ class Forwards:
             self._catalogue.rows("matched_upto", route=route.name, last=last)
 
     def due(self, route: str, now: float, most: int) -> list[Owed]:
+        """At most so many that may be tried now: in the order of arrival, what was not tried yet first."""
         return [Owed(*row) for row in self._catalogue.rows("due_forwards", route=route, now=now, most=most)]
 
     def forwarded(self, route: str, instances: Sequence[int], now: float) -> None:
@@ -160,6 +163,7 @@ class Forwards:
         self._catalogue.rows("forward_failed", route=route, instance=instance, fault=fault, next_at=next_at)
 
     def destination_failed(self, route: str, fault: str, next_at: float) -> None:
+        """The destination could not be used, and why; nothing is tried there before `next_at` (seconds since the epoch)."""
         self._catalogue.rows("destination_failed", route=route, fault=fault, next_at=next_at)
 
     def trouble(self, route: str) -> tuple[int, float]:
@@ -173,6 +177,7 @@ class Forwards:
         self._catalogue.rows("retry_destination", route)
 
     def standing(self, route: str) -> Standing:
+        """How the route fares. Looks at everything that it owes: for people, not for each step."""
         rows = self._catalogue.rows("forwarding", route)
         _, sent, sent_at, failures, fault, next_at = rows[0] if rows else (0, 0, None, 0, None, 0.0)
         ((owed, owed_since, refused, refusal),) = self._catalogue.rows("owed", route)

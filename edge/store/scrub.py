@@ -57,6 +57,7 @@ class Found:
 
     @property
     def sound(self) -> bool:
+        """Everything in the pack proved itself."""
         return not self.rotten and not self.worn
 
 

@@ -69,6 +69,7 @@ class Scrubs:
         self._catalogue = catalogue
 
     def under_way(self) -> Scrub | None:
+        """The one that has not ended; None when none is wanted now."""
         return _scrub(self._catalogue.rows("scrub_under_way"))
 
     def last(self) -> Scrub | None:
@@ -103,6 +104,7 @@ class Scrubs:
         self._catalogue.rows("advance_scrub", pack=pack, bytes=size, rotten=rotten, scrub=scrub.number)
 
     def end(self, scrub: Scrub, now: float) -> None:
+        """It has read every pack."""
         self._catalogue.rows("end_scrub", now, scrub.number)
 
     def found(self, one: Scrubbed, rotten: Iterable[Extent], worn: Iterable[Extent], now: float) -> None:
