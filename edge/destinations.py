@@ -42,6 +42,10 @@ class Destination(Protocol):
         """Break off what is under way. Idempotent."""
         ...
 
+    def close(self) -> None:
+        """Give back what is held, by the thread that sent. Nothing is sent afterwards."""
+        ...
+
 
 class PeerDestination:
     """A peer, by C-STORE, as C-MOVE sends to it."""
@@ -84,6 +88,9 @@ class PeerDestination:
     def interrupt(self) -> None:
         self._stopped.set()
 
+    def close(self) -> None:
+        """Nothing: each delivery has given back its own."""
+
 
 class StowDestination:
     """A STOW-RS service."""
@@ -110,6 +117,9 @@ class StowDestination:
 
     def interrupt(self) -> None:
         self._stopped.set()
+        self._service.interrupt()
+
+    def close(self) -> None:
         self._service.close()
 
     def _store(self, ready: Ready) -> str | None:

@@ -181,6 +181,12 @@ class _Sender:
             self._thread.join()
 
     def _run(self, fail_stop: Callable[[StoreFailed], None]) -> None:
+        try:
+            self._go(fail_stop)
+        finally:
+            self._destination.close()
+
+    def _go(self, fail_stop: Callable[[StoreFailed], None]) -> None:
         while not self._ended:
             try:
                 if self._was_asked():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import ipaddress
 import itertools
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from edge.errors import Refused, Transient
 from edge.model import UID
+from edge.transport import cut
 
 TIMEOUT_SECONDS = 60.0
 """For the connection, and for each step of a request."""
@@ -36,7 +36,7 @@ class BrokenOff(Unusable):
 
 
 class StowService:
-    """One service. Used by one thread; closed by any, which breaks off what is under way."""
+    """One service. Used and closed by one thread; interrupted by any."""
 
     def __init__(self, url: str, token_file: Path | None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         """`url` as `checked` returns it."""
@@ -73,10 +73,14 @@ class StowService:
         """Idempotent; the next request connects again."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            if connection.sock is not None:
-                with contextlib.suppress(OSError):  # it is closed already
-                    connection.sock.shutdown(socket.SHUT_RDWR)
             connection.close()
+
+    def interrupt(self) -> None:
+        """From another thread: what is under way ends now, with BrokenOff. Idempotent."""
+        connection = self._connection
+        line = connection.sock if connection is not None else None
+        if line is not None:
+            cut(line)
 
     def _exchange(self, headers: Mapping[str, str], body: Iterable[bytes | memoryview]) -> tuple[int, bytes]:
         """Status and body of the answer to a request."""
@@ -110,6 +114,7 @@ class StowService:
                 self._connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=context)
             else:
                 self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+            self._connection.auto_open = 0  # a request that was broken off does not go on over another connection
             self._connection.connect()
             self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._connection

@@ -39,6 +39,7 @@ class Fake:
         self.skip: frozenset[UID] = frozenset()
         self.hung: threading.Event | None = None
         self.calls = 0
+        self.closed = False
 
     def skipped(self) -> frozenset[UID]:
         return self.skip
@@ -60,6 +61,9 @@ class Fake:
     def interrupt(self) -> None:
         if self.hung is not None:
             self.hung.set()
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Here:

@@ -178,7 +178,7 @@ def test_what_cannot_be_read_here_rises_and_ends_the_request(there: Service) -> 
         assert stow.store(INSTANCE, LENGTH, FILE) is None
 
 
-def test_closing_breaks_off_what_is_under_way() -> None:
+def test_an_interrupt_breaks_off_what_is_under_way() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         ours = StowService(f"http://127.0.0.1:{deaf.getsockname()[1]}", None, 30.0)
         begun = threading.Event()
@@ -198,9 +198,10 @@ def test_closing_breaks_off_what_is_under_way() -> None:
         thread = threading.Thread(target=store)
         thread.start()
         assert begun.wait(10)
-        ours.close()
+        ours.interrupt()
         thread.join(10)
         assert not thread.is_alive()
+        ours.close()
         assert len(faults) == 1
 
 

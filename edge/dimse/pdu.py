@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from edge.clock import Clock
 from edge.dimse.faults import InvalidPdu, NotSecured, PeerGone, PeerSilent
 from edge.dimse.tls import sentence, subject
+from edge.transport import cut
 
 HEADER = struct.Struct(">BxL")
 PDV = struct.Struct(">LBB")
@@ -190,8 +191,7 @@ class Wire:
     def interrupt(self) -> None:
         """From another thread: end every wait on this wire now, with PeerGone. Idempotent."""
         self._interrupted = True
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        cut(self._socket)
 
     def part(self, last: bytes) -> None:
         """Say the last thing, if the peer takes it at once, and that nothing follows. It may be gone or deaf: that is no fault any more."""

@@ -9,7 +9,10 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
 from edge.clock import SystemClock
+from edge.dimse.faults import PeerGone
 from edge.dimse.outgoing import Outgoing, Stored
 from edge.dimse.pdu import Kind, Wait, Wire
 from tests.dimse.fakes import HERE, QUICK
@@ -24,6 +27,30 @@ def contexts(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate, key)
     return server, ssl.create_default_context(cafile=certificate)
+
+
+def pair(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+    """Both ends of a connection after the handshake: ours, and the far one."""
+    with socket.create_server((HERE, 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    ours = server.wrap_socket(near, server_side=True, do_handshake_on_connect=False)
+    shaking = threading.Thread(target=ours.do_handshake)
+    shaking.start()
+    theirs = client.wrap_socket(far, server_hostname=HERE)
+    shaking.join()
+    return ours, theirs
+
+
+def test_an_interrupted_connection_is_still_tls_to_whoever_is_sending_on_it(tmp_path: Path) -> None:
+    ours, theirs = pair(*contexts(tmp_path))
+    wire = Wire(ours, QUICK, SystemClock())
+    with theirs:
+        wire.interrupt()
+        assert ours.version() is not None
+        with pytest.raises(PeerGone):
+            wire.send(b"patient")
+        wire.close()
 
 
 def test_a_dataset_goes_over_tls_byte_for_byte(tmp_path: Path) -> None:
