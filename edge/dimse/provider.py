@@ -72,6 +72,12 @@ class Provider:
         if (what, operation) not in _OPERATIONS or (what is Purpose.COMMIT and attendance is None):
             association.drain()
             association.send(message.context, command.answer(message.command, status.UNRECOGNIZED_OPERATION))
+        elif operation != N_EVENT_REPORT_RQ and not message.context.roles.scu:
+            # A context that was accepted for what we send on it gives no right to send to us (PS3.7 section D.3.3.4).
+            association.drain()
+            association.send(message.context, command.answer(message.command, status.NOT_AUTHORIZED))
+            if operation == C_STORE_RQ:
+                self._record_refusal(message, caller, status.NOT_AUTHORIZED)
         elif operation == C_STORE_RQ:
             code = storage.respond(association, message, caller, self.intake)
             if code and not status.is_warning(code):

@@ -6,13 +6,15 @@ import contextlib
 import socket
 import struct
 import time
+from dataclasses import replace
 
 import pytest
 
-from edge.dimse.associate import AssociateRequest, ProposedContext, UserInformation, write_request
+from edge.audit import StoreRefused
+from edge.dimse.associate import AssociateRequest, ProposedContext, Roles, UserInformation, write_request
 from edge.dimse.command import C_ECHO_RQ, C_STORE_RQ, NO_DATASET, Command, decode, encode
 from edge.dimse.pdu import Deadlines
-from edge.model import UID
+from edge.model import UID, AETitle, Peer
 from tests.dimse.fakes import QUICK, Box, box
 
 VERIFICATION, CT_CLASS = UID("1.2.840.10008.1.1"), UID("1.2.840.10008.5.1.4.1.1.2")
@@ -66,6 +68,22 @@ def established(served: Box) -> socket.socket:
     kind, _ = pdu(peer)
     assert kind == 2
     return peer
+
+
+def test_who_may_only_get_cannot_store_over_the_context_that_it_gets_by() -> None:
+    user = UserInformation(max_data_bytes=16384, roles={CT_CLASS: Roles(scu=False, scp=True)})
+    with box() as served:
+        served.peers.peers["TEST"] = Peer(AETitle("TEST"), rights=frozenset({"get"}))
+        with served.connect() as peer:
+            peer.sendall(write_request(replace(REQUEST, user=user)))
+            assert pdu(peer)[0] == 2
+            peer.sendall(pdata(STORE_COMMAND) + pdata(value(3, 2, bytes(100))))
+            kind, body = pdu(peer)
+            assert (kind, decode(body[6:]).status) == (4, 0x0124)
+            peer.sendall(pdata(ECHO_DATA))
+            assert decode(pdu(peer)[1][6:]).status == 0
+        assert not served.intake.received
+        assert [event.status for event in served.audit.events if isinstance(event, StoreRefused)] == [0x0124]
 
 
 def assert_aborted(peer: socket.socket, source: int, reason: int) -> None:
