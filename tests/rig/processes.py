@@ -51,8 +51,11 @@ class LooseSite(Site):
             workers = _children(self._running["edge"].pid)
             name = choose.choice([*MODULES, *(["coder"] if workers else [])])
             if name == "coder":
-                os.kill(choose.choice(workers), signal.SIGKILL)
-                return name
+                try:
+                    os.kill(choose.choice(workers), signal.SIGKILL)
+                    return name
+                except ProcessLookupError:
+                    name = "edge"  # the worker's job was done meanwhile
             process = self._running[name]
             process.kill()
             process.wait()

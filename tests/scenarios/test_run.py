@@ -29,7 +29,10 @@ def processes(supervisor: int) -> dict[str, int]:
     """The supervised processes by module name."""
     found = {}
     for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
-        words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        try:
+            words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended, and was reaped, since the list was read
         if b"-m" in words:  # one that is between fork and exec still has the supervisor's own
             found[words[words.index(b"-m") + 1].decode()] = int(child)
     return found
