@@ -254,10 +254,10 @@ def test_a_cancel_ends_a_move_to_a_destination_that_does_not_even_negotiate() ->
             began = time.monotonic()
             association.send_c_cancel(9, query_model=STUDY_MOVE)
             *_, (final, _) = answers
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 5
             assert (final.Status, counts(final), final.NumberOfRemainingSuboperations) == (0xFE00, (0, 0, 0), 3)
         until(lambda: served.server.associations == 0, "the mover's association has ended")
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("length", [20, 64])

@@ -116,7 +116,7 @@ def test_who_says_nothing_is_closed_at_the_deadline_and_the_first_word_does_not_
         assert pdu(peer) == (0, b"")
         late.sendall(b"\1")
         assert pdu(late) == (0, b"")
-        assert time.monotonic() - began < QUICK.request_seconds + 0.7
+        assert time.monotonic() - began < 2 * QUICK.request_seconds
 
 
 def test_stopping_aborts_idle_associations_at_once_and_lets_a_transfer_finish() -> None:

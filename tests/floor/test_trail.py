@@ -272,7 +272,7 @@ def test_recording_never_waits_for_the_disk(make: Callable[..., Trail], tmp_path
     began = time.monotonic()
     for number in range(Limits().queued):
         one.record(asked(number))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     until(lambda: sum(1 for _ in read(tmp_path)) + sum(times for times, event in events(tmp_path) if isinstance(event, NotRecorded)) > 0)
     one.close()
     assert os.listdir(tmp_path)
