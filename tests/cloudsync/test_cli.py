@@ -177,7 +177,8 @@ def test_restore_looks_at_the_kit_before_it_asks_and_asks_nobody_without_a_termi
 def test_control_c_ends_restore_with_one_sentence(tmp_path: Path, moment: str) -> None:
     site = json.loads(setup(tmp_path, *folder(tmp_path), "--json")[1])
     (tmp_path / "elsewhere").mkdir()
-    script = "import sys; from cloudsync.cli import app; app()"
+    # as on a terminal, also where the tests themselves were started in the background and so ignore it
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from cloudsync.cli import app; app()"
     options = ["--state", str(tmp_path / "other"), "--kit", site["kit"], "--archive-folder", str(tmp_path / "elsewhere")]
     keyboard, terminal = os.openpty()
     with subprocess.Popen(

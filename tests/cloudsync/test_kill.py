@@ -95,7 +95,7 @@ async def test_killed_at_a_syscall_it_goes_on_where_it_was(
         edge.code(packs[-1])
         edge.site_state(f"state {number}".encode())
         inject = f"inject={syscall}:signal=SIGKILL:when={number}"
-        process = await start(layout, "strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={syscall}", "-e", inject)
+        process = await start(layout, "strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, "-e", f"trace={syscall}", "-e", inject)
         ended = asyncio.create_task(process.wait())
         await edge.until(lambda: ended.done() or edge.heard(Held, pack=packs[-1].pack) != [], "its end")  # noqa: B023
         killed += ended.done()

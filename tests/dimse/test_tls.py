@@ -208,10 +208,12 @@ def test_the_caps_hold_on_the_tls_port_before_any_handshake(authority: Authority
 
 
 def test_stopping_does_not_wait_for_a_handshake(authority: Authority) -> None:
-    with secured(authority) as served, socket.create_connection((HERE, served.tls_port), 5):
+    with secured(authority) as served, socket.create_connection((HERE, served.tls_port), 5) as silent:
+        silent.sendall(HELLO)  # who has said nothing at all has no thread yet
         until = time.monotonic() + 5
         while not served.server.associations and time.monotonic() < until:
             threading.Event().wait(0.01)
+        assert served.server.associations == 1
         began = time.monotonic()
         served.server.stop(0.2)
         assert time.monotonic() - began < 3

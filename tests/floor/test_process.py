@@ -64,7 +64,9 @@ def test_files_are_made_so_that_others_cannot_read_them(tmp_path: Path) -> None:
 
 def test_a_process_lets_others_go_first_and_one_that_was_started_behind_them_stays_there() -> None:
     program = "import os; from edge import process; os.nice({0}); process.begin('edge-web', 10); print(os.getpriority(os.PRIO_PROCESS, 0))"
-    assert [python(program.format(niceness)).stdout for niceness in (0, 15)] == ["10\n", "15\n"]
+    ours = os.getpriority(os.PRIO_PROCESS, 0)  # the tests themselves may have been started behind others
+    found = [int(python(program.format(further)).stdout) for further in (0, 15)]
+    assert found == [max(10, ours), min(max(10, ours + 15), 19)]
 
 
 def test_a_process_whose_supervisor_is_gone_already_ends_by_itself() -> None:
