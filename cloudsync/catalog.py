@@ -130,7 +130,7 @@ class CatalogChain:
         """
         opened = self.opener(sealed, self.next_name)
         signer = self.state.signer or self._first_trusted(opened)
-        content = signed.verify(opened, load_der_x509_certificate(signer))
+        content = signed.verify(opened, load_der_x509_certificate(signer), self.next_name)
         header, entries = segment.read(content, self.next_name)
         if (header.site, header.level, header.first) != (self.site, 0, self.state.sequence + 1):
             raise BrokenChain(f"{self.next_name} says that it is segment {header.first} of site {header.site}")
@@ -142,7 +142,7 @@ class CatalogChain:
 
     def _first_trusted(self, opened: bytes) -> bytes:
         """The certificate that the first segment brings; it counts because the trust root is its digest."""
-        signer = _signer_of((segment.read_first(signed.content_of(opened), self.next_name),))
+        signer = _signer_of((segment.read_first(signed.content_of(opened, self.next_name), self.next_name),))
         if sha256(signer).hexdigest() != self.trust_root:
             raise BadSignature(f"{self.next_name} brings another signing certificate than the one that the recovery kit names")
         return signer

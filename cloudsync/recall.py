@@ -117,19 +117,14 @@ class Recaller:
 
     async def _recall(self, archive: Archive, pack: PackId, number: int) -> None:
         whole = await self._sums_of(archive, pack)
-        place = whole.place_of(number)
-        sealed = await archive.get(place)
-        plain = await asyncio.to_thread(self._open, whole, number, sealed, place)
+        sealed = await archive.get(whole.place_of(number))
+        plain = await asyncio.to_thread(whole.open, number, sealed, self._keys.open)
         digest = Digest(sha256(plain).hexdigest())
         async with self._inbox_turn:
             await asyncio.to_thread(self._put, pack, number, plain)
             wanted = await self._ledger.recalls.here(pack, number, len(plain), digest)
         if not wanted:
             await self.taken(pack)
-
-    def _open(self, whole: sums.Sums, number: int, sealed: bytes, place: str) -> bytes:
-        whole.check(number, sealed)
-        return self._keys.open(sealed, place)
 
     def _put(self, pack: PackId, number: int, plain: bytes) -> None:
         directory = self._inbox / pack
@@ -144,14 +139,13 @@ class Recaller:
             row = await self._ledger.holdings.pack(pack)
             if row is None or row.sums_digest is None or row.state not in {"proven", "held"}:
                 raise Unknown
-            text = row.sums
-            if text is None:
-                place = sums.Sums(self._keys.site_id, pack, ()).place
-                text = await archive.get(place)
-                if sha256(text).hexdigest() != row.sums_digest:
-                    raise NotOurs(f"{place} is not what the catalog says")
-                await self._ledger.holdings.keep_sums(pack, text, row.sums_digest)
-        return sums.parse(text, self._keys.site_id, pack)
+            site = self._keys.site_id
+            if row.sums is not None:
+                return sums.proven(row.sums, row.sums_digest, site, pack)
+            text = await archive.get(sums.Sums(site, pack, ()).place)
+            whole = sums.proven(text, row.sums_digest, site, pack)
+            await self._ledger.holdings.keep_sums(pack, text, row.sums_digest)
+            return whole
 
     async def _settle_inbox(self) -> None:
         """After a restart: recall again what the inbox lost, and remove what nobody wants."""

@@ -69,9 +69,9 @@ def seal_for(place: str, data: bytes, recipient: Certificate) -> bytes:
 
 def epoch_of(der: bytes, place: str) -> int:
     """The epoch whose KEK opens a part that was sealed for `place`; proves nothing about its content. Errors as `open_with_kek`."""
-    found = _read(der)[0]
+    found = _read(der, place)[0]
     _check_place(found, place)
-    return _kek_recipient(found).epoch
+    return _kek_recipient(found, place).epoch
 
 
 def open_with_kek(der: bytes, place: str, kek: Kek) -> bytes:
@@ -79,9 +79,9 @@ def open_with_kek(der: bytes, place: str, kek: Kek) -> bytes:
 
     Raises NotOurs for any other bytes or another place, WrongKey when the part is whole but sealed under another epoch or KEK.
     """
-    found, *sealed = _read(der)
+    found, *sealed = _read(der, place)
     _check_place(found, place)
-    named = _kek_recipient(found)
+    named = _kek_recipient(found, place)
     if named.epoch != kek.epoch:
         raise WrongKey(f"{place} is sealed under epoch {named.epoch}; the key that was offered is of epoch {kek.epoch}")
     return _open(place, found.nonce, sealed, _unwrap(place, kek.key, named.wrapped))
@@ -89,7 +89,7 @@ def open_with_kek(der: bytes, place: str, kek: Kek) -> bytes:
 
 def open_with_recovery(der: bytes, place: str, key: ec.EllipticCurvePrivateKey) -> bytes:
     """The data of either form, by the recipient's private key. Errors as `open_with_kek`."""
-    found, *sealed = _read(der)
+    found, *sealed = _read(der, place)
     _check_place(found, place)
     agree = found.agree
     if agree.key_id != SubjectKeyIdentifier.from_public_key(key.public_key()).digest:
@@ -120,13 +120,13 @@ def _wrapping_key(private: ec.EllipticCurvePrivateKey, public: ec.EllipticCurveP
     return X963KDF(hashes.SHA384(), 32, _SHARED_INFO).derive(private.exchange(ec.ECDH(), public))
 
 
-def _read(der: bytes) -> tuple[Envelope, memoryview, memoryview]:
+def _read(der: bytes, place: str) -> tuple[Envelope, memoryview, memoryview]:
     if len(der) > MAX_DATA_BYTES + MAX_OVERHEAD_BYTES:
-        raise NotOurs("longer than anything that this site seals")
+        raise NotOurs(f"{place}: longer than anything that this site seals")
     try:
         return envelope.read(der)
     except NotDer as fault:
-        raise NotOurs("not in the one form in which this site seals") from fault
+        raise NotOurs(f"{place}: not in the one form in which this site seals") from fault
 
 
 def _check_place(found: Envelope, place: str) -> None:
@@ -134,9 +134,9 @@ def _check_place(found: Envelope, place: str) -> None:
         raise NotOurs(f"{place}: was sealed for another place, or its recipients were changed")
 
 
-def _kek_recipient(found: Envelope) -> KekRecipient:
+def _kek_recipient(found: Envelope, place: str) -> KekRecipient:
     if found.kek is None:
-        raise WrongKey("this object is sealed for one certificate alone; no epoch's key opens it")
+        raise WrongKey(f"{place} is sealed for one certificate alone; no epoch's key opens it")
     return found.kek
 
 

@@ -35,20 +35,23 @@ def sign(content: bytes, key: ec.EllipticCurvePrivateKey, certificate: Certifica
     return _write(content, key_id(certificate), encode_dss_signature(r, min(s, _ORDER - s)))
 
 
-def content_of(der: bytes) -> bytes:
-    """The content of exactly what `sign` writes, not verified. Raises NotOurs for any other form."""
-    return _read(der)[0]
+def content_of(der: bytes, name: str) -> bytes:
+    """The content of exactly what `sign` writes, not verified. Raises NotOurs, naming `name`, for any other form."""
+    return _read(der, name)[0]
 
 
-def verify(der: bytes, certificate: Certificate) -> bytes:
-    """The content, if `certificate` signed it. Raises NotOurs for another form, BadSignature when it is not signed by that key."""
-    content, signer, signature = _read(der)
+def verify(der: bytes, certificate: Certificate, name: str) -> bytes:
+    """The content, if `certificate` signed it. Raises NotOurs for another form, BadSignature when it is not signed by that key.
+
+    `name` is the text's archive name: what an error names.
+    """
+    content, signer, signature = _read(der, name)
     if signer != key_id(certificate):
-        raise BadSignature(f"signed by the key {signer.hex()}; this site's is {key_id(certificate).hex()}")
+        raise BadSignature(f"{name}: signed by the key {signer.hex()}; this site's is {key_id(certificate).hex()}")
     try:
         public_key(certificate).verify(signature, content, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature as fault:
-        raise BadSignature from fault
+        raise BadSignature(f"{name}: its content is not signed by this site's key") from fault
     return content
 
 
@@ -65,7 +68,7 @@ def _write(content: bytes, signer: bytes, signature: bytes) -> bytes:
     return tlv(SEQUENCE, _SIGNED, tlv(context(0), tlv(SEQUENCE, integer(3), tlv(SET, _SHA256), held, tlv(SET, info))))
 
 
-def _read(der: bytes) -> tuple[bytes, bytes, bytes]:
+def _read(der: bytes, name: str) -> tuple[bytes, bytes, bytes]:
     try:
         outer = Reader(der).enter(SEQUENCE)
         outer.skip(_SIGNED)
@@ -83,11 +86,11 @@ def _read(der: bytes) -> tuple[bytes, bytes, bytes]:
         signature = bytes(info.take(OCTET_STRING))
         r, s = decode_dss_signature(signature)
     except (NotDer, ValueError) as fault:
-        raise NotOurs("not in the one form in which this site signs") from fault
+        raise NotOurs(f"{name}: not in the one form in which this site signs") from fault
     if (
         not (0 < r < _ORDER and 0 < s <= _ORDER // 2)
         or encode_dss_signature(r, s) != signature
         or _write(content, signer, signature) != der
     ):
-        raise NotOurs("not in the one form in which this site signs")
+        raise NotOurs(f"{name}: not in the one form in which this site signs")
     return content, signer, signature

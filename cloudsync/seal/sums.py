@@ -7,6 +7,7 @@ the signed catalog.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -60,6 +61,14 @@ class Sums:
         if sha256(sealed).hexdigest() != expected.digest:
             raise NotOurs(f"{self.place_of(number)} is not what the sums say")
 
+    def open(self, number: int, sealed: bytes, opener: Callable[[bytes, str], bytes]) -> bytes:
+        """The data of an object, by `opener` (Keys.open, RecoveryKey.open), which is called only with bytes that the sums name.
+
+        Raises NotOurs as `check`, and what `opener` raises.
+        """
+        self.check(number, sealed)
+        return opener(sealed, self.place_of(number))
+
     def _named(self, number: int) -> Sum:
         if not 0 <= number < len(self.objects):
             raise NotOurs(f"{self.place} names no object {number}")
@@ -80,8 +89,15 @@ def write(sums: Sums) -> bytes:
     return "".join(lines).encode()
 
 
+def proven(text: bytes, digest: str, site: str, pack: PackId) -> Sums:
+    """The sums whose SHA-256 a verified catalog or the ledger names. Raises NotOurs for any other text."""
+    if sha256(text).hexdigest() != digest:
+        raise NotOurs(f"{site}/p/{pack}/sums is not what the catalog says")
+    return parse(text, site, pack)
+
+
 def parse(text: bytes, site: str, pack: PackId) -> Sums:
-    """What `write` wrote for this site and pack, else NotOurs naming the line. The caller compares its digest with the catalog first."""
+    """What `write` wrote for this site and pack, else NotOurs naming the line. What came from an archive is for `proven`."""
     place = f"{site}/p/{pack}/sums"
     title, *lines = text.split(b"\n")
     if title != f"{_TITLE}{site}/p/{pack}".encode():

@@ -9,15 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import keywrap
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from cloudsync.seal import envelope, sums
+from cloudsync.seal import sums
 from cloudsync.seal.part import NotOurs
 from cloudsync.seal.sums import Sum, Sums
 from edge.model import Digest, PackId
 
-from .conftest import Site
 from .mutation import mutations
 
 SITE, PACK = "k7q2abcdef", PackId("mzxw6ytbmzxw6ytbmzxw6ytbmz")
@@ -62,20 +59,27 @@ def test_an_object_is_compared_by_size_and_digest() -> None:
         named.check(1, OBJECTS[2])
 
 
-def test_a_part_forged_by_somebody_who_may_open_parts_is_refused_by_the_sums(site: Site) -> None:
-    """A hub knows the content key of what it opened. What it makes under the same wrap opens, so the digest is compared first."""
-    place = f"{SITE}/p/{PACK}/000001"
-    sealed = site.keys.seal(place, b"part one")
-    found, ciphertext, _ = envelope.read(sealed)
-    assert found.kek
-    content_key = keywrap.aes_key_unwrap(site.keys.kek.key, found.kek.wrapped)
-    other = AESGCM(content_key).encrypt(found.nonce, b"PART ONE", None)
-    forged = envelope.write(found, other[: len(ciphertext)], other[len(ciphertext) :])
-    assert site.keys.open(forged, place) == b"PART ONE"
-    named = sums_of([b"head", sealed])
-    named.check(1, sealed)
-    with pytest.raises(NotOurs, match="000001 is not what the sums say"):
-        named.check(1, forged)
+def test_only_bytes_that_the_sums_name_come_before_a_key() -> None:
+    named, offered = sums_of(OBJECTS), list[tuple[bytes, str]]()
+
+    def opener(sealed: bytes, place: str) -> bytes:
+        offered.append((sealed, place))
+        return b"opened"
+
+    assert named.open(2, OBJECTS[2], opener) == b"opened"
+    for number, data in ((0, OBJECTS[1]), (1, OBJECTS[2]), (2, b""), (3, OBJECTS[2])):
+        with pytest.raises(NotOurs):
+            named.open(number, data, opener)
+    assert offered == [(OBJECTS[2], f"{SITE}/p/{PACK}/000002.1")]
+
+
+def test_sums_that_the_catalog_does_not_name_are_refused_though_they_are_whole() -> None:
+    written = sums.write(sums_of(OBJECTS))
+    digest = sha256(written).hexdigest()
+    assert sums.proven(written, digest, SITE, PACK) == sums_of(OBJECTS)
+    for other in (sums.write(sums_of(OBJECTS[:2])), sums.write(sums_of([*OBJECTS[:2], b"part TWO"])), b""):
+        with pytest.raises(NotOurs, match=f"{PACK}/sums is not what the catalog says"):
+            sums.proven(other, digest, SITE, PACK)
 
 
 @pytest.mark.parametrize("numbers", [(), (1,), (0, 2), (0, 0), (1, 0)])

@@ -1,7 +1,7 @@
 """Makes the vectors of this folder anew: `python -m tests.vectors.seal.make`, from the top of the repository.
 
-A vector's name is `<kind>.<what has to happen>.<why>.der`, where kind is `part` (by the KEK), `recovery` (by the recovery key) or `signed`.
-All parts are for PLACE; the keys are those of a throw-away site, and lie here too.
+A vector's name is `<kind>.<what has to happen>.<why>.der`, where kind is `part` (by the KEK), `recovery` (by the recovery key), `named` (by
+the KEK, if `sums` names it) or `signed`. All parts are for PLACE; the keys are those of a throw-away site, and lie here too.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloudsync.seal import keys, part, signed
+from cloudsync.seal import keys, part, signed, sums
 from cloudsync.seal.certificates import key_id, to_der
 from cloudsync.seal.der import BIT_STRING, OCTET_STRING, SEQUENCE, SET, Reader, context, integer, oid, tlv
 from cloudsync.seal.keys import Keys, private_pem
+from cloudsync.seal.part import Kek
+from cloudsync.seal.sums import Sum, Sums
+from edge.model import Digest, PackId
+from tests.seal.forgery import forged
 
 HERE = Path(__file__).parent
 PLACE = "k7q2abcdef/p/mzxw6ytbmzxw6ytbmzxw6ytbmz/000003"
@@ -140,10 +144,28 @@ def by_recovery(site: Keys, other: Keys) -> dict[str, bytes]:
     }
 
 
+def by_sums(kek: Kek, sealed: bytes, again: bytes) -> dict[str, bytes]:
+    """Parts of which `sums` names `sealed` alone. Each opens by the KEK: whoever may open a part can make others under its wrap."""
+    return {
+        "opens.by-seal": sealed,
+        "not-named.other-content-under-the-same-content-key": forged(kek, sealed, DATA.upper()),
+        "not-named.longer-content-under-the-same-content-key": forged(kek, sealed, DATA * 2),
+        "not-named.no-content-under-the-same-content-key": forged(kek, sealed, b""),
+        "not-named.the-same-data-sealed-again": again,
+    }
+
+
+def naming(sealed: bytes) -> bytes:
+    """Sums whose object 3 is `sealed`."""
+    site, _, pack, number = PLACE.split("/")
+    others = tuple(Sum(each, each + 1, Digest(sha256(bytes(each + 1)).hexdigest())) for each in range(int(number)))
+    return sums.write(Sums(site, PackId(pack), (*others, Sum(int(number), len(sealed), Digest(sha256(sealed).hexdigest())))))
+
+
 def signed_texts(site: Keys, other: Keys) -> dict[str, bytes]:
     """Texts that the site's signing key is to have signed."""
     whole = signed.sign(DATA, site.signing_key, site.signing)
-    content, signer, signature = signed._read(whole)
+    content, signer, signature = signed._read(whole, PLACE)
     r, s = decode_dss_signature(signature)
     info = Reader(whole).enter(SEQUENCE)
     info.skip(oid("1.2.840.113549.1.7.2"))
@@ -185,6 +207,13 @@ def main() -> None:
     for kind, vectors in (("part", by_kek), ("recovery", by_recovery), ("signed", signed_texts)):
         for name, der in vectors(site, other).items():
             (HERE / f"{kind}.{name}.der").write_bytes(der)
+    write_named(site.kek, site.seal(PLACE, DATA), site.seal(PLACE, DATA))
+
+
+def write_named(kek: Kek, sealed: bytes, again: bytes) -> None:
+    (HERE / "sums").write_bytes(naming(sealed))
+    for name, der in by_sums(kek, sealed, again).items():
+        (HERE / f"named.{name}.der").write_bytes(der)
 
 
 if __name__ == "__main__":
