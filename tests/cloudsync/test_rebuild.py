@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,11 +143,15 @@ async def test_a_state_directory_in_use_is_refused(shipped: EdgeSide, kit: Kit, 
 
 
 async def test_broken_off_it_can_be_run_again(shipped: EdgeSide, kit: Kit, other: Layout, archive_folder: Path) -> None:
+    loop = asyncio.get_running_loop()
     for steps in range(1, 12, 2):
-        task = asyncio.create_task(restored(other, archive_folder, kit))
-        await asyncio.sleep(0.004 * steps)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with ThreadPoolExecutor() as threads:  # whose end is waited for: no thread of a process that is gone writes on
+            loop.set_default_executor(threads)
+            task = asyncio.create_task(restored(other, archive_folder, kit))
+            await asyncio.sleep(0.004 * steps)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    loop.set_default_executor(ThreadPoolExecutor())
     if not other.config.exists():
         assert (await restored(other, archive_folder, kit)).holdings == 3
     assert not (other.state / "unfinished").exists()
