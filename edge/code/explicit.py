@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 
-from pydicom.datadict import dictionary_VR
-
+from edge.dataset.vr import LONG, vr_of
 from edge.dataset.walk import IMPLICIT_LE, UNDEFINED, Malformed, walk
 
 _DEPTH_CAP = 32
-_LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _ITEM = b"\xfe\xff\x00\xe0"
 _ITEM_END = b"\xfe\xff\x0d\xe0\0\0\0\0"
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -29,7 +26,7 @@ def explicit(data: memoryview, signed: bool) -> bytes:
 def element_header(tag: int, vr: str, length: int) -> bytes:
     """An element's header under Explicit VR Little Endian. ValueError when the length does not fit the VR."""
     group, element = tag >> 16, tag & 0xFFFF
-    if vr in _LONG:
+    if vr in LONG:
         return struct.pack("<HH2sHL", group, element, vr.encode(), 0, length)
     if length > 0xFFFF:
         raise ValueError(f"a {vr} of {length} bytes")
@@ -45,13 +42,13 @@ def _dataset(data: memoryview, signed: bool, delimited: bool, depth: int) -> tup
     for found in walk(data, IMPLICIT_LE):
         position = found.end
         value = data[found.value : found.end]
-        vr = _vr(found.tag, signed)
+        vr = vr_of(found.tag, signed)
         if vr == "SQ":
             out += element_header(found.tag, "SQ", UNDEFINED) + _items(value, signed, depth + 1) + _SEQUENCE_END
         elif found.length == UNDEFINED:
             out += element_header(found.tag, "UN", UNDEFINED) + value
         elif found.tag & 0xFFFF:
-            fits = vr in _LONG or found.length <= 0xFFFF
+            fits = vr in LONG or found.length <= 0xFFFF
             out += element_header(found.tag, vr if fits else "UN", found.length) + value
         if delimited and data[position : position + 8] == _ITEM_END:
             return bytes(out), position + 8
@@ -75,16 +72,3 @@ def _items(value: memoryview, signed: bool, depth: int) -> bytes:
         out += _ITEM + struct.pack("<L", UNDEFINED) + converted + _ITEM_END
         position += used if length == UNDEFINED else length
     return bytes(out)
-
-
-@lru_cache(maxsize=4096)
-def _vr(tag: int, signed: bool) -> str:
-    if tag >> 16 & 1:
-        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
-    try:
-        vr = str(dictionary_VR(tag))
-    except KeyError:
-        return "UN"
-    if vr == "US or SS":
-        return "SS" if signed else "US"
-    return "OW" if vr.endswith("OW") else vr

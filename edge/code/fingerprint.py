@@ -10,16 +10,14 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
-from functools import lru_cache
 from io import BytesIO
 from typing import Protocol
-
-from pydicom.datadict import dictionary_VR
 
 from edge.code.head_source import HeadSource
 from edge.code.jobs import Fingerprint, FingerprintJob, Variant
 from edge.code.manifest import HEAD_MAX_BYTES, Pixels, read_head
 from edge.dataset.source import BytesSource, PackSource, Source, elements
+from edge.dataset.vr import TEXT, WORDS, dictionary_vr
 from edge.dataset.walk import (
     DEFLATED_LE,
     DEPTH_CAP,
@@ -55,8 +53,6 @@ _STUDY = frozenset(
 """Beside group 0010 and visits (group 0038): what a modality fills in from patient, order and visit (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2),
 with what records its change, and the character set that it takes.
 """
-_TEXT = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
-_WORDS = {"AT": 2, "OW": 2, "US": 2, "SS": 2, "OF": 4, "OL": 4, "FL": 4, "SL": 4, "UL": 4, "OD": 8, "OV": 8, "FD": 8, "SV": 8, "UV": 8}
 
 
 def fingerprints(job: FingerprintJob) -> list[Fingerprint | None]:
@@ -177,7 +173,7 @@ def _digest_element(into: _Hash, tag: int, vr: str, length: int, value: memoryvi
     implicit = syntax == IMPLICIT_LE
     mark = b"\xff\xfe\xe0\x00" if syntax == EXPLICIT_BE else b"\xfe\xff\x00\xe0"
     unknown = vr in {"", "UN"}
-    meant = _dictionary_vr(tag) if unknown else vr
+    meant = dictionary_vr(tag) if unknown else vr
     if meant == "SQ" or (unknown and bytes(value[:4]) == mark):
         inner = IMPLICIT_LE if vr == "UN" or implicit else syntax
         items = hashlib.sha256()
@@ -188,9 +184,9 @@ def _digest_element(into: _Hash, tag: int, vr: str, length: int, value: memoryvi
         else:
             into.update(struct.pack("<LBQ", tag, 1, count) + items.digest())
             return
-    if _dictionary_vr(tag) in _TEXT:
+    if dictionary_vr(tag) in TEXT:
         value = memoryview(bytes(value).rstrip(b" \0"))
-    elif syntax == EXPLICIT_BE and (width := _WORDS.get(meant)):
+    elif syntax == EXPLICIT_BE and (width := WORDS.get(meant)):
         value = memoryview(_swapped(bytes(value), width))
     into.update(struct.pack("<LBQ", tag, 0, len(value)) + value)
 
@@ -276,13 +272,3 @@ def _swapped(data: bytes, width: int) -> bytes:
     for place in range(width):
         turned[place:whole:width] = data[width - 1 - place : whole : width]
     return bytes(turned)
-
-
-@lru_cache(maxsize=4096)
-def _dictionary_vr(tag: int) -> str:
-    if tag >> 16 & 1:
-        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
-    try:
-        return str(dictionary_VR(tag))
-    except KeyError:
-        return "UN"

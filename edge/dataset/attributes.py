@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edge.dataset.charset import CharacterSet
+from edge.dataset.vr import OF_CHARACTER_SET, ONE_VALUE
 from edge.dataset.walk import (
     DEFLATED_LE,
     EXPLICIT_BE,
@@ -231,8 +232,8 @@ def json_element(vr: str, value: bytes, charset: CharacterSet, big: bool = False
     elif vr == "PN":
         values = [_person_name(part) for part in charset.decode(value).split("\\")]
     else:
-        text = charset.decode(value, vr) if vr in _CHARSET_VRS else value.decode("latin-1")
-        parts = [text] if vr in {"ST", "LT", "UT"} else text.split("\\")
+        text = charset.decode(value, vr) if vr in OF_CHARACTER_SET else value.decode("latin-1")
+        parts = [text] if vr in ONE_VALUE else text.split("\\")
         values = [_value(vr, _cleaned(part)) for part in parts]
     while values and values[-1] in ("", None, {}):
         values.pop()
@@ -264,7 +265,6 @@ def _json_sequence(
     return {"vr": "SQ", "Value": found} if found else {"vr": "SQ"}
 
 
-_CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 

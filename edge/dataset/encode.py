@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.dataset.charset import CharacterSet
+from edge.dataset.vr import LONG, OF_CHARACTER_SET
 from edge.dataset.walk import EXPLICIT_BE, IMPLICIT_LE, Malformed
 from edge.model import Json
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-"""Value representations whose text is in the Specific Character Set."""
-LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-"""Value representations with a length of four bytes in Explicit VR (PS3.5 table 7.1-1)."""
 _SHORT_MAX = 0xFFFF
 
 
@@ -38,7 +35,7 @@ class Encoding:
         order = ">" if self.big else "<"
         if self.implicit or tag >> 16 == 0xFFFE:
             return struct.pack(order + "HHL", tag >> 16, tag & 0xFFFF, length)
-        if vr in LONG_VRS:
+        if vr in LONG:
             return struct.pack(order + "HH2sHL", tag >> 16, tag & 0xFFFF, vr.encode(), 0, length)
         if length > _SHORT_MAX:
             raise Malformed(f"a value of {length} bytes does not fit a {vr}")
@@ -72,7 +69,7 @@ def _one(vr: str, value: Any, charset: CharacterSet) -> bytes | None:
     if vr == "PN":
         groups = [str(value.get(group, "")) for group in ("Alphabetic", "Ideographic", "Phonetic")]
         return name_value("=".join(groups).rstrip("="), charset)
-    return charset.encode(str(value)) if vr in CHARSET_VRS else str(value).encode("ascii", "replace")
+    return charset.encode(str(value)) if vr in OF_CHARACTER_SET else str(value).encode("ascii", "replace")
 
 
 def _components(text: str, charset: CharacterSet) -> Iterator[bytes | None]:

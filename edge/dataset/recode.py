@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-from pydicom.datadict import dictionary_VR
-
 from edge.dataset.charset import UTF_8, CharacterSet
-from edge.dataset.encode import CHARSET_VRS, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, Encoding
+from edge.dataset.encode import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, Encoding
+from edge.dataset.vr import OF_CHARACTER_SET, vr_of
 from edge.dataset.walk import DEPTH_CAP, IMPLICIT_LE, Element, Malformed, walk
 
 SPECIFIC_CHARACTER_SET = 0x00080005
@@ -55,11 +52,11 @@ class _Recoder:
         return bytes(out), position
 
     def _one(self, found: Element, raw: memoryview, value: memoryview, charset: CharacterSet, depth: int) -> bytes:
-        vr = found.vr or _dictionary_vr(found.tag)
+        vr = found.vr or vr_of(found.tag)
         if vr == "SQ" or (vr == "UN" and found.length == UNDEFINED):
             inner = self if vr == "SQ" or self._write.implicit else _Recoder(IMPLICIT_LE)
             return self._write.header(found.tag, vr, UNDEFINED) + inner.items(value, charset, depth + 1)
-        if vr not in CHARSET_VRS or (bytes(value).isascii() and b"\x1b" not in bytes(value)):
+        if vr not in OF_CHARACTER_SET or (bytes(value).isascii() and b"\x1b" not in bytes(value)):
             return bytes(raw)
         return self._write.element(found.tag, vr, charset.decode(bytes(value), vr).encode())
 
@@ -81,13 +78,3 @@ class _Recoder:
             out += write.header(ITEM, "", UNDEFINED) + content + write.header(ITEM_END, "", 0)
             position += used if length == UNDEFINED else length
         return bytes(out) + end_mark
-
-
-@lru_cache(maxsize=4096)
-def _dictionary_vr(tag: int) -> str:
-    if tag >> 16 & 1:
-        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
-    try:
-        return str(dictionary_VR(tag))
-    except KeyError:
-        return "UN"

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from edge.dataset.vr import LONG, SHORT
 from edge.errors import Corrupt
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
@@ -23,11 +24,8 @@ PIXEL_DATA = 0x7FE00010
 DEPTH_CAP = 64
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_SHORT = frozenset(
-    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM"}
-    | {b"UI", b"UL", b"US"}
-)
+_LONG = frozenset(vr.encode() for vr in LONG)
+_SHORT = frozenset(vr.encode() for vr in SHORT)
 
 
 class Malformed(Corrupt):

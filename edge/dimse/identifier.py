@@ -9,18 +9,15 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from pydicom.datadict import dictionary_VR
-
+from edge.dataset import vr as dictionary
 from edge.dataset.charset import UTF_8, CharacterSet
+from edge.dataset.vr import BYTES, LONG, NUMBERS, OF_CHARACTER_SET, ONE_VALUE
 from edge.dimse.classes import EXPLICIT_LE
 from edge.errors import Refused
 from edge.model import UID, Json
 
 MAX_IDENTIFIER_BYTES = 1 << 20
 CHARACTER_SET = "00080005"
-US_OR_SS = "US or SS"
-LONG_FORM = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
-"""Value representations with a length of four bytes in explicit VR (PS3.5 table 7.1-1)."""
 
 _DEPTH_CAP = 16
 _TAG = struct.Struct("<HH")
@@ -29,10 +26,6 @@ _LONG = struct.Struct("<L")
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 
-_OF_CHARACTER_SET = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
-_ONE_VALUE = {"LT", "ST", "UR", "UT"}
-_NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
-_BULK = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 _VR = re.compile(r"[A-Z]{2}")
 _PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
@@ -76,17 +69,8 @@ def text_of(element: Json) -> str:
 
 
 def vr_of(tag: str) -> str:
-    """The VR of an attribute by the dictionary: UN where it has none, OW where that is one of several, US where it may be SS."""
-    return "US" if (vr := dictionary_vr(tag)) == US_OR_SS else vr
-
-
-def dictionary_vr(tag: str) -> str:
-    """As `vr_of`, but `US_OR_SS` where Pixel Representation (0028,0103) decides."""
-    try:
-        vr: str = dictionary_VR(int(tag, 16))
-    except KeyError:
-        return "UN"
-    return "OW" if vr.endswith("OW") else vr if vr == US_OR_SS else vr[:2]
+    """The VR of an attribute by the dictionary; US where it may be SS."""
+    return dictionary.vr_of(int(tag, 16))
 
 
 def _read_dataset(data: bytes, at: int, end: int, explicit: bool, charset: CharacterSet, depth: int) -> tuple[Json, int]:
@@ -119,7 +103,7 @@ def _read_header(data: bytes, at: int, explicit: bool, name: str) -> tuple[str, 
     vr = data[at : at + 2].decode("latin-1")
     if not _VR.fullmatch(vr):
         raise BadIdentifier(f"Element {name} of the identifier has no VR.")
-    if vr in LONG_FORM:
+    if vr in LONG:
         return vr, _LONG.unpack_from(data, at + 4)[0], at + 8
     return vr, _SHORT.unpack_from(data, at + 2)[0], at + 4
 
@@ -148,16 +132,16 @@ def _within(stop: int, end: int, name: str) -> int:
 def _element(vr: str, value: bytes, charset: CharacterSet) -> Json:
     if not value:
         return {"vr": vr}
-    if vr in _BULK:
+    if vr in BYTES:
         return {"vr": vr, "InlineBinary": base64.b64encode(value).decode()}
-    if vr in _NUMBERS:
-        code = _NUMBERS[vr]
+    if vr in NUMBERS:
+        code = NUMBERS[vr]
         count = len(value) // struct.calcsize("<" + code)
         return {"vr": vr, "Value": list(struct.unpack_from(f"<{count}{code}", value))}
     if vr == "AT":
         return {"vr": vr, "Value": [f"{group:04X}{element:04X}" for group, element in _TAG.iter_unpack(value[: len(value) & ~3])]}
-    text = charset.decode(value, vr) if vr in _OF_CHARACTER_SET else value.decode("latin-1")
-    texts = [text.rstrip("\0 ")] if vr in _ONE_VALUE else [part.strip("\0 ") for part in text.split("\\")]
+    text = charset.decode(value, vr) if vr in OF_CHARACTER_SET else value.decode("latin-1")
+    texts = [text.rstrip("\0 ")] if vr in ONE_VALUE else [part.strip("\0 ") for part in text.split("\\")]
     if not any(texts):
         return {"vr": vr}
     return {"vr": vr, "Value": [_json_value(vr, part) if part else None for part in texts]}
@@ -189,7 +173,7 @@ def _write_dataset(dataset: Json, explicit: bool, charset: CharacterSet) -> byte
 def _write_header(vr: str, length: int, explicit: bool) -> bytes:
     if not explicit:
         return _LONG.pack(length)
-    if vr in LONG_FORM:
+    if vr in LONG:
         return vr.encode() + b"\0\0" + _LONG.pack(length)
     return vr.encode() + _SHORT.pack(length)
 
@@ -205,11 +189,11 @@ def _write_items(element: Json, explicit: bool, charset: CharacterSet) -> bytes 
 
 
 def _write_value(vr: str, element: Json, charset: CharacterSet) -> bytes | None:
-    if vr in _BULK:
+    if vr in BYTES:
         return _even(base64.b64decode(element.get("InlineBinary", "")), b"\0")
     values = element.get("Value", ())
-    if vr in _NUMBERS:
-        return b"".join(struct.pack("<" + _NUMBERS[vr], value) for value in values if value is not None)
+    if vr in NUMBERS:
+        return b"".join(struct.pack("<" + NUMBERS[vr], value) for value in values if value is not None)
     if vr == "AT":
         return b"".join(_TAG.pack(int(value[:4], 16), int(value[4:], 16)) for value in values)
     texts = []
@@ -232,7 +216,7 @@ def _write_text(vr: str, value: Any, charset: CharacterSet) -> bytes | None:
     if vr == "IS" and isinstance(value, float):
         return str(int(value)).encode()
     text = str(value)
-    return charset.encode(text) if vr in _OF_CHARACTER_SET else text.encode("ascii", "replace")
+    return charset.encode(text) if vr in OF_CHARACTER_SET else text.encode("ascii", "replace")
 
 
 def _encoded_parts(name: str, charset: CharacterSet) -> Iterator[bytes | None]:

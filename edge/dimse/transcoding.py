@@ -10,8 +10,8 @@ import os
 import struct
 from dataclasses import dataclass
 
+from edge.dataset.vr import LONG, vr_of
 from edge.dimse.classes import EXPLICIT_LE
-from edge.dimse.identifier import LONG_FORM, US_OR_SS, dictionary_vr
 from edge.dimse.outgoing import Spliced, Stored
 from edge.errors import Corrupt
 from edge.model import UID
@@ -107,26 +107,20 @@ class _Transcoder:
 
     def _header(self, tag: tuple[int, int], explicit: bool) -> tuple[str, int]:
         if not explicit:
-            return self._vr_of(tag), _LONG.unpack(self._take(4))[0]
+            return vr_of(tag[0] << 16 | tag[1], self._signed), _LONG.unpack(self._take(4))[0]
         vr = self._take(2).decode("latin-1")
-        if vr in LONG_FORM:
+        if vr in LONG:
             self._take(2)
             return vr, _LONG.unpack(self._take(4))[0]
         if not (vr.isascii() and vr.isupper()):
             raise self._corrupt("has no VR")
         return vr, _SHORT.unpack(self._take(2))[0]
 
-    def _vr_of(self, tag: tuple[int, int]) -> str:
-        if tag[0] % 2:
-            return "LO" if 0x10 <= tag[1] <= 0xFF else "UN"
-        vr = dictionary_vr(f"{tag[0]:04X}{tag[1]:04X}")
-        return ("SS" if self._signed else "US") if vr == US_OR_SS else vr
-
     def _write_header(self, tag: tuple[int, int], vr: str, length: int) -> None:
         self._pending += _TAG.pack(*tag)
         if not self._to_explicit:
             self._pending += _LONG.pack(length)
-        elif vr in LONG_FORM:
+        elif vr in LONG:
             self._pending += vr.encode() + b"\0\0" + _LONG.pack(length)
         elif length > 0xFFFF:
             # A value too long for the short form of its VR is sent as UN (PS3.5 section 6.2.2).

@@ -10,13 +10,13 @@ import struct
 from io import BytesIO
 from typing import Any
 
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 
 from edge.dataset.source import BytesSource, Source, elements
+from edge.dataset.vr import WORDS, vr_of
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, Element, Malformed, inflate
 from edge.model import Json
 from edge.web.faults import NotFound
@@ -48,7 +48,6 @@ UNDECODABLE = (
 """What pydicom raises for values that break their value representation."""
 
 _PIXELS = {0x7FE00008: "OF", 0x7FE00009: "OD", PIXEL_DATA: "OW"}
-_WORDS = {"OW": 2, "US": 2, "SS": 2, "OF": 4, "OL": 4, "FL": 4, "SL": 4, "UL": 4, "OD": 8, "OV": 8, "FD": 8, "SV": 8, "UV": 8}
 _CHARACTER_SET = "00080005"
 _PADDING = 0xFFFCFFFC
 
@@ -107,7 +106,7 @@ def find_bulk(source: Source, transfer_syntax: str, path: str) -> tuple[int, int
             break
         if len(steps) > 1:
             return _nested(bytes(source.read(element.offset, element.end - element.offset)), plain_syntax, steps)
-        swapped = _WORDS.get(_vr(element), 1) if plain_syntax == EXPLICIT_BE else 1
+        swapped = WORDS.get(_vr(element), 1) if plain_syntax == EXPLICIT_BE else 1
         if transfer_syntax != DEFLATED_LE and swapped == 1:
             return element.value, element.end - element.value
         return little(bytes(source.read(element.value, element.end - element.value)), swapped)
@@ -128,15 +127,7 @@ def little(data: bytes, width: int) -> bytes:
 def _vr(element: Element) -> str:
     if element.tag in _PIXELS and element.vr not in {"OB", "OW"}:
         return _PIXELS[element.tag]
-    if element.vr:
-        return element.vr
-    if element.tag >> 16 & 1:
-        return "LO" if 0x10 <= element.tag & 0xFFFF <= 0xFF else "UN"
-    try:
-        vr = str(dictionary_VR(element.tag))
-    except KeyError:
-        return "UN"
-    return vr if len(vr) == 2 else "OW" if vr.endswith("OW") else "US"
+    return element.vr or vr_of(element.tag)
 
 
 def _gives_meaning(tag: int) -> bool:
@@ -190,4 +181,4 @@ def _nested(data: bytes, transfer_syntax: str, steps: list[str]) -> bytes:
         raise NotFound("This instance has no such value.") from fault
     if not isinstance(value, bytes):
         raise NotFound("This value can be had with the instance only.")
-    return little(value, _WORDS.get(str(raw.VR), 1) if transfer_syntax == EXPLICIT_BE else 1)
+    return little(value, WORDS.get(str(raw.VR), 1) if transfer_syntax == EXPLICIT_BE else 1)

@@ -8,9 +8,9 @@ from typing import Any
 
 from edge.dataset.attributes import json_element
 from edge.dataset.charset import CharacterSet
+from edge.dataset.vr import NUMBERS, TEXT
 
-_TEXT = frozenset({"AE", "AS", "CS", "DA", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UT"})
-_NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
+_TEXT = TEXT - {"DS", "UR"}
 _ASCII = CharacterSet()
 
 
@@ -25,7 +25,7 @@ def simple(vr: str, value: bytes, big: bool) -> dict[str, Any] | None:
         return None if vr == "IS" and any(isinstance(one, str) for one in found.get("Value", ())) else found
     if vr == "DS":
         return _decimals(value)
-    if (kind := _NUMBERS.get(vr)) is not None:
+    if (kind := NUMBERS.get(vr)) is not None:
         count, rest = divmod(len(value), struct.calcsize("<" + kind))
         numbers = struct.unpack(f"{'>' if big else '<'}{count}{kind}", value) if not rest else ()
         if rest or (kind in "fd" and not all(map(math.isfinite, numbers))):
