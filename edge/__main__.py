@@ -10,7 +10,7 @@ import os
 import pwd
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -211,19 +211,19 @@ class _Edge:
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:
             async with asyncio.TaskGroup() as tasks:
-                work: dict[str, Coroutine[Any, Any, None]] = {
-                    "close quiet packs": closing.close_quiet(),
-                    "code closed packs": outbox.code_closed(),
-                    "copy site state": SiteCopies(layout, state, asks).copy_changes(),
-                    "follow facts": facts.follow(rung, config.link.poll_seconds),
-                    "recall": desk.work(),
-                    "keep below mark": keeper.keep_below_mark(),
-                    "watch the disk": gauge.watch(),
-                    "class variants": variants.class_all(),
-                    "answer requests": controller.serve(),
-                    "tell the service manager": reporting.tell_manager(),
+                work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+                    "close quiet packs": closing.close_quiet,
+                    "code closed packs": outbox.code_closed,
+                    "copy site state": SiteCopies(layout, state, asks).copy_changes,
+                    "follow facts": partial(facts.follow, rung, config.link.poll_seconds),
+                    "recall": desk.work,
+                    "keep below mark": keeper.keep_below_mark,
+                    "watch the disk": gauge.watch,
+                    "class variants": variants.class_all,
+                    "answer requests": controller.serve,
+                    "tell the service manager": reporting.tell_manager,
                 }
-                running = [tasks.create_task(_until_failed(coroutine, fail_stop), name=name) for name, coroutine in work.items()]
+                running = [tasks.create_task(fail_stop.guard(name, begin), name=name) for name, begin in work.items()]
                 server.start()
                 commitments.start()
                 routes.start()
@@ -241,7 +241,7 @@ class _Edge:
                 for task in running:
                     task.cancel()
             if fail_stop.fault is None:
-                await _until_failed(closing.close_due(everything=True), fail_stop)
+                await fail_stop.guard("close every pack", partial(closing.close_due, everything=True))
         finally:
             server.stop(0)
             commitments.stop()
@@ -269,14 +269,6 @@ class _Edge:
             log.warning("forced to end")
             os._exit(1)
         self._stop.set()
-
-
-async def _until_failed(work: Coroutine[Any, Any, None], fail_stop: FailStop) -> None:
-    try:
-        with disk_errors():
-            await work
-    except StoreFailed as fault:
-        fail_stop(fault)
 
 
 def _stopped_in_order(layout: Layout) -> bool:

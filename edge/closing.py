@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from edge.config import Cache
-from edge.errors import StoreFull
+from edge.errors import Exhausted, StoreFull
 from edge.model import PackId
 from edge.store.packs import OpenPacks
 from edge.store.room import Room
@@ -44,7 +44,8 @@ class Closing:
             try:
                 await asyncio.to_thread(self._packs.close, pack)
             except StoreFull as fault:  # until there is room it is served from cache/open
-                self._room.give_way()
+                if not isinstance(fault, Exhausted):
+                    self._room.give_way()
                 self._packs.put_off(pack)
                 if pack.id not in self._put_off:
                     log.warning("pack %s is not closed yet: %s", pack.id, fault)

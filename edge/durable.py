@@ -7,7 +7,7 @@ import errno
 import os
 from pathlib import Path
 
-from edge.errors import StoreFailed, StoreFull
+from edge.errors import Corrupt, Exhausted, StoreFailed, StoreFull
 
 _SYNC_FILE_RANGE_WRITE = 2
 _sync_file_range = ctypes.CDLL(None, use_errno=True).sync_file_range
@@ -57,16 +57,42 @@ def begin_writeback(descriptor: int, offset: int, length: int) -> None:
     _sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
 class disk_errors:
-    """Maps the disk's own errors, once: no space is StoreFull and passes; anything else is StoreFailed, and Outpost stops."""
+    """Maps errors of writing, once: no space is StoreFull, no descriptor or memory is Exhausted, and both pass. Anything else is
+    StoreFailed, the disk itself, and Outpost stops.
+    """
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
         if isinstance(fault, OSError):
-            if fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            if fault.errno in _FULL:
                 raise StoreFull from fault
+            if fault.errno in _EXHAUSTED:
+                raise Exhausted from fault
             raise StoreFailed(
                 f"The disk under the state directory reported: {fault.strerror}. Check it; Outpost re-reads what it admitted."
+            ) from fault
+
+
+class read_errors:
+    """Maps errors of reading what is stored, once: no descriptor or memory is Exhausted and passes; anything else is Corrupt.
+
+    What cannot be read puts nothing in doubt that is being written, so Outpost goes on.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if isinstance(fault, OSError):
+            if fault.errno in _EXHAUSTED:
+                raise Exhausted from fault
+            raise Corrupt(
+                f"Something stored cannot be read: {fault.strerror}. Check the disk; `outpost scrub` proves what it holds."
             ) from fault

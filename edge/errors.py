@@ -44,6 +44,12 @@ class StoreFull(Transient):
     """The disk is at its reserve. Free space or let eviction work; reception resumes by itself."""
 
 
+class Exhausted(StoreFull):
+    """Outpost has no file descriptor or memory to spare for that now. It is tried again by itself; if it recurs, raise the limits of the
+    service.
+    """
+
+
 class StoreFailed(OutpostError):
     """The disk reported a failed flush. Outpost stops and re-reads what it admitted; check the disk (`dmesg`, `smartctl`)."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 
-from edge.errors import StoreFailed
+from edge.durable import disk_errors
+from edge.errors import Exhausted, StoreFailed
+
+log = logging.getLogger(__name__)
 
 
 class FailStop:
@@ -25,3 +30,17 @@ class FailStop:
         """Raises StoreFailed once the disk has failed: after a failed flush the page cache says what the disk does not have."""
         if self.fault is not None:
             raise StoreFailed(str(self.fault))
+
+    async def guard(self, name: str, work: Callable[[], Awaitable[None]], pause_seconds: float = 5.0) -> None:
+        """Do the work: its end by a failed disk ends the process, and after one for want of descriptors or memory it is begun again."""
+        while True:
+            try:
+                with disk_errors():
+                    await work()
+            except StoreFailed as fault:
+                self(fault)
+            except Exhausted as fault:
+                log.error("%s: %s", name, fault)
+                await asyncio.sleep(pause_seconds)
+                continue
+            return

@@ -6,7 +6,7 @@ import msgspec
 
 from edge.control import cache, capacity, conflicts, corrections, errands, instances, peers, quarantine, routes, scrub, status, studies
 from edge.control.message import Done, Failed
-from edge.errors import AlreadyRunning, Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient, Unknown
+from edge.errors import AlreadyRunning, Corrupt, Exhausted, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient, Unknown
 
 LINE_BYTES = 64 << 20
 """Longest answer line; requests are at most 64 KiB."""
@@ -65,5 +65,5 @@ def failure(answer: Failed) -> OutpostError:
 
 
 _KINDS: dict[str, type[OutpostError]] = {
-    kind.__name__: kind for kind in (Transient, Permanent, Corrupt, Refused, Unknown, StoreFull, StoreFailed, AlreadyRunning)
+    kind.__name__: kind for kind in (Transient, Permanent, Corrupt, Refused, Unknown, StoreFull, Exhausted, StoreFailed, AlreadyRunning)
 }

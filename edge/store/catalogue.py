@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import tarblock
-from edge.errors import Corrupt, OutpostError, Refused, StoreFailed, StoreFull
+from edge.errors import Corrupt, Exhausted, OutpostError, Refused, StoreFailed, StoreFull
 from edge.link import LinkState
 from edge.model import UID, Correction, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
 from edge.store.fold import first
@@ -303,7 +303,8 @@ class Catalogue:
         """What a change that was not made means. A damaged catalogue is a failed disk: the next start finds out what is left of it."""
         named = fault_of(fault, "The catalogue")
         if isinstance(named, StoreFull):
-            self._full()
+            if not isinstance(named, Exhausted):
+                self._full()
             return named
         return self._stop(named)
 

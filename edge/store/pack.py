@@ -68,8 +68,20 @@ class OpenPack:
         with disk_errors():
             os.ftruncate(self.descriptor, self.end)
 
+    def rest(self) -> None:
+        """Give the descriptor back until the pack is woken: nothing is written meanwhile. Idempotent."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def wake(self) -> None:
+        """Have a descriptor again. Idempotent. Raises StoreFull or StoreFailed."""
+        if self.descriptor < 0:
+            with disk_errors():
+                self.descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+
     def close(self) -> None:
-        os.close(self.descriptor)
+        self.rest()
 
 
 class MemberWriter:

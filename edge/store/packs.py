@@ -13,10 +13,13 @@ from edge.clock import Clock
 from edge.config import Cache
 from edge.durable import disk_errors, flush_directory, write_all
 from edge.errors import StoreFull
-from edge.model import UID, Digest, Urgency
+from edge.model import UID, Digest, PackId, Urgency
 from edge.store.catalogue import Catalogue
 from edge.store.pack import OpenPack, digest_of
 from edge.tarblock import ZERO_TAIL
+
+AWAKE_MAX = 256
+"""Packs that wait for their study's next instance with a descriptor of their own; those that wait longest give theirs back."""
 
 
 @dataclass(slots=True)
@@ -31,13 +34,16 @@ class _Study:
 class OpenPacks:
     """A second writer of the same study takes or starts another pack; all of a study's close together. Safe to use from several threads."""
 
-    def __init__(self, cache: Path, settings: Cache, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(self, cache: Path, settings: Cache, catalogue: Catalogue, clock: Clock, awake_max: int = AWAKE_MAX) -> None:
         self._cache = cache
         self._settings = settings
         self._catalogue = catalogue
         self._clock = clock
+        self._awake_max = awake_max
         self._studies: dict[UID, _Study] = {}
         self._full: list[OpenPack] = []
+        self._awake: dict[PackId, OpenPack] = {}
+        """Not lent, with a descriptor; who waits longest first."""
         self._lock = threading.Lock()
 
     def lend(self, study: UID, urgency: Urgency) -> OpenPack:
@@ -49,6 +55,12 @@ class OpenPacks:
                 entry.urgency = urgency
             for place, pack in enumerate(entry.idle):
                 if pack.urgency is urgency:
+                    try:
+                        pack.wake()
+                    except BaseException:
+                        entry.lent -= 1
+                        raise
+                    self._awake.pop(pack.id, None)
                     return entry.idle.pop(place)
         try:
             return OpenPack(self._cache / "open", study, urgency)
@@ -64,6 +76,7 @@ class OpenPacks:
             entry.used_at = self._clock.monotonic()
             full = pack.end >= self._settings.pack_max_bytes or pack.members >= self._settings.pack_max_members
             (self._full if full else entry.idle).append(pack)
+            self._let_rest(pack)
 
     def take_due(self, everything: bool = False) -> list[OpenPack]:
         """The packs that are to be closed now; with `everything`, every pack that is not lent."""
@@ -74,6 +87,8 @@ class OpenPacks:
                 if entry.lent == 0 and (everything or now - entry.used_at >= self._quiet(entry)):
                     due += entry.idle
                     del self._studies[study]
+            for pack in due:
+                self._awake.pop(pack.id, None)
         return due
 
     def seconds_until_due(self) -> float:
@@ -98,6 +113,7 @@ class OpenPacks:
             self._catalogue.forget_empty(pack.id)
             return
         closed_at = float(int(self._clock.now()))
+        pack.wake()
         size, sha256 = end_tar(pack.descriptor, pack.end, closed_at)
         self._catalogue.close_pack(pack.id, closed_at, size, sha256)
         move_out(self._cache, pack.path)
@@ -112,6 +128,13 @@ class OpenPacks:
         """A pack that could not be closed, because the disk is full, is due again."""
         with self._lock:
             self._full.append(pack)
+            self._let_rest(pack)
+
+    def _let_rest(self, pack: OpenPack) -> None:
+        """Under the lock: this pack begins to wait."""
+        self._awake[pack.id] = pack
+        while len(self._awake) > self._awake_max:
+            self._awake.pop(next(iter(self._awake))).rest()
 
     @property
     def studies(self) -> list[UID]:

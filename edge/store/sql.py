@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge.durable import disk_errors, flush_directory
-from edge.errors import Corrupt, OutpostError, StoreFailed, StoreFull
+from edge.errors import Corrupt, Exhausted, OutpostError, StoreFailed, StoreFull
 from edge.schema import Schema, backup_of, load
 
 _STATEMENT = re.compile(r"^-- (\w+) --\n(?:--[^\n]*\n)+(.*?)(?=^-- \w+ --\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -80,9 +80,21 @@ def fault_of(fault: sqlite3.DatabaseError, name: str) -> OutpostError:
     code = fault.sqlite_errorcode & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreFull()
+    if code == sqlite3.SQLITE_CANTOPEN and _is_exhausted():
+        return Exhausted()
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return Corrupt(f"{name} is damaged ({fault}). A catalogue is made again from the packs when Outpost starts.")
     return StoreFailed(f"{name} cannot be used: {fault}. Check the disk; Outpost re-reads what it admitted.")
+
+
+def _is_exhausted() -> bool:
+    """Whether no file can be opened now for want of a descriptor: SQLite does not say why one could not be."""
+    try:
+        with disk_errors():
+            os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except Exhausted:
+        return True
+    return False
 
 
 def damage_mark(path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.control.lines import NotRunning
-from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Transient
+from edge.errors import Corrupt, Exhausted, OutpostError, Refused, StoreFull, Transient
 
 
 class BadRequest(Refused):
@@ -56,6 +56,7 @@ STATUS: tuple[tuple[type[OutpostError], int], ...] = (
     (TooLarge, 413),
     (UnsupportedMedia, 415),
     (Misdirected, 421),
+    (Exhausted, 503),
     (StoreFull, 507),
     (NotRunning, 503),
     (Transient, 503),

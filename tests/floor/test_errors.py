@@ -18,6 +18,7 @@ EXIT_CODES = {
     "Refused": 77,
     "Unknown": 66,
     "StoreFull": 75,
+    "Exhausted": 75,
     "StoreFailed": 70,
     "AlreadyRunning": 3,
     "ConfigError": 78,

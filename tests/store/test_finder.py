@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import Corrupt
+from edge.errors import Corrupt, Exhausted
 from edge.model import Level, Query
 from edge.store.catalogue import Catalogue
 from edge.store.finder import Finder
+from tests.limits import no_descriptors
 from tests.store.rows import admission, put
 
 STUDIES = Query(Level.STUDY, {})
@@ -50,3 +51,13 @@ def test_a_damaged_catalogue_is_named(tmp_path: Path) -> None:
     (tmp_path / "catalogue.db").write_bytes(b"no database" * 1000)
     with pytest.raises(Corrupt, match="damaged"):
         list(Finder(tmp_path / "catalogue.db").find(STUDIES, link_up=True))
+
+
+def test_a_search_that_finds_no_descriptor_may_be_asked_again(tmp_path: Path) -> None:
+    catalogue, finder = Catalogue(tmp_path / "catalogue.db"), Finder(tmp_path / "catalogue.db")
+    put(catalogue, admission("a", study="1.1"))
+    with no_descriptors(), pytest.raises(Exhausted):
+        list(finder.find(STUDIES, link_up=True))
+    assert len(list(finder.find(STUDIES, link_up=True))) == 1
+    finder.close()
+    catalogue.close()

@@ -15,12 +15,15 @@ import pytest
 
 from edge.dataset.part10 import read_file_meta
 from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE
+from edge.dimse import status
 from edge.durable import disk_errors
-from edge.errors import StoreFailed, StoreFull
+from edge.errors import Exhausted, OutpostError, StoreFailed, StoreFull
 from edge.model import UID, Identity, Urgency
 from edge.store.pack import OpenPack, digest_of, scan
 from edge.store.packs import end_tar
+from edge.web.faults import status_of
 from tests.dataset.datasets import CT, dataset, element
+from tests.limits import no_descriptors
 
 STUDY = UID("1.2.3")
 
@@ -172,11 +175,29 @@ def test_the_name_of_a_new_pack_does_not_follow_a_link_and_is_not_shared(tmp_pat
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    [(errno.ENOSPC, StoreFull), (errno.EDQUOT, StoreFull), (errno.EFBIG, StoreFull), (errno.EIO, StoreFailed), (errno.EROFS, StoreFailed)],
+    [
+        (errno.ENOSPC, StoreFull),
+        (errno.EDQUOT, StoreFull),
+        (errno.EFBIG, StoreFull),
+        (errno.EMFILE, Exhausted),
+        (errno.ENFILE, Exhausted),
+        (errno.ENOMEM, Exhausted),
+        (errno.EIO, StoreFailed),
+        (errno.EROFS, StoreFailed),
+    ],
 )
-def test_a_full_disk_passes_and_a_failing_one_does_not(number: int, kind: type[Exception]) -> None:
-    with pytest.raises(kind), disk_errors():
+def test_a_full_disk_and_a_process_at_its_limits_pass_and_a_failing_disk_does_not(number: int, kind: type[Exception]) -> None:
+    with pytest.raises(OutpostError) as raised, disk_errors():
         raise OSError(number, os.strerror(number))
+    assert type(raised.value) is kind
+
+
+def test_a_pack_cannot_be_made_without_a_descriptor_and_can_when_there_is_one_again(tmp_path: Path) -> None:
+    with no_descriptors(), pytest.raises(Exhausted) as raised:
+        OpenPack(tmp_path, STUDY, Urgency.ROUTINE)
+    assert status.of_error(status.Service.STORE, raised.value) == 0xA700
+    assert status_of(raised.value) == 503
+    OpenPack(tmp_path, STUDY, Urgency.ROUTINE).close()
 
 
 def test_what_is_no_fault_of_the_disk_rises_as_it_is() -> None:

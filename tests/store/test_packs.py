@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge.model import UID, Urgency
+from edge.store.packs import OpenPacks
 from tests.store.boxes import Box, instance, sha256
 
 STUDY = UID("1.2.3")
@@ -135,3 +137,18 @@ def test_a_lend_that_fails_does_not_keep_the_study_open(box: Box) -> None:
     box.open.mkdir()
     assert box.packs.take_due() == []
     assert box.packs.studies == []
+
+
+def test_packs_that_wait_longest_give_their_descriptors_back_and_take_them_up_again(box: Box) -> None:
+    box.packs = OpenPacks(box.cache, box.settings, box.catalogue, box.clock, awake_max=2)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(5):
+        box.receive(instance(1, study=f"1.{number}"))
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    for number in range(5):
+        box.receive(instance(2, study=f"1.{number}"))
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    assert len(box.still_open()) == 5
+    assert len(box.close_due(everything=True)) == 5
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert list(box.proven().values()) == [True] * 10
