@@ -127,7 +127,12 @@ class _Edge:
         room = Room(disks(layout.cache, layout.edge), cache.reserve_bytes, layout.ballast, cache.ballast_bytes)
         if room.scarce():
             room.give_way()
-        state = site.SiteState(layout.site)
+        decided = asyncio.Event()
+
+        def tell_decided() -> None:
+            loop.call_soon_threadsafe(decided.set)
+
+        state = site.SiteState(layout.site, tell_decided)
         decisions = Decisions(state)
         made = await asyncio.to_thread(startup.make_catalogue, layout, decisions, state, self._stop.is_set)
         catalogue = Catalogue(layout.catalogue, state.issuer_of, room.give_way, fail_stop)
@@ -214,7 +219,7 @@ class _Edge:
                 work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
                     "close quiet packs": closing.close_quiet,
                     "code closed packs": outbox.code_closed,
-                    "copy site state": SiteCopies(layout, state, asks).copy_changes,
+                    "copy site state": SiteCopies(layout, state.copy, asks, decided).copy_changes,
                     "follow facts": partial(facts.follow, rung, config.link.poll_seconds),
                     "recall": desk.work,
                     "keep below mark": keeper.keep_below_mark,

@@ -64,3 +64,15 @@ WHERE transaction_uid = :transaction AND peer = :peer;
 -- sought --
 -- What an archive answered; NULL while it did not.
 SELECT failed FROM sought WHERE transaction_uid = ?;
+
+-- leave_out_ended --
+-- A copy of site state does without the errands that are done,
+DELETE FROM commitment WHERE ended_at IS NOT NULL;
+
+-- leave_out_answered --
+-- in either direction,
+DELETE FROM sought WHERE answered_at IS NOT NULL;
+
+-- leave_out_attempts --
+-- and without how those fare that are not.
+UPDATE commitment SET next_at = asked_at, attempts = 0, fault = NULL;

@@ -27,9 +27,9 @@ class Decisions:
     def put_correction(self, one: Correction) -> None:
         """Keep a correction in place of an earlier one of its study; one that says nothing takes that back."""
         if one.attributes or one.rejected:
-            self._site.change("put_correction", one.study, json.dumps(one.attributes), one.corrected_at, int(one.rejected))
+            self._site.decide("put_correction", one.study, json.dumps(one.attributes), one.corrected_at, int(one.rejected))
         else:
-            self._site.change("remove_correction", one.study)
+            self._site.decide("remove_correction", one.study)
 
     def choice(self, study: str, series: str, instance: str) -> Choice | None:
         """What was chosen among the variants of an instance."""
@@ -38,7 +38,7 @@ class Decisions:
 
     def put_choice(self, one: Choice) -> None:
         """Keep a choice in place of an earlier one."""
-        self._site.change("put_choice", one.study, one.series, one.instance, one.digest, one.chosen_at)
+        self._site.decide("put_choice", one.study, one.series, one.instance, one.digest, one.chosen_at)
 
 
 def _correction(row: tuple[Any, ...]) -> Correction:

@@ -26,11 +26,11 @@ class Pins:
 
     def put(self, pin: Pin) -> None:
         """Keep a pin in place of an earlier one of its study; flushed."""
-        self._site.change("put_pin", pin.study, pin.until, pin.pinned_at)
+        self._site.decide("put_pin", pin.study, pin.until, pin.pinned_at)
 
     def remove(self, study: str) -> bool:
         """False when the study was not pinned."""
-        return self._site.change("remove_pin", study) == 1
+        return self._site.decide("remove_pin", study) == 1
 
     def standing(self, now: float) -> list[Pin]:
         """The pins that have not run out, the newest first."""

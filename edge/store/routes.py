@@ -90,7 +90,7 @@ class RouteTable:
 
     def put(self, route: Route) -> None:
         """Add a route, or change the one of this name, whose `since` stays."""
-        self._site.change(
+        self._site.decide(
             "put_route",
             name=route.name,
             peer=route.peer,
@@ -107,7 +107,7 @@ class RouteTable:
 
     def remove(self, name: str) -> bool:
         """False when there is no such route."""
-        return self._site.change("remove_route", name) == 1
+        return self._site.decide("remove_route", name) == 1
 
     def move_since(self, name: str, since: float) -> None:
         """What arrived before that (seconds since the epoch) need not be sent again should the catalogue have to be made anew."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -26,8 +27,11 @@ RIGHTS = frozenset({"store", "find", "move", "get", "commit", "worklist"})
 class SiteState:
     """Reads and writes `site.db`. Safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the database; errors as Catalogue."""
+    def __init__(self, path: Path, decided: Callable[[], None] = lambda: None) -> None:
+        """Opens or makes the database; errors as Catalogue. `decided` is called, in any thread, when something that a person decided
+        has changed and is flushed.
+        """
+        self._decided = decided
         self._connection = connect(path, Database.SITE, keep_old=True)
         self._connection.execute("PRAGMA synchronous = FULL")
         self._sql = statements("site_queries.sql") | statements("commitment_queries.sql") | statements("route_queries.sql")
@@ -39,24 +43,21 @@ class SiteState:
             self._connection.close()
 
     def put_peer(self, peer: Peer) -> None:
-        """Add a peer, or change the one with this AE title; in force for the next association."""
-        with self._lock:
-            self._connection.execute(self._sql["put_peer"], _columns(peer))
+        """Add a peer, or change the one with this AE title; in force for the next association. Errors as `rows`."""
+        self.decide("put_peer", **_columns(peer))
 
     def remove_peer(self, ae_title: AETitle) -> bool:
-        """False when there is no such peer."""
-        with self._lock:
-            return self._connection.execute(self._sql["remove_peer"], (ae_title,)).rowcount == 1
+        """False when there is no such peer. Errors as `rows`."""
+        return self.decide("remove_peer", ae_title) == 1
 
     def peers(self) -> list[Peer]:
-        with self._lock:
-            return [_peer(row) for row in self._connection.execute(self._sql["peers"])]
+        """Errors as `rows`."""
+        return [_peer(row) for row in self.rows("peers")]
 
     def peer(self, ae_title: AETitle) -> Peer | None:
-        """The peer of this AE title, whoever it is that uses it."""
-        with self._lock:
-            row = self._connection.execute(self._sql["peer"], (ae_title,)).fetchone()
-        return _peer(row) if row else None
+        """The peer of this AE title, whoever it is that uses it. Errors as `rows`."""
+        rows = self.rows("peer", ae_title)
+        return _peer(rows[0]) if rows else None
 
     def issuer_of(self, source_ae: str) -> str:
         """The Issuer of Patient ID of what this AE title sends without one; empty = none."""
@@ -77,26 +78,45 @@ class SiteState:
                 raise fault_of(fault, "The site state") from fault
 
     def change(self, name: str, /, *parameters: object, **named: object) -> int:
-        """How many rows a named statement changed; they are flushed. Errors as `rows`."""
+        """How many rows a named statement changed; they are flushed. For errands: what a person decided goes through `decide`. Errors as
+        `rows`.
+        """
         with self._lock:
             try:
                 return self._connection.execute(self._sql[name], named or parameters).rowcount
             except sqlite3.DatabaseError as fault:
                 raise fault_of(fault, "The site state") from fault
 
-    @property
-    def changes(self) -> int:
-        """Rows changed since it was opened; grows with every decision."""
-        return self._connection.total_changes
+    def decide(self, name: str, /, *parameters: object, **named: object) -> int:
+        """As `change`, for what a person decided: a copy of it is wanted soon."""
+        changed = self.change(name, *parameters, **named)
+        if changed:
+            self._decided()
+        return changed
 
     def copy(self) -> bytes:
-        """A consistent copy for the catalog, zstd-compressed: a pure function of what people decided."""
+        """A consistent copy for the catalog, zstd-compressed: a pure function of what people decided and of the errands that are not done.
+
+        What an errand went through is left out: a rebuilt box looks at each as if it had just come. Errors as `rows`.
+        """
         with self._lock:
-            script = "\n".join(self._connection.iterdump())
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
-            fresh.executescript(script)
+            try:
+                script = "\n".join(self._connection.iterdump())
+            except sqlite3.DatabaseError as fault:
+                raise fault_of(fault, "The site state") from fault
+        with closing(_in_memory(script)) as everything:
+            for name in ("leave_out_ended", "leave_out_answered", "leave_out_attempts"):
+                everything.execute(self._sql[name])
+            kept = "\n".join(everything.iterdump())
+        with closing(_in_memory(kept)) as fresh:  # made anew: what was deleted leaves no trace in it
             fresh.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             return zstandard.ZstdCompressor(level=9).compress(fresh.serialize())
+
+
+def _in_memory(script: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(script)
+    return connection
 
 
 def digest(copy: bytes) -> Digest:

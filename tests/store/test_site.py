@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from edge.errors import Corrupt, Refused
-from edge.model import UID, AETitle, Commitment, Peer, Urgency
+from edge.model import UID, AETitle, Commitment, Correction, Peer, Urgency
 from edge.store import site
+from edge.store.commitments import CommitmentRows
+from edge.store.decisions import Decisions
+from edge.store.pins import Pin, Pins
+from edge.store.routes import Route, RouteTable
 from edge.store.site import SiteState
+from edge.store.variants import Choice
+
+PAIR = (UID("1.2.840.10008.5.1.4.1.1.2"), UID("1.2.3.4"))
 
 CT = Peer(AETitle("CT99"), address="10.0.0.8", host="10.0.0.8", port=104, rights=frozenset({"store"}), accept_quarantined=True)
 VIEWER = Peer(AETitle("VIEWER"), address="10.1.0.0/16", host="viewer.local", port=11112, max_pdu_bytes=16384, idle_seconds=5.5)
@@ -103,13 +111,52 @@ def test_a_copy_makes_the_same_site_again(state: SiteState, tmp_path: Path) -> N
 
 
 def test_a_copy_is_a_function_of_the_decisions(state: SiteState) -> None:
-    before, changes = state.copy(), state.changes
+    before = state.copy()
     state.put_peer(Peer(AETitle("NEW")))
-    assert state.changes > changes
     assert state.copy() != before
     state.remove_peer(AETitle("NEW"))
     assert state.copy() == before
     assert len(site.digest(before)) == 64
+
+
+def test_a_copy_holds_the_errands_that_are_not_done_and_nothing_of_how_they_fare(state: SiteState, tmp_path: Path) -> None:
+    rows = CommitmentRows(state)
+    before = state.copy()
+    number = rows.ask(UID("1.2.3"), CT.ae_title, AETitle("OUTPOST"), [PAIR], now=1.0, next_at=1.0, reused=0)
+    rows.seek(UID("1.2.4"), CT.ae_title, 1, now=1.0)
+    waiting = state.copy()
+    rows.postpone(number, 60.0)
+    assert state.copy() == waiting != before
+    rows.decide(number, [], 61.0)
+    decided = state.copy()
+    rows.report_failed(number, "nobody answers", 90.0)
+    rows.hurry(CT.ae_title, 80.0)
+    assert state.copy() == decided != waiting
+    site.restore(tmp_path / "other.db", decided)
+    with closing(SiteState(tmp_path / "other.db")) as other:
+        assert [(one.transaction, one.wanted, one.attempts) for one in CommitmentRows(other).due(1.0, ())] == [("1.2.3", (PAIR,), 0)]
+    rows.end(number, 95.0, delivered=True)
+    rows.answer(UID("1.2.4"), CT.ae_title, [], 95.0)
+    assert state.copy() == before
+
+
+def test_only_what_a_person_decided_is_said_to_be_decided(tmp_path: Path) -> None:
+    said: list[str] = []
+    with closing(SiteState(tmp_path / "site.db", lambda: said.append("decided"))) as state:
+        rows, routes = CommitmentRows(state), RouteTable(state)
+        number = rows.ask(UID("1.2.3"), CT.ae_title, AETitle("OUTPOST"), [PAIR], now=1.0, next_at=1.0, reused=0)
+        rows.postpone(number, 60.0)
+        rows.end(number, 61.0, delivered=False)
+        routes.move_since("night", 1.0)
+        state.remove_peer(AETitle("NOBODY"))
+        assert not said
+        routes.put(Route("night", "CT99", "", "", "", "", (), "", "", "", 0.0))
+        Pins(state).put(Pin(UID("1.2"), None, 1.0))
+        Decisions(state).put_correction(Correction(UID("1.2"), {}, 1.0, rejected=True))
+        Decisions(state).put_choice(Choice(UID("1.2"), UID("1.2.3"), UID("1.2.3.4"), None, 1.0))
+        state.put_peer(CT)
+        state.remove_peer(CT.ae_title)
+        assert len(said) == 6
 
 
 @pytest.mark.parametrize("damage", [b"", b"not zstd at all"])
