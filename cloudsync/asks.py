@@ -1,4 +1,7 @@
-"""Reads what edge asks for. Edge is on the other side of the wall: each ask is checked against the rules before anything is done."""
+"""Reads what edge asks for. Edge is on the other side of the wall: each ask is checked against the rules before anything is done.
+
+An ask that does not parse is kept aside and named; those behind it are followed. It is not tried again: edge, or a person, asks anew.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 from cloudsync.ledger.ledger import Ledger
 from edge import journal
-from edge.errors import Corrupt
-from edge.journal import JournalReader
+from edge.errors import Corrupt, OutpostError
+from edge.journal import AsksUnread, JournalReader, Unread
+from edge.keptlines import KeptLines
 from edge.model import Urgency, parse_digest, parse_pack_id
 from edge.wall import Gate, Trespass
 
@@ -24,11 +28,23 @@ log = logging.getLogger(__name__)
 class Asks:
     """The reader of the asks journal."""
 
-    def __init__(self, gate: Gate, ledger: Ledger, position: int, committed: Callable[[Sequence[journal.Entry]], None]) -> None:
-        """`position` is the ledger's. `committed` is called in the loop with asks that may be followed, once they are committed."""
+    def __init__(
+        self,
+        gate: Gate,
+        ledger: Ledger,
+        position: int,
+        committed: Callable[[Sequence[journal.Entry]], None],
+        unread: KeptLines,
+        tell: Callable[[AsksUnread], None],
+    ) -> None:
+        """`position` is the ledger's. `committed` is called in the loop with asks that may be followed, once they are committed; `tell`
+        when some were set aside in `unread`.
+        """
         self._reader = JournalReader(gate, position)
         self._ledger = ledger
         self._committed = committed
+        self._unread = unread
+        self._tell = tell
 
     async def run(self, bell: asyncio.Event, poll_seconds: float) -> None:
         """Commit asks as they come, for ever: at each ring of the bell, and at least once a poll interval."""
@@ -50,16 +66,44 @@ class Asks:
                 continue
 
     async def take(self) -> bool:
-        """Commit the next batch; False when there was none. Raises Trespass and Corrupt as the journal's reader does."""
-        asks = await asyncio.to_thread(self._reader.read)
-        if not asks:
+        """Commit the next batch; False when there was none. What cannot be committed is read again by the next call. Raises Trespass and
+        Corrupt as the journal's reader does, and Corrupt when too many were set aside.
+        """
+        lines = await asyncio.to_thread(self._reader.read_all)
+        if not lines:
             return False
-        refusals = {ask.seq: reason for ask in asks if (reason := fault_of(ask))}
+        refusals = {line.seq: reason for line in lines if (reason := _refusal(line))}
+        unread = [line for line in lines if isinstance(line, Unread)]
+        try:
+            for line in unread:
+                await asyncio.to_thread(self._unread.keep, line)
+        except OutpostError:
+            self._reader.rewind(lines[0].seq - 1)
+            raise
         for seq, reason in refusals.items():
             log.error("ask %d is refused: %s", seq, reason)
-        await self._ledger.asked.commit(asks, refusals)
-        self._committed([ask for ask in asks if ask.seq not in refusals])
+        await self._ledger.asked.commit(lines, refusals)
+        self._committed([line for line in lines if not isinstance(line, Unread) and line.seq not in refusals])
+        if unread:
+            for fact in said_of(self._unread):
+                self._tell(fact)
         return True
+
+
+def said_of(unread: KeptLines) -> list[AsksUnread]:
+    """What edge is told of asks that were set aside; nothing when there are none."""
+    named = unread.named()
+    if not named:
+        return []
+    sentence = (
+        f"Cloudsync has set aside what edge asked for, because it cannot be read: {named}. Run edge and cloudsync of one release. "
+        f"`outpost studies retry` asks again for what was to be shipped. Report the files in {unread.directory}, and remove them."
+    )
+    return [AsksUnread(sentence=sentence)]
+
+
+def _refusal(line: journal.Entry | Unread) -> str:
+    return f"cloudsync cannot read it: {line.reason}" if isinstance(line, Unread) else fault_of(line)
 
 
 def fault_of(ask: journal.Entry) -> str:

@@ -13,7 +13,7 @@ from cloudsync.archive.metered import Metered
 from cloudsync.archive.opening import open_archive
 from cloudsync.archive.port import Archive, CredentialRefused, ObjectRefused, QuotaExceeded
 from cloudsync.archive.retrying import Retrying, Wake, Watcher
-from cloudsync.asks import Asks
+from cloudsync.asks import Asks, said_of
 from cloudsync.lane import AnotherWriter, CatalogLane
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
@@ -31,6 +31,7 @@ from edge.config import Config, Layout
 from edge.doorbell import Doorbell, ring
 from edge.errors import Transient
 from edge.journal import JournalWriter
+from edge.keptlines import KeptLines
 from edge.model import PackId
 from edge.wall import Gate
 
@@ -70,7 +71,12 @@ class Service:
             teller = Teller(ledger, facts, lambda: ring(layout.edge_bell))
             stack.push_async_callback(_farewell, teller)
             sequence = await ledger.chain.last_confirmed()
-            watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, teller.say, sequence)
+            unread = KeptLines(layout.unread_asks, "ask")
+
+            def tell_link(link: journal.Link) -> None:
+                teller.say(link, *said_of(unread))
+
+            watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, tell_link, sequence)
             archive = self._retrying(metered, watch, wake)
             recaller = Recaller(ledger, keys, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set)
             lane = CatalogLane(ledger, keys, archive, teller, self._clock, config.archive.segment_seconds, watch.written)
@@ -98,7 +104,7 @@ class Service:
                 for each in (lane, recaller, teller):
                     each.wake()
 
-            asks = Asks(Gate(layout.asks, self._edge_user()), ledger, position, committed)
+            asks = Asks(Gate(layout.asks, self._edge_user()), ledger, position, committed, unread, teller.say)
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(asks.run(bell, config.link.poll_seconds), name="asks"),

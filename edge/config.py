@@ -127,6 +127,7 @@ class Layout:
         self.cloudsync = self.state / "cloudsync"
         self.inbox = self.cloudsync / "inbox"
         self.facts = self.cloudsync / "facts"
+        self.unread_asks = self.cloudsync / "unread"
         self.sealed = self.cloudsync / "sealed"
         self.keys = self.cloudsync / "keys"
         self.cloudsync_bell = self.cloudsync / "bell"

@@ -10,6 +10,7 @@ from typing import Protocol
 from edge.errors import Corrupt, OutpostError, StoreFull
 from edge.journal import (
     Ack,
+    AsksUnread,
     Entry,
     Held,
     Here,
@@ -72,6 +73,7 @@ class Facts:
         self._unread = unread
         self._refusals = refusals
         self._hindered = ""
+        self._asks_unread = ""
         self._asked_again = False
         self._told = told
         self._restated = False
@@ -79,7 +81,7 @@ class Facts:
     def begin(self) -> None:
         """At start: what was set aside, and can be followed by this version."""
         for entry in self._unread.followable():
-            if isinstance(entry, Link | Progress | Ack):  # said again since, or never mind
+            if isinstance(entry, Link | AsksUnread | Progress | Ack):  # said again since, or never mind
                 continue
             log.info("fact %d, which was set aside, is followed now", entry.seq)
             with self._catalogue.change():
@@ -105,9 +107,9 @@ class Facts:
                 continue
 
     def alarms(self) -> list[str]:
-        """What keeps facts from being read or followed, for people. Safe to use from any thread."""
+        """What keeps facts and asks from being read or followed, for people. Safe to use from any thread."""
         hindered = [f"What cloudsync says is not read: {self._hindered}. Nothing becomes safe, and nothing comes back, until it is."]
-        return hindered * bool(self._hindered) + self._unread.alarms()
+        return hindered * bool(self._hindered) + [self._asks_unread] * bool(self._asks_unread) + self._unread.alarms()
 
     def apply(self) -> bool:
         """Apply the next batch; False when there was none. What cannot be committed is read again by the next call; what cannot be
@@ -184,6 +186,10 @@ class Facts:
             case Stopped():
                 log.error("pack %s is not shipped: %s", entry.pack, entry.reason)
                 self._refusals.report(f"pack {entry.pack}: {entry.reason}")
+            case Link():
+                self._asks_unread = ""  # said again behind it, if it still is so
+            case AsksUnread():
+                self._asks_unread = entry.sentence
             case Ack():
                 self._asks.forget(entry.upto)
                 if self._restated:

@@ -154,8 +154,15 @@ class SiteStateHere(Line, frozen=True, tag="site-state-here"):
     digest: str
 
 
+class AsksUnread(Line, frozen=True, tag="asks-unread"):
+    """Fact: cloudsync has set asks aside that it cannot read. Said when it does, and behind each `link` as long as they are kept."""
+
+    sentence: str
+    """Which, why, and what to do, for people. No secret, no PHI."""
+
+
 Ask = Ack | Coded | SiteState | Recall | Taken | Restate
-Fact = Ack | Progress | Held | Here | RecallFailed | Stopped | Link | SiteStateHere
+Fact = Ack | Progress | Held | Here | RecallFailed | Stopped | Link | SiteStateHere | AsksUnread
 Entry = Ask | Fact
 
 

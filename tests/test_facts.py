@@ -11,12 +11,27 @@ import pytest
 
 from edge.errors import Corrupt
 from edge.facts import Facts
-from edge.journal import Ack, Entry, Held, Here, JournalReader, JournalWriter, Link, Progress, RecallFailed, Restate, Unread, encode
+from edge.journal import (
+    Ack,
+    AsksUnread,
+    Entry,
+    Held,
+    Here,
+    JournalReader,
+    JournalWriter,
+    Link,
+    Progress,
+    RecallFailed,
+    Restate,
+    Unread,
+    encode,
+)
+from edge.keptlines import MOST
 from edge.link import LinkState
 from edge.model import Json
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
-from edge.unread import MOST, UnreadFacts
+from edge.unread import UnreadFacts
 from edge.wall import Gate
 from tests.store.rows import pack_id
 
@@ -156,6 +171,18 @@ def test_a_fact_that_breaks_a_rule_is_kept_and_named_and_those_behind_it_are_fol
     (alarm,) = edge.facts.alarms()
     assert "fact 2 (" in alarm
     assert reason in alarm
+
+
+def test_asks_that_cloudsync_set_aside_are_an_alarm_until_it_says_how_the_link_is_without_them(edge: EdgeSide) -> None:
+    edge.cloudsync.append(link("up"), AsksUnread(sentence="Ask 7 was set aside."))
+    edge.facts.apply()
+    assert edge.facts.alarms() == ["Ask 7 was set aside."]
+    edge.cloudsync.append(link("up"), AsksUnread(sentence="Ask 7 was set aside."))
+    edge.facts.apply()
+    assert edge.facts.alarms() == ["Ask 7 was set aside."]
+    edge.cloudsync.append(link("up"))
+    edge.facts.apply()
+    assert edge.facts.alarms() == []
 
 
 def test_what_was_set_aside_is_followed_by_a_version_that_knows_it(edge: EdgeSide) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
 import msgspec
@@ -26,10 +27,10 @@ class Asked:
         assert row is not None
         return AsksPosition(row["position"], row["owed"], row["acknowledged"])
 
-    async def commit(self, asks: Iterable[journal.Entry], refusals: dict[int, str]) -> None:
+    async def commit(self, asks: Iterable[journal.Entry | journal.Unread], refusals: dict[int, str]) -> None:
         """Commit these asks, which follow the position, with all their effects. Idempotent by seq: what is committed is passed over.
 
-        `refusals` gives the reason, by seq, of asks that break a rule of the wall: edge is told, nothing else is done.
+        `refusals` gives the reason, by seq, of asks that break a rule of the wall or do not parse: edge is told, nothing else is done.
         """
         async with self._turn, self._database.transaction() as transaction:
             row = await transaction.one("asks_position")
@@ -39,7 +40,7 @@ class Asked:
                 if ask.seq <= position:
                     continue
                 position, owed = ask.seq, owed or not isinstance(ask, journal.Ack)
-                if ask.seq in refusals:
+                if isinstance(ask, journal.Unread) or ask.seq in refusals:
                     await _refuse(transaction, ask, refusals[ask.seq])
                 else:
                     await _apply(transaction, ask)
@@ -94,6 +95,25 @@ async def _coded(transaction: Transaction, ask: journal.Coded) -> None:
     await transaction.many("part_put", parts)
 
 
-async def _refuse(transaction: Transaction, ask: journal.Entry, reason: str) -> None:
-    if isinstance(ask, journal.Coded) and parse_pack_id(ask.pack):
-        await transaction.run("pack_refused", pack=ask.pack, asked=ask.seq, sha256="0" * 64, reason=reason)
+async def _refuse(transaction: Transaction, ask: journal.Entry | journal.Unread, reason: str) -> None:
+    pack = _pack_to_ship(ask)
+    if parse_pack_id(pack):
+        await transaction.run("pack_refused", pack=pack, asked=ask.seq, sha256="0" * 64, reason=reason)
+
+
+class _Naming(msgspec.Struct):
+    """What may still be read of a line that does not parse."""
+
+    kind: str
+    pack: str
+
+
+def _pack_to_ship(ask: journal.Entry | journal.Unread) -> str:
+    """The pack that an ask wants shipped, as it names it; empty when it wants something else."""
+    if isinstance(ask, journal.Coded):
+        return ask.pack
+    if isinstance(ask, journal.Unread):
+        with contextlib.suppress(ValueError, RecursionError):
+            named = msgspec.json.decode(ask.line, type=_Naming)
+            return named.pack if named.kind == "coded" else ""
+    return ""

@@ -12,7 +12,8 @@ from cloudsync.asks import fault_of
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.sealed import SealedFiles
 from edge import journal
-from edge.journal import Held, PartFile, Stopped
+from edge.journal import AsksUnread, Held, PartFile, Stopped
+from edge.keptlines import KeptLines
 from edge.model import PackId
 from tests.cloudsync.conftest import Running
 from tests.cloudsync.edge_side import CodedPack, EdgeSide
@@ -73,6 +74,29 @@ async def test_a_refused_ask_is_reported_and_what_follows_it_is_done(edge: EdgeS
         assert "urgency" in stopped.reason
         await edge.hears(Held, pack=good.pack)
         assert edge.layout.outbox.is_dir()
+
+
+@pytest.mark.asyncio
+async def test_an_ask_that_does_not_parse_is_set_aside_and_named_and_those_behind_it_are_done(edge: EdgeSide, running: Running) -> None:
+    unread, good = CodedPack.generated(5), CodedPack.generated(6)
+    edge.ask(unread.ask, journal.Restate(), journal.Restate())
+    (segment,) = edge.layout.asks.iterdir()
+    coded, *rest = segment.read_bytes().splitlines()
+    newer = coded.replace(b'"kind":"coded"', b'"kind":"coded","from_a_newer_edge":true')
+    segment.write_bytes(b"\n".join([newer, b"\xff not JSON", rest[1], b""]))
+    edge.code(good)
+    async with running():
+        await edge.hears(Held, pack=good.pack)
+        (stopped,) = edge.heard(Stopped, pack=unread.pack)
+        assert "from_a_newer_edge" in stopped.reason
+        assert edge.heard(AsksUnread)[-1].sentence.startswith("Cloudsync has set aside")
+        assert "ask 1 (it does not parse" in edge.heard(AsksUnread)[-1].sentence
+        assert ", 2 (it does not parse" in edge.heard(AsksUnread)[-1].sentence
+    assert [one.line for one in KeptLines(edge.layout.unread_asks, "ask").all()] == [newer, b"\xff not JSON"]
+    edge.facts.clear()
+    async with running():
+        await edge.hears(AsksUnread)
+        assert [fact for fact in edge.facts if isinstance(fact, Stopped)] == []
 
 
 @pytest.mark.asyncio

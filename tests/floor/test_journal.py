@@ -40,6 +40,7 @@ EXAMPLES = [
     journal.Stopped(pack="p", reason="é\n\u2028"),
     journal.Link(state="up", since=1.0, goodput_bytes_per_second=2.0, sentence="Good."),
     journal.SiteStateHere(bytes=1, digest="d"),
+    journal.AsksUnread(sentence="Ask 1 was set aside."),
 ]
 
 
