@@ -36,8 +36,16 @@ class AssociationRefused(Refusal, frozen=True, tag="association-refused"):
     subject: str = ""
 
 
+class AssociationAborted(Refusal, frozen=True, tag="association-aborted"):
+    """An association, or the connection for one, was ended because of what the other side did. `detail` says what."""
+
+    detail: str = ""
+
+
 class ContextRefused(Refusal, frozen=True, tag="context-refused"):
-    """An association was accepted without what the peer has no right to, which the reason names."""
+    """An association was accepted without some of its presentation contexts, and why. `classes` are their abstract syntaxes."""
+
+    classes: list[str] = []
 
 
 class StoreRefused(Refusal, frozen=True, kw_only=True, tag="store-refused"):
@@ -47,8 +55,15 @@ class StoreRefused(Refusal, frozen=True, kw_only=True, tag="store-refused"):
     instances: list[str]
 
 
+class OperationRefused(Refusal, frozen=True, kw_only=True, tag="operation-refused"):
+    """A request other than to store, search or retrieve was answered with a failure status. `operation` is its name in PS3.7."""
+
+    operation: str
+    status: int
+
+
 class Queried(_Kind, frozen=True, tag="query"):
-    """A C-FIND, and how it was answered. `keys` are the tags that were matched; the values are not told."""
+    """A C-FIND, and how it was answered; where it was refused, why. `keys` are the tags that were matched; the values are not told."""
 
     calling: str
     called: str
@@ -57,10 +72,14 @@ class Queried(_Kind, frozen=True, tag="query"):
     keys: list[str]
     matches: int
     status: int
+    reason: str = ""
 
 
 class Retrieved(_Kind, frozen=True, tag="retrieve"):
-    """A C-MOVE or C-GET: `begun` before the first instance leaves, then `ended` with its status, or `broken` with the association."""
+    """A C-MOVE or C-GET: `begun` before the first instance leaves, then `ended` with its status, or `broken` with the association.
+
+    One that was refused has only ended, and the reason is told.
+    """
 
     state: str
     service: str
@@ -75,6 +94,7 @@ class Retrieved(_Kind, frozen=True, tag="retrieve"):
     completed: int = 0
     failed: int = 0
     status: int | None = None
+    reason: str = ""
 
 
 class Sent(_Kind, frozen=True, tag="sent"):
@@ -144,7 +164,7 @@ class NotRecorded(_Kind, frozen=True, tag="not-recorded"):
     """So many events could not be kept while the trail could not be written; how many is the number of times of the line."""
 
 
-AnyRefusal = AssociationRefused | ContextRefused | StoreRefused
+AnyRefusal = AssociationRefused | AssociationAborted | ContextRefused | StoreRefused | OperationRefused
 Event = AnyRefusal | Queried | Retrieved | Sent | PeerChanged | RouteChanged | Decided | CatalogueRebuilt | Rotted | Repaired | NotRecorded
 
 

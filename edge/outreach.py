@@ -28,7 +28,7 @@ from edge.dimse.hierarchy import LEVEL
 from edge.dimse.negotiation import MAX_CONTEXTS, propose
 from edge.dimse.ports import Commitments, Index, Intake, Peers, Reference, Retrieve
 from edge.dimse.requestor import Requestor
-from edge.dimse.status import SUCCESS
+from edge.dimse.status import SUCCESS, meaning
 from edge.errors import OutpostError, Refused, Unknown
 from edge.model import UID, AETitle, Json, Level, Peer, Query, parse_ae_title, parse_uid
 from edge.responder import PEOPLE, Asker, Responder, streamed
@@ -240,7 +240,18 @@ class Outreach:
                 message = association.next_message()
                 if message is None:
                     return
-                commitment.take_report(association, message, peer.ae_title, self._seekers)
+                code = commitment.take_report(association, message, peer.ae_title, self._seekers)
+                if code != SUCCESS:
+                    self._audit.record(
+                        audit.OperationRefused(
+                            address=peer.host,
+                            reason=meaning(code),
+                            calling=[peer.ae_title],
+                            called=association.calling_ae,
+                            operation="N-EVENT-REPORT",
+                            status=code,
+                        )
+                    )
         association.release()
 
     def _classes(self, peer: Peer, study: UID) -> list[UID]:

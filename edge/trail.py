@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.audit import AnyRefusal, AuditFull, Event, NotRecorded, Refusal, StoreRefused
+from edge.audit import AnyRefusal, AuditFull, ContextRefused, Event, NotRecorded, Refusal, StoreRefused
 from edge.clock import Clock, utc
 from edge.durable import disk_errors, flush_directory, write_all
 from edge.errors import Corrupt, StoreFailed, StoreFull
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 GATHERED = 256
 NAMES = 8
-"""AE titles and instances that are named of refusals that were counted together."""
+"""AE titles, instances and SOP classes that are named of refusals that were counted together."""
 NOTHING_BEFORE = "0" * 64
 _NAME = re.compile(r"[0-9]{12}\.jsonl")
 
@@ -261,6 +261,8 @@ def _joined(before: AnyRefusal, event: AnyRefusal) -> AnyRefusal:
     joined = msgspec.structs.replace(event, calling=_names(before.calling, event.calling))
     if isinstance(joined, StoreRefused) and isinstance(before, StoreRefused):
         joined = msgspec.structs.replace(joined, instances=_names(before.instances, joined.instances))
+    if isinstance(joined, ContextRefused) and isinstance(before, ContextRefused):
+        joined = msgspec.structs.replace(joined, classes=_names(before.classes, joined.classes))
     return joined
 
 

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
 
+from edge.audit import OperationRefused
 from edge.clock import SystemClock
 from edge.commitment import CommitmentDesk
 from edge.config import Config
@@ -277,10 +278,10 @@ def serving(tmp_path: Path, modality: Modality) -> Iterator[tuple[Site, int]]:
 
 
 @contextmanager
-def serve(ours: Site) -> Iterator[int]:
+def serve(ours: Site, audit: FakeAudit | None = None) -> Iterator[int]:
     listening = Listening(HERE, 0, frozenset({AETitle("OUTPOST"), AETitle("OUTPOST_STAT")}), deadlines=PATIENT)
     peers = FakePeers({peer.ae_title: peer for peer in ours.state.peers()})
-    server = Server(listening, FakeIntake(), FakeIndex([]), FakeRetrieve([]), peers, FakeAudit(), commitments=ours.desk)
+    server = Server(listening, FakeIntake(), FakeIndex([]), FakeRetrieve([]), peers, audit or FakeAudit(), commitments=ours.desk)
     server.start()
     ours.desk.start()
     try:
@@ -331,16 +332,21 @@ def test_a_request_that_says_nothing_is_refused(serving: tuple[Site, int], modal
     assert ours.pending() == []
 
 
-def test_what_names_another_object_or_action_is_refused_as_the_standard_says(serving: tuple[Site, int]) -> None:
-    _, port = serving
-    entity = AE(MODALITY)
-    entity.add_requested_context(StorageCommitmentPushModel)
-    association = entity.associate(HERE, port, ae_title="OUTPOST")
-    dataset = Dataset()
-    dataset.TransactionUID = "1.2.6"
-    assert association.send_n_action(dataset, 1, StorageCommitmentPushModel, "1.2.3")[0].Status == 0x0112
-    assert association.send_n_action(dataset, 2, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)[0].Status == 0x0123
-    association.release()
+def test_what_is_no_request_of_the_model_is_refused_as_the_standard_says_and_audited(tmp_path: Path) -> None:
+    audit = FakeAudit()
+    with site(tmp_path, SystemClock(), Peer(MODALITY, rights=frozenset({"commit"}))) as ours, serve(ours, audit) as port:
+        entity = AE(MODALITY)
+        entity.add_requested_context(StorageCommitmentPushModel)
+        association = entity.associate(HERE, port, ae_title="OUTPOST")
+        dataset = Dataset()
+        dataset.TransactionUID = "1.2.6"
+        wanted = [(1, "1.2.3", 0x0112), (2, StorageCommitmentPushModelInstance, 0x0123), (1, StorageCommitmentPushModelInstance, 0x0115)]
+        for action, instance, status in wanted:
+            assert association.send_n_action(dataset, action, StorageCommitmentPushModel, instance)[0].Status == status
+        association.release()
+        told = [event for event in audit.events if isinstance(event, OperationRefused)]
+    assert [(event.operation, event.status) for event in told] == [("N-ACTION", status) for *_, status in wanted]
+    assert len({event.reason for event in told}) == len(wanted)
 
 
 def test_who_has_no_right_to_it_gets_no_context_for_it(tmp_path: Path, modality: Modality) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge.audit import AssociationRefused, Audit, ContextRefused
@@ -12,13 +14,15 @@ from edge.dimse.association import Association
 from edge.dimse.classes import purpose
 from edge.dimse.faults import InvalidPdu
 from edge.dimse.identity import is_shown
-from edge.dimse.negotiation import NO_RIGHT, UNKNOWN_CALLING_AE, Acceptance, Rejection, accept, refusal
+from edge.dimse.negotiation import NO_RIGHT, NO_SYNTAX, NOT_SUPPORTED, UNKNOWN_CALLING_AE, Acceptance, Rejection, accept, refusal
 from edge.dimse.pdu import reject_pdu
 from edge.dimse.ports import Peers
 from edge.dimse.states import Event
-from edge.model import AETitle, Peer, parse_ae_title
+from edge.model import UID, AETitle, Peer, parse_ae_title
 
 _log = logging.getLogger(__name__)
+_NAMED = 8
+"""Abstract syntaxes that the audit trail names of what was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,16 @@ class Acceptor:
         except BaseException:
             self.dismiss(caller)
             raise
-        if missing := _missing_rights(request, acceptance):
-            reason = f"no right: {', '.join(missing)}"
-            self.audit.record(ContextRefused(address=caller.address, reason=reason, calling=[request.calling_ae], called=request.called_ae))
+        for reason, classes in _refused(request, acceptance):
+            self.audit.record(
+                ContextRefused(
+                    address=caller.address,
+                    reason=reason,
+                    calling=[request.calling_ae],
+                    called=request.called_ae,
+                    classes=list(dict.fromkeys(classes))[:_NAMED],
+                )
+            )
         return caller
 
     def _reject(
@@ -109,8 +120,16 @@ class Acceptor:
         association.hang_up(reject_pdu(rejection.result, rejection.source, rejection.reason))
 
 
-def _missing_rights(request: AssociateRequest, acceptance: Acceptance) -> list[str]:
-    """The rights that the peer would have needed for what was refused to it."""
-    refused = {answer.context_id for answer in acceptance.answer.contexts if answer.result == NO_RIGHT}
-    purposes = (purpose(proposal.abstract_syntax) for proposal in request.contexts if proposal.context_id in refused)
-    return sorted({what.value for what in purposes if what is not None})
+def _refused(request: AssociateRequest, acceptance: Acceptance) -> Iterator[tuple[str, list[str]]]:
+    """Why presentation contexts were refused, and the abstract syntaxes of those. There are no more reasons than rights and results."""
+    classes: defaultdict[int, list[str]] = defaultdict(list)
+    proposed = {proposal.context_id: proposal.abstract_syntax for proposal in request.contexts}
+    for answered in acceptance.answer.contexts:
+        classes[answered.result].append(proposed[answered.context_id])
+    if without := classes[NO_RIGHT]:
+        rights = sorted({what.value for uid in without if (what := purpose(UID(uid))) is not None})
+        yield f"no right: {', '.join(rights)}", without
+    if unknown := classes[NOT_SUPPORTED]:
+        yield "no such service here", unknown
+    if mute := classes[NO_SYNTAX]:
+        yield "none of its transfer syntaxes may be used", mute

@@ -16,6 +16,19 @@ NO_DATASET = 0x0101
 C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF
 N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
 RESPONSE = 0x8000
+_NAMES = {
+    C_STORE_RQ: "C-STORE",
+    C_GET_RQ: "C-GET",
+    C_FIND_RQ: "C-FIND",
+    C_MOVE_RQ: "C-MOVE",
+    C_ECHO_RQ: "C-ECHO",
+    N_EVENT_REPORT_RQ: "N-EVENT-REPORT",
+    0x0110: "N-GET",
+    0x0120: "N-SET",
+    N_ACTION_RQ: "N-ACTION",
+    0x0140: "N-CREATE",
+    0x0150: "N-DELETE",
+}
 """Bit of the Command Field that tells a response."""
 
 _ELEMENT = struct.Struct("<HHL")
@@ -77,6 +90,11 @@ class Command:
 
 _BY_TAG = {entry.metadata["tag"]: (entry.name, entry.metadata["vr"]) for entry in fields(Command)}
 _IN_ORDER = [(tag, *_BY_TAG[tag]) for tag in sorted(_BY_TAG)]
+
+
+def name_of(operation: int) -> str:
+    """What PS3.7 calls a request; its Command Field where it is none of PS3.7."""
+    return _NAMES.get(operation, f"{operation:04X}")
 
 
 def decode(data: bytes | bytearray) -> Command:

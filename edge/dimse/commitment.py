@@ -32,16 +32,15 @@ _CLASS, _SOP_INSTANCE, _REASON = "00081150", "00081155", "00081197"
 _WITH_DATASET = 0x0001
 
 
-def respond(association: Association, message: Message, caller: Caller, commitments: Commitments, attendance: Attendance) -> None:
-    """Answer an N-ACTION or an N-EVENT-REPORT."""
+def respond(association: Association, message: Message, caller: Caller, commitments: Commitments, attendance: Attendance) -> int:
+    """Answer an N-ACTION or an N-EVENT-REPORT, and return the status."""
     if message.command.operation == N_ACTION_RQ:
-        _take_request(association, message, caller, commitments, attendance)
-    else:
-        take_report(association, message, caller.calling_ae, commitments)
+        return _take_request(association, message, caller, commitments, attendance)
+    return take_report(association, message, caller.calling_ae, commitments)
 
 
-def take_report(association: Association, message: Message, calling_ae: AETitle, commitments: Commitments) -> None:
-    """Answer an N-EVENT-REPORT, by which an archive answers a request of ours."""
+def take_report(association: Association, message: Message, calling_ae: AETitle, commitments: Commitments) -> int:
+    """Answer an N-EVENT-REPORT, by which an archive answers a request of ours, and return the status."""
     request = message.command
     code = _unsound(request.affected_sop_class, request.affected_sop_instance, request)
     if code == status.SUCCESS and request.event_type_id not in {_COMPLETE, _FAILURES_EXIST}:
@@ -56,9 +55,10 @@ def take_report(association: Association, message: Message, calling_ae: AETitle,
             code, comment = status.of_error(status.Service.COMMIT, fault), str(fault)
     _log_refusal(calling_ae, code, comment)
     association.send(message.context, answer(request, code, error_comment=comment, event_type_id=request.event_type_id))
+    return code
 
 
-def _take_request(association: Association, message: Message, caller: Caller, commitments: Commitments, attendance: Attendance) -> None:
+def _take_request(association: Association, message: Message, caller: Caller, commitments: Commitments, attendance: Attendance) -> int:
     request = message.command
     code = _unsound(request.requested_sop_class, request.requested_sop_instance, request)
     if code == status.SUCCESS and request.action_type_id != _REQUEST_COMMITMENT:
@@ -74,6 +74,7 @@ def _take_request(association: Association, message: Message, caller: Caller, co
             code, comment = status.of_error(status.Service.COMMIT, fault), str(fault)
     _log_refusal(caller.calling_ae, code, comment)
     association.send(message.context, answer(request, code, error_comment=comment, action_type_id=request.action_type_id))
+    return code
 
 
 def _log_refusal(calling_ae: AETitle, code: int, comment: str | None) -> None:

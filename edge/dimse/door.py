@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edge.audit import AssociationRefused, Audit
+from edge.audit import AssociationAborted, AssociationRefused, Audit
 from edge.clock import Clock
 from edge.dimse.negotiation import Rejection
 from edge.dimse.pdu import Deadlines, reject_pdu
@@ -22,6 +22,10 @@ _MAX_LINGERING = 64
 _AT_ONCE = 64
 """Connections that are taken before anything else is looked at again."""
 _PAUSE_SECONDS = 0.1
+CROWDED = "it had not asked for anything, and too many wait"
+LATE = "it missed a deadline"
+BROKEN = "it broke the DICOM protocol"
+"""Reasons for the audit trail, which counts together what has the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Door:
         now = self._clock.monotonic()
         while self._waiting and (first := next(iter(self._waiting.values()))).until <= now:
             _log.warning("connection from %s: it asked for nothing in time", first.address)
+            self._audit.record(AssociationAborted(address=first.address, reason=LATE, calling=[], detail="It asked for nothing in time."))
             self._forget(first.connection.fileno()).connection.close()
         while self._lingering and (self._lingering[0][0] <= now or len(self._lingering) > _MAX_LINGERING):
             self._lingering.popleft()[1].close()
@@ -115,6 +120,7 @@ class Door:
             if len(self._waiting) >= self._most:
                 oldest = next(iter(self._waiting.values()))
                 _log.warning("closed a connection from %s that had not asked for anything: too many wait", oldest.address)
+                self._audit.record(AssociationRefused(address=oldest.address, reason=CROWDED, calling=[]))
                 self._forget(oldest.connection.fileno()).connection.close()
             self._waiting[connection.fileno()] = visitor
             self._from[address] += 1
@@ -133,6 +139,7 @@ class Door:
             rejection = self._begin(visitor)
         except OSError as fault:
             _log.warning("connection from %s: %s", visitor.address, fault)
+            self._audit.record(AssociationRefused(address=visitor.address, reason=f"it cannot be served: {fault.strerror}", calling=[]))
             visitor.connection.close()
             return
         if rejection is not None:

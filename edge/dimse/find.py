@@ -42,10 +42,10 @@ def respond(association: Association, message: Message, caller: Caller, index: I
         query = find_query(wanted, root, match_limit + 1, message.context.extended)
     except BadIdentifier as fault:
         _finish(association, message, status.DATASET_MISMATCH, str(fault))
-        audit.record(_record(caller, "", [], 0, status.DATASET_MISMATCH))
+        audit.record(_record(caller, "", [], 0, status.DATASET_MISMATCH, status.meaning(status.DATASET_MISMATCH)))
         return
     told = _Told()
-    code = status.CANCELLED
+    code, comment = status.CANCELLED, None
     try:
         audit.demand()
         code, comment = _answer_all(association, message, wanted, query, root, index, own, told)
@@ -54,7 +54,7 @@ def respond(association: Association, message: Message, caller: Caller, index: I
     except OutpostError as fault:
         code, comment = status.of_error(status.Service.FIND, fault), str(fault)
     finally:
-        audit.record(_record(caller, query.level, sorted(query.matching), told.matches, code))
+        audit.record(_record(caller, query.level, sorted(query.matching), told.matches, code, comment or ""))
     _finish(association, message, code, comment)
 
 
@@ -65,9 +65,16 @@ class _Told:
     matches: int = 0
 
 
-def _record(caller: Caller, level: str, keys: list[str], matches: int, code: int) -> Queried:
+def _record(caller: Caller, level: str, keys: list[str], matches: int, code: int, reason: str) -> Queried:
     return Queried(
-        calling=caller.calling_ae, called=caller.called_ae, address=caller.address, level=level, keys=keys, matches=matches, status=code
+        calling=caller.calling_ae,
+        called=caller.called_ae,
+        address=caller.address,
+        level=level,
+        keys=keys,
+        matches=matches,
+        status=code,
+        reason=reason,
     )
 
 

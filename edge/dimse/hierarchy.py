@@ -23,7 +23,7 @@ def level_of(identifier: Json, root: Root) -> Level:
     text = text_of(identifier.get(LEVEL, {}))
     level = next((level for level in root.levels if level == text), None)
     if level is None:
-        raise BadIdentifier(f"Query/Retrieve Level {text[:16]!r} is not one of this model.")
+        raise BadIdentifier("Query/Retrieve Level (0008,0052) is not one of this model.")
     return level
 
 

@@ -26,9 +26,9 @@ MAX_OUTSTANDING = 8
 _SMALLEST_OURS, _LARGEST_OURS = 4096, 1 << 20
 _SMALLEST_THEIRS = 64
 
-NO_RIGHT = 1
-_ACCEPTED, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAXES = 0, 3, 4
-"""Results of a presentation context (PS3.8 table 9-18); NO_RIGHT is user-rejection."""
+NO_RIGHT, NOT_SUPPORTED, NO_SYNTAX = 1, 3, 4
+"""Results of a presentation context that is refused (PS3.8 table 9-18); NO_RIGHT is user-rejection."""
+_ACCEPTED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +121,11 @@ def accept(request: AssociateRequest, peer: Peer) -> Acceptance:
         elif allowed.scu and peer.accept_syntaxes:
             offered = tuple(syntax for syntax in offered if syntax in peer.accept_syntaxes)
         if what is None:
-            result = _ABSTRACT_SYNTAX
+            result = NOT_SUPPORTED
         elif not (allowed.scu or allowed.scp):
             result = NO_RIGHT
         elif not offered:
-            result = _TRANSFER_SYNTAXES
+            result = NO_SYNTAX
         else:
             result = _ACCEPTED
         syntax = preferred(offered or proposal.transfer_syntaxes)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from edge.audit import Audit, StoreRefused
+from edge.audit import Audit, OperationRefused, StoreRefused
 from edge.dimse import command, commitment, find, get, move, status, storage, verification
 from edge.dimse.acceptor import Caller
 from edge.dimse.association import Association, Message
@@ -72,12 +72,12 @@ class Provider:
         if (what, operation) not in _OPERATIONS or (what is Purpose.COMMIT and attendance is None):
             association.drain()
             association.send(message.context, command.answer(message.command, status.UNRECOGNIZED_OPERATION))
+            self._record_refusal(message, caller, status.UNRECOGNIZED_OPERATION)
         elif operation != N_EVENT_REPORT_RQ and not message.context.roles.scu:
             # A context that was accepted for what we send on it gives no right to send to us (PS3.7 section D.3.3.4).
             association.drain()
             association.send(message.context, command.answer(message.command, status.NOT_AUTHORIZED))
-            if operation == C_STORE_RQ:
-                self._record_refusal(message, caller, status.NOT_AUTHORIZED)
+            self._record_refusal(message, caller, status.NOT_AUTHORIZED)
         elif operation == C_STORE_RQ:
             code = storage.respond(association, message, caller, self.intake)
             if code and not status.is_warning(code):
@@ -91,14 +91,29 @@ class Provider:
         elif operation == C_GET_RQ:
             get.respond(association, message, caller, self.retrieve, self.requestor.clock, self.audit)
         elif attendance is not None and self.commitments is not None:
-            commitment.respond(association, message, caller, self.commitments, attendance)
+            code = commitment.respond(association, message, caller, self.commitments, attendance)
+            if code != status.SUCCESS:
+                self._record_refusal(message, caller, code)
 
     def _record_refusal(self, message: Message, caller: Caller, code: int) -> None:
+        operation = message.command.operation
+        if operation != C_STORE_RQ or purpose(message.context.abstract_syntax) is not Purpose.STORAGE:
+            self.audit.record(
+                OperationRefused(
+                    address=caller.address,
+                    reason=status.meaning(code),
+                    calling=[caller.calling_ae],
+                    called=caller.called_ae,
+                    operation=command.name_of(operation),
+                    status=code,
+                )
+            )
+            return
         instance = parse_uid(message.command.affected_sop_instance or "")
         self.audit.record(
             StoreRefused(
                 address=caller.address,
-                reason=status.meaning(code),
+                reason=status.meaning_in_storage(code),
                 calling=[caller.calling_ae],
                 called=caller.called_ae,
                 status=code,

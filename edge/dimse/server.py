@@ -8,13 +8,13 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
-from edge.audit import AssociationRefused, Audit
+from edge.audit import AssociationAborted, AssociationRefused, Audit
 from edge.clock import Clock, SystemClock
 from edge.dimse.acceptor import Acceptor
 from edge.dimse.admission import Knock, Seats
 from edge.dimse.association import Association
-from edge.dimse.door import Door, Visitor
-from edge.dimse.faults import AssociationEnded, NotSecured
+from edge.dimse.door import BROKEN, CROWDED, LATE, Door, Visitor
+from edge.dimse.faults import AssociationEnded, NotSecured, PeerSilent, ProtocolBroken
 from edge.dimse.negotiation import BUSY, TOO_MANY_FROM_YOU, Rejection
 from edge.dimse.pdu import Deadlines, Wire
 from edge.dimse.ports import Commitments, Index, Intake, Peers, Retrieve
@@ -179,6 +179,7 @@ class Server:
             self._open[thread] = guest
         if len(waiting) >= self._most_waiting:
             _log.warning("closed a connection from %s that had not asked for anything: too many wait", waiting[0].address)
+            self._audit.record(AssociationRefused(address=waiting[0].address, reason=CROWDED, calling=[]))
             waiting[0].told_to_leave = True
             waiting[0].association.interrupt()
         try:
@@ -199,6 +200,14 @@ class Server:
             self._audit.record(AssociationRefused(address=guest.address, reason=str(fault), calling=[]))
             raise
 
+    def _record_abort(self, guest: _Guest, fault: AssociationEnded) -> None:
+        """Of an association that we ended; one that the peer ended refuses it nothing."""
+        if isinstance(fault, ProtocolBroken | PeerSilent):
+            calling, called = guest.association.calling_ae, guest.association.called_ae
+            reason = LATE if isinstance(fault, PeerSilent) else BROKEN
+            names: list[str] = [calling] if calling else []
+            self._audit.record(AssociationAborted(address=guest.address, reason=reason, calling=names, called=called, detail=str(fault)))
+
     def _serve(self, guest: _Guest) -> None:
         association, address, caller = guest.association, guest.address, None
         try:
@@ -209,6 +218,7 @@ class Server:
                 self._provider.serve(association, caller)
         except AssociationEnded as fault:
             _log.warning("association with %s: %s", association.calling_ae or address, fault)
+            self._record_abort(guest, fault)
         except OutpostError as fault:
             _log.error("association with %s was aborted: %s", association.calling_ae or address, fault)
         finally:

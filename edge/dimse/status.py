@@ -50,7 +50,7 @@ class Service(enum.Enum):
     COMMIT = "commit"
 
 
-_MEANINGS = {
+_STORE_MEANINGS = {
     PROCESSING_FAILURE: "it could not be stored",
     INVALID_SOP_INSTANCE: "its SOP Instance UID is no UID",
     SOP_CLASS_NOT_SUPPORTED: "its SOP class is not that of the presentation context",
@@ -58,6 +58,19 @@ _MEANINGS = {
     OUT_OF_RESOURCES: "there is no room for it",
     DATASET_MISMATCH: "it contradicts itself",
     CANNOT_UNDERSTAND: "it could not be identified",
+}
+
+_MEANINGS = {
+    PROCESSING_FAILURE: "it could not be done",
+    NO_SUCH_INSTANCE: "it names another SOP instance than that of storage commitment",
+    NO_SUCH_EVENT: "it tells of another event than those of storage commitment",
+    INVALID_ARGUMENT: "it cannot be read, or answers what was not asked for here",
+    NO_SUCH_CLASS: "it names another SOP class than that of storage commitment",
+    NO_SUCH_ACTION: "it asks for another action than that of storage commitment",
+    NOT_AUTHORIZED: "it is not allowed",
+    UNRECOGNIZED_OPERATION: "its presentation context is for other operations",
+    RESOURCE_LIMITATION: "there is no room for it",
+    DATASET_MISMATCH: "its identifier breaks the information model",
 }
 
 _OUTCOMES = {
@@ -103,8 +116,13 @@ def of_error(service: Service, error: OutpostError) -> int:
     raise LookupError(f"{service} has no row for OutpostError")
 
 
+def meaning_in_storage(code: int) -> str:
+    """A failure status of a C-STORE in words, for people and the audit trail."""
+    return _STORE_MEANINGS.get(code, f"status {code:04X}")
+
+
 def meaning(code: int) -> str:
-    """A failure status of storage in words, for people and the audit trail."""
+    """A failure status of any other request in words."""
     return _MEANINGS.get(code, f"status {code:04X}")
 
 

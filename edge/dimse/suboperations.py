@@ -113,11 +113,13 @@ class Account:
         self._told = msgspec.structs.replace(self._told, level=query.level, uids=uids[:_MOST_UIDS], instances=instances)
         self._audit.record(self._told)
 
-    def ended(self, code: int, tally: Tally | None = None) -> None:
-        """The final response, and how many instances left."""
+    def ended(self, code: int, tally: Tally | None = None, reason: str = "") -> None:
+        """The final response, how many instances left, and why not all did."""
         self._over = True
         completed, failed = (tally.completed + tally.warning, tally.failed) if tally else (0, 0)
-        self._audit.record(msgspec.structs.replace(self._told, state="ended", completed=completed, failed=failed, status=code))
+        self._audit.record(
+            msgspec.structs.replace(self._told, state="ended", completed=completed, failed=failed, status=code, reason=reason)
+        )
 
 
 def begin(association: Association, message: Message, retrieve: Retrieve, skipped: frozenset[UID], account: Account) -> Retrieval | None:
@@ -146,7 +148,7 @@ def begin(association: Association, message: Message, retrieve: Retrieve, skippe
 
 def refuse(association: Association, message: Message, code: int, comment: str, account: Account) -> None:
     """A final response before any sub-operation."""
-    account.ended(code)
+    account.ended(code, reason=comment)
     association.send(message.context, answer(message.command, code, error_comment=comment))
 
 
@@ -157,7 +159,7 @@ def tell_pending(association: Association, message: Message, tally: Tally) -> No
 
 def tell_final(association: Association, message: Message, tally: Tally, code: int, account: Account, comment: str | None = None) -> None:
     """The final response, with the UIDs of what failed where some did (PS3.4 section C.4.2.1.4.2)."""
-    account.ended(code, tally)
+    account.ended(code, tally, comment or "")
     remaining = min(tally.remaining, _MOST) if code == status.CANCELLED else None
     failed = None
     if tally.failed_instances and code != status.SUCCESS:

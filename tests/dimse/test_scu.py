@@ -106,7 +106,7 @@ def test_a_find_that_is_closed_early_leaves_the_association_usable() -> None:
 
 def test_a_find_that_fails_raises_with_the_status_and_comment() -> None:
     with box([]) as served, Requestor(PATIENT).association(outpost(served.port), TEST, QUERY) as association:
-        with pytest.raises(scu.RequestFailed, match="series"):
+        with pytest.raises(scu.RequestFailed, match=r"Level \(0008,0052\) is not one"):
             list(scu.find(association, STUDY_ROOT, {"00080052": {"vr": "CS", "Value": ["series"]}}))
         assert scu.echo(association) == 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge import trail
-from edge.audit import AssociationRefused, AuditFull, NotRecorded, PeerChanged, Queried, StoreRefused
+from edge.audit import AssociationRefused, AuditFull, ContextRefused, NotRecorded, PeerChanged, Queried, StoreRefused
 from edge.errors import Corrupt, StoreFailed
 from edge.trail import Limits, Trail, read, verify
 from tests.store.rows import Clock
@@ -198,6 +198,14 @@ def test_what_was_counted_is_written_at_the_end(make: Callable[..., Trail], tmp_
     (first_times, first), (rest_times, rest) = events(tmp_path)
     assert (first_times, first.instances) == (1, ["1.2.0"])  # type: ignore[attr-defined]
     assert (rest_times, rest.instances) == (19, [f"1.2.{number}" for number in range(1, 9)])  # type: ignore[attr-defined]
+
+
+def test_classes_of_refused_contexts_are_named_together(make: Callable[..., Trail], tmp_path: Path) -> None:
+    one = make()
+    for sop_class in ("1.2.1", "1.2.2", "1.2.3"):
+        one.record(ContextRefused(address=HERE, reason="no right: store", calling=["CT1"], classes=[sop_class]))
+    one.close()
+    assert [event.classes for _, event in events(tmp_path)] == [["1.2.1"], ["1.2.2", "1.2.3"]]  # type: ignore[attr-defined]
 
 
 def test_a_storm_from_many_addresses_needs_no_memory(make: Callable[..., Trail], tmp_path: Path) -> None:
