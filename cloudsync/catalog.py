@@ -25,7 +25,7 @@ from edge.model import Digest
 
 __all__ = [
     "Appended", "BadSignature", "BrokenChain", "CatalogChain", "ChainState", "Entry", "EpochEntry", "Followed", "Held", "Listing",
-    "NewerFormat", "SiteStateEntry", "epoch_entry", "restore_keys",
+    "NewerFormat", "SiteStateEntry", "epoch_entry", "open_site_state", "restore_keys", "site_state_name",
 ]  # fmt: skip
 
 _SEQUENCE = re.compile(r"/c/0/([0-9]{12})$")
@@ -156,6 +156,22 @@ class CatalogChain:
 def epoch_entry(keys: Keys, began: float) -> EpochEntry:
     """The entry for the current epoch of these keys. `began` in seconds since the epoch."""
     return EpochEntry(epoch=keys.epoch, began=began, recovery=to_der(keys.recovery), signing=to_der(keys.signing), sealed=seal_epoch(keys))
+
+
+def open_site_state(entry: SiteStateEntry, sealed: bytes, site: str, opener: Opener) -> bytes:
+    """The site state of a verified entry. Only bytes that the entry names are opened; NotOurs names the object otherwise."""
+    place = site_state_name(site, entry.number)
+    if len(sealed) != entry.sealed_bytes or sha256(sealed).hexdigest() != entry.sealed_digest:
+        raise NotOurs(f"{place} is not what the catalog says")
+    plain = opener(sealed, place)
+    if sha256(plain).hexdigest() != entry.digest:
+        raise NotOurs(f"{place} holds another site state than the catalog says")
+    return plain
+
+
+def site_state_name(site: str, number: int) -> str:
+    """The archive name of a site state."""
+    return f"{site}/e/{number:012d}"
 
 
 def restore_keys(site: str, recovery: RecoveryKey, entries: Iterable[Entry]) -> Keys:

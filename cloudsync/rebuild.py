@@ -8,14 +8,23 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 
 from cloudsync import fresh
 from cloudsync.archive import opening
 from cloudsync.archive.port import Archive, Damaged, LinkDown, NotThere
 from cloudsync.archive.retrying import Retrying, Wake
-from cloudsync.catalog import BadSignature, BrokenChain, CatalogChain, EpochEntry, Held, SiteStateEntry, restore_keys
+from cloudsync.catalog import (
+    BadSignature,
+    BrokenChain,
+    CatalogChain,
+    EpochEntry,
+    Held,
+    SiteStateEntry,
+    open_site_state,
+    restore_keys,
+    site_state_name,
+)
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import ChainTip
 from cloudsync.link.backoff import Backoff
@@ -186,13 +195,9 @@ class _Rebuild:
 
     async def _bring(self, entry: SiteStateEntry) -> None:
         """The newest site state, verified against the catalog, into the inbox."""
-        place = f"{self._kit.site_id}/e/{entry.number:012d}"
-        sealed = await self._archive.get(place)
-        if len(sealed) != entry.sealed_bytes or sha256(sealed).hexdigest() != entry.sealed_digest:
-            raise NotOurs(f"{place} is not what the catalog says")
-        plain = await asyncio.to_thread(self._kit.recovery.open, sealed, place)
-        if sha256(plain).hexdigest() != entry.digest:
-            raise NotOurs(f"{place} holds another site state than the catalog says")
+        kit = self._kit
+        sealed = await self._archive.get(site_state_name(kit.site_id, entry.number))
+        plain = await asyncio.to_thread(open_site_state, entry, sealed, kit.site_id, kit.recovery.open)
         directory = self._layout.inbox / "site"
         directory.mkdir(mode=0o750, exist_ok=True)
         flush_directory(self._layout.inbox)

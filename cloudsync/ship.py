@@ -16,6 +16,7 @@ import msgspec
 
 from cloudsync.archive.port import Archive, ObjectRefused, Occupied, md5_of
 from cloudsync.archive.retrying import Wake
+from cloudsync.catalog import site_state_name
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Complete, Part, Sealed, SiteState
 from cloudsync.seal import sums
@@ -211,7 +212,7 @@ class Shipper:
 
     async def _ship_site_state(self, state: SiteState) -> None:
         shipping = self._ledger.shipping
-        place = f"{self._keys.site_id}/e/{state.number:012d}"
+        place = site_state_name(self._keys.site_id, state.number)
         sealed = state.sealed
         try:
             if sealed is None:
