@@ -1,23 +1,24 @@
-"""`outpost setup` and `outpost restore`: what is done as root, with cloudsync stopped."""
+"""The commands of this side. `outpost setup` and `outpost restore`: what is done as root, with cloudsync stopped."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import sys
-from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge.errors import ConfigError, OutpostError
+from cloudsync import key_commands
+from cloudsync.terminal import WORDS, plainly, words
+from edge.errors import ConfigError
 
 # What these commands need besides typer is imported when they run: `outpost --help` must not wait for it.
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(key_commands.kit, name="kit")
+app.add_typer(key_commands.keys, name="keys")
 
 UNATTENDED_SECONDS = 120.0
 """How long `outpost restore` waits for an archive that does not answer where nobody sits at a terminal."""
@@ -63,7 +64,7 @@ def setup(
     """Make a new site: keys, recovery kit, state directory. Prints the kit's passphrase once."""
     from cloudsync.setup import setup as make  # noqa: PLC0415
 
-    with _plainly():
+    with plainly():
         text = _settings(config, _Options(archive_folder, azure_container, credential_file, name, ae_title, port, web_port))
         site = make(state, text, kit_out, source=_source(config), say=lambda sentence: typer.echo(sentence, err=as_json))
     if as_json:
@@ -90,7 +91,7 @@ def restore(
     ae_title: Title = None,
     port: Port = None,
     web_port: WebPort = None,
-    passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file", help="A file with the eight words.")] = None,
+    passphrase_file: WORDS = None,
     last_sequence: Annotated[
         int | None,
         typer.Option("--last-sequence", help="The catalog number that the lost box showed last: proves that nothing was rolled back."),
@@ -105,7 +106,7 @@ def restore(
     from edge.config import Layout, parse  # noqa: PLC0415
 
     attended = passphrase_file is None
-    with _plainly():
+    with plainly():
         closed = look(kit)
         kind, _, place = closed.archive.partition(":")
         if config is None and archive_folder is None and azure_container is None:
@@ -114,7 +115,7 @@ def restore(
         text = _settings(config, _Options(archive_folder, azure_container, credential_file, name, ae_title, port, web_port))
         parse(text, _source(config))
         fresh.check(Layout(state))
-        opened = closed.open(_words(passphrase_file))
+        opened = closed.open(words(passphrase_file))
         rebuilt = asyncio.run(
             rebuild(
                 state,
@@ -168,30 +169,3 @@ def _archive(options: _Options) -> dict[str, str | int]:
 def _source(config: Path | None) -> str:
     """What a fault in the settings is blamed on."""
     return "the options" if config is None else str(config)
-
-
-def _words(path: Path | None) -> str:
-    """The eight words, from a file or typed in."""
-    if path is None and sys.stdin.isatty():
-        return str(typer.prompt("The eight words of the kit", hide_input=True))
-    if path is None:
-        raise ConfigError(
-            "--passphrase-file", "is not given, and there is no terminal to ask for the eight words", "Use --passphrase-file."
-        )
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError("--passphrase-file", f"{path} cannot be read ({fault})", "Name a text file with the eight words.") from fault
-
-
-@contextlib.contextmanager
-def _plainly() -> Iterator[None]:
-    """Say an error as a sentence, and exit with its code; so too for Ctrl-C."""
-    try:
-        yield
-    except (KeyboardInterrupt, typer.Abort) as fault:
-        typer.echo("\nEnded before it was finished. Nothing is lost: run the command again.", err=True)
-        raise typer.Exit(130) from fault
-    except OutpostError as fault:
-        typer.echo(f"Error: {fault}", err=True)
-        raise typer.Exit(fault.exit_code) from fault

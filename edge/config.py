@@ -130,6 +130,7 @@ class Layout:
         self.unread_asks = self.cloudsync / "unread"
         self.sealed = self.cloudsync / "sealed"
         self.keys = self.cloudsync / "keys"
+        self.kit_tested = self.cloudsync / "kit-tested.json"
         self.cloudsync_bell = self.cloudsync / "bell"
         self.ledger = self.cloudsync / "ledger.db"
         self.cloudsync_lock = self.cloudsync / "lock"

@@ -22,15 +22,28 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from cloudsync.seal import paper, passphrase
-from cloudsync.seal.certificates import fingerprint
+from cloudsync.seal.certificates import fingerprint, key_id
 from cloudsync.seal.keys import Keys, RecoveryKey, is_site_id, private_pem
 from cloudsync.seal.paper import Mistyped
+from cloudsync.seal.part import WrongKey
 from edge.clock import utc
 from edge.durable import flush_directory, write_whole
 from edge.errors import Permanent, Refused
 from edge.model import Digest, parse_digest
 
-__all__ = ["ClosedKit", "Kit", "KitDamaged", "Mistyped", "WrongPassphrase", "from_sheet_lines", "look", "read", "write"]
+__all__ = [
+    "ClosedKit",
+    "Kit",
+    "KitDamaged",
+    "Mistyped",
+    "WrongKit",
+    "WrongPassphrase",
+    "from_sheet_lines",
+    "look",
+    "prove",
+    "read",
+    "write",
+]
 
 _ROUNDS = 1_000_000
 _KIT, _KEY, _CERTIFICATE, _SHEET, _SCRIPT = "kit.json", "recovery.key", "recovery.pem", "sheet.html", "open-by-hand.sh"
@@ -42,6 +55,10 @@ class WrongPassphrase(Refused):
 
 class KitDamaged(Permanent):
     """A file of the recovery kit is missing or altered. Use another copy of the kit, or type in the printed sheet."""
+
+
+class WrongKit(Refused):
+    """This is a whole recovery kit, but not this site's. The message says whose; look for the right one now, while this box still runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +151,22 @@ def from_sheet_lines(lines: Sequence[str], site_id: str, archive: str, trust_roo
     except ValueError as fault:
         raise Mistyped("these lines are no key") from fault
     return Kit(site_id, archive, RecoveryKey(key), root)
+
+
+def prove(kit: Kit, keys: Keys) -> None:
+    """Nothing, if the kit opens what this box seals, and carries the root of its catalog. Raises WrongKit saying what differs."""
+    if kit.site_id != keys.site_id:
+        raise WrongKit(f"this is the kit of site {kit.site_id}; this box is site {keys.site_id}")
+    place, probe = f"{keys.site_id}/kit-test", os.urandom(32)
+    try:
+        opened = kit.recovery.open(keys.seal(place, probe), place)
+    except WrongKey as fault:
+        raise WrongKit(f"this key opens nothing of site {keys.site_id}, which seals for the key {key_id(keys.recovery).hex()}") from fault
+    assert opened == probe
+    if kit.trust_root != keys.trust_root:
+        raise WrongKit(
+            f"this kit names the signing certificate {kit.trust_root}; the catalog of site {keys.site_id} began with {keys.trust_root}"
+        )
 
 
 class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -36,13 +36,15 @@ def from_lines(lines: Sequence[str], site_id: str) -> bytes:
 
     Raises Mistyped naming each line that is wrong, or saying that they belong to no sheet of this site.
     """
-    typed = [line.upper().translate(_LOOKS_LIKE) for line in lines]
-    typed = [line for line in typed if line]
+    typed = [read for line in lines if (read := _read(line))]
     if len(typed) != LINES:
         raise Mistyped(f"the sheet has {LINES} lines; {len(typed)} were typed in")
-    wrong = [str(number) for number, line in enumerate(typed, 1) if not _is_right(number, line)]
+    wrong: dict[str, list[str]] = {}
+    for number, line in enumerate(typed, 1):
+        if fault := fault_in(number, line):
+            wrong.setdefault(fault, []).append(str(number))
     if wrong:
-        raise Mistyped(f"line {', '.join(wrong)} was typed in wrongly; compare it with the sheet letter by letter")
+        raise Mistyped("; ".join(f"line {', '.join(numbers)} {fault}" for fault, numbers in wrong.items()))
     letters = "".join(line[:_LETTERS] for line in typed)
     scalar = base64.b32decode(letters[:-_LETTERS] + "===")
     if base64.b32encode(scalar).decode().rstrip("=") + _control(scalar, site_id) != letters:
@@ -50,12 +52,25 @@ def from_lines(lines: Sequence[str], site_id: str) -> bytes:
     return scalar
 
 
+def fault_in(number: int, typed: str) -> str | None:
+    """What is wrong with one line as typed in, in words that follow "line 3"; None when its check letter is right."""
+    line = _read(typed)
+    strange = sorted({letter for letter in line if letter not in _ALPHABET})
+    if strange:
+        return f"was typed in wrongly: {' '.join(strange)} stands on no sheet, only A to Z and 2 to 7 do"
+    if len(line) != _LETTERS + 1:
+        return f"was typed in wrongly: it has {len(line)} letters instead of {_LETTERS + 1}"
+    if _check_letter(number, line[:-1]) != line[-1]:
+        return "was typed in wrongly; compare it with the sheet letter by letter"
+    return None
+
+
+def _read(typed: str) -> str:
+    return typed.upper().translate(_LOOKS_LIKE)
+
+
 def _control(scalar: bytes, site_id: str) -> str:
     return base64.b32encode(sha256(b"outpost sheet 1\0" + site_id.encode() + b"\0" + scalar).digest()).decode()[:_LETTERS]
-
-
-def _is_right(number: int, line: str) -> bool:
-    return len(line) == _LETTERS + 1 and all(letter in _ALPHABET for letter in line) and _check_letter(number, line[:-1]) == line[-1]
 
 
 def _check_letter(number: int, line: str) -> str:
