@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from edge.config import Layout
 from edge.dimse.ports import Lost, Ready
+from edge.errors import Corrupt, Exhausted
 from edge.model import UID, Located, PackId
 from edge.reach import Reach
 from edge.recall import RecallDesk
@@ -59,10 +60,12 @@ class PackRetrieval:
         if not isinstance(found, Located):
             return found
         try:
-            descriptor = self._files.open(found.pack)
+            return self._opened(found)
         except Gone:
             return self._gone(found)
-        return Ready(found, descriptor, found.dataset_offset, found.dataset_length)
+        except (Corrupt, Exhausted) as fault:
+            log.error("pack %s: %s", found.pack, fault)
+            return Lost(found, str(fault))
 
     def close(self) -> None:
         self._files.close()
@@ -78,6 +81,31 @@ class PackRetrieval:
                 return Lost(one, reason)
         return None
 
+    def _opened(self, found: Located) -> Ready | None:
+        """What was here may have been evicted since, and recalled to another file, which has holes where instances are still to come.
+
+        So the file that is open has the instance only if it still is the pack's after the catalogue said that the instance is here.
+        """
+        while True:
+            descriptor = self._files.open(found.pack)
+            if not self._is_here(found):
+                self._files.drop(found.pack)
+                self._want_again(found)
+                return None
+            if self._files.is_current(found.pack):
+                return Ready(found, descriptor, found.dataset_offset, found.dataset_length)
+            self._files.drop(found.pack)
+
+    def _is_here(self, one: Located) -> bool:
+        return self._catalogue.rows("is_here", uid=one.sop_instance, pack=one.pack, offset=one.dataset_offset) == [(1,)]
+
+    def _want_again(self, found: Located) -> None:
+        """It waits with the others of its pack that are not here any more."""
+        self._pending.insert(0, found)
+        here = self._here[found.pack] = {offset for (offset,) in self._catalogue.rows("instances_here", found.pack)}
+        wanted = [one.dataset_offset for one in self._pending if one.pack == found.pack]
+        self._desk.want(found.pack, [offset for offset in wanted if offset not in here])
+
     def _gone(self, found: Located) -> Lost | None:
         """A pack file that is not there was evicted since; or it is missing, which is said loudly. What the archive has is recalled."""
         state = self._catalogue.pack(found.pack)
@@ -86,7 +114,5 @@ class PackRetrieval:
             if state is None or not state.held:
                 return Lost(found, "Its pack file is missing from the cache.")
             self._catalogue.evict(found.pack)
-        self._pending.insert(0, found)
-        self._here[found.pack] = set()
-        self._desk.want(found.pack, [one.dataset_offset for one in self._pending if one.pack == found.pack])
+        self._want_again(found)
         return None

@@ -108,7 +108,11 @@ class Routes:
     def notices(self) -> list[str]:
         """A sentence for each route that has trouble."""
         said = []
+        with self._lock:
+            faults = {name: sender.fault for name, sender in self._senders.items() if sender.fault}
         for route, standing in self.standings():
+            if route.name in faults:
+                said.append(f"Route {route.name}: Outpost has a fault there ({faults[route.name]}) and begins anew. Its log says more.")
             if standing.owed and standing.failures:
                 said.append(f"Route {route.name}: {standing.owed} instances wait. {standing.fault}")
             elif standing.refused:
@@ -153,6 +157,8 @@ class _Sender:
         self._changed = threading.Condition()
         self._woken = self._ended = self._asked = False
         self._thread: threading.Thread | None = None
+        self.fault = ""
+        """The class of what ended the last try, where that was neither the destination's nor a fault that is named."""
 
     def start(self, fail_stop: Callable[[StoreFailed], None]) -> None:
         self._thread = threading.Thread(target=self._run, args=(fail_stop,), name=f"route-{self._route.name}", daemon=True)
@@ -192,11 +198,16 @@ class _Sender:
                 if self._was_asked():
                     self._forwards.retry(self._route.name)
                 pause = self.step()
+                self.fault = ""
             except StoreFailed as fault:
                 fail_stop(fault)
                 return
             except OutpostError as fault:  # of our own disk or link
                 log.warning("route %s: %s", self._route.name, fault)
+                pause = _TROUBLE_SECONDS
+            except Exception as fault:  # a route that nobody sees end would owe for ever: it is shown, and begins anew
+                log.exception("route %s", self._route.name)
+                self.fault = type(fault).__name__
                 pause = _TROUBLE_SECONDS
             with self._changed:
                 if not self._woken and not self._ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from edge.reach import Reach
 from edge.retrieve import HEAD_SECONDS, HeadLate, PackRetrieve
 from edge.store.catalogue import Catalogue
 from edge.store.files import OPEN_MAX
+from tests.limits import no_descriptors
 from tests.store.rows import Clock, admission, close, hold, pack_id, put
 
 STUDY: Json = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
@@ -132,3 +134,82 @@ def test_what_is_waited_for_is_lost_when_the_archive_cannot_be_reached_any_more(
     assert isinstance(item, Lost)
     assert "cannot be reached" in item.reason
     assert retrieval.remaining == 0
+
+
+def at_hand(box: tuple[Layout, Catalogue, Desk], content: bytes, *offsets: int) -> Path:
+    """A held pack of instances at these offsets, and its file."""
+    layout, catalogue, _ = box
+    for number, offset in enumerate(offsets):
+        put(catalogue, admission("a", offset, instance=f"1.2.3.1.{number}", number=number))
+    close(catalogue, "a", size=len(content))
+    catalogue.mark_coded(pack_id("a"), 5.0, 90, "{}", 3)
+    hold(catalogue, "a")
+    path = layout.cached(pack_id("a"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def evict_and_recall(box: tuple[Layout, Catalogue, Desk], path: Path, content: bytes, *offsets: int) -> None:
+    """What an eviction and a recall of these instances do, one after the other."""
+    _, catalogue, _ = box
+    catalogue.evict(pack_id("a"))
+    path.unlink()
+    catalogue.begin_recall(pack_id("a"))
+    path.write_bytes(content)
+    catalogue.recalled(pack_id("a"), [offset + 1024 for offset in offsets])
+
+
+def read(item: Ready | Lost | None) -> bytes:
+    assert isinstance(item, Ready)
+    return os.pread(item.descriptor, 1, item.offset)
+
+
+def test_what_was_evicted_and_only_partly_recalled_is_waited_for_and_never_sent_as_zeros(box: tuple[Layout, Catalogue, Desk]) -> None:
+    path = at_hand(box, b"x" * 16_384, 0, 8192)
+    retrieval = retrieve(box, Clock()).begin(study())
+    evict_and_recall(box, path, bytes(8192) + b"x" * 8192, 8192)
+    assert retrieval.next(0) is None
+    assert box[2].wanted == [pack_id("a")]
+    assert read(retrieval.next(0)) == b"x"
+    assert retrieval.next(0) is None
+    path.write_bytes(b"x" * 16_384)
+    box[1].recalled(pack_id("a"), [1024])
+    assert read(retrieval.next(0)) == b"x"
+    assert retrieval.remaining == 0
+    retrieval.close()
+
+
+def test_a_pack_that_comes_back_as_another_file_is_opened_anew(box: tuple[Layout, Catalogue, Desk]) -> None:
+    path = at_hand(box, b"x" * 8192 + bytes(8192), 0, 8192)
+    retrieval = retrieve(box, Clock()).begin(study())
+    assert read(retrieval.next(0)) == b"x"
+    evict_and_recall(box, path, bytes(8192) + b"x" * 8192, 8192)
+    assert read(retrieval.next(0)) == b"x"
+    retrieval.close()
+
+
+def test_a_pack_file_that_cannot_be_opened_costs_its_own_instances_alone(box: tuple[Layout, Catalogue, Desk]) -> None:
+    path = at_hand(box, b"x" * 8192, 0)
+    put(box[1], admission("b", instance="1.2.3.1.9", number=9))
+    close(box[1], "b", size=100)
+    other = box[0].cached(pack_id("b"))
+    other.parent.mkdir(parents=True)
+    path.rename(other)
+    path.symlink_to(other)
+    retrieval = retrieve(box, Clock()).begin(study())
+    lost = retrieval.next(0)
+    assert isinstance(lost, Lost)
+    assert "cannot be read" in lost.reason
+    assert read(retrieval.next(0)) == b"x"
+    retrieval.close()
+
+
+def test_an_instance_that_no_descriptor_is_left_for_fails_alone(box: tuple[Layout, Catalogue, Desk]) -> None:
+    at_hand(box, b"x" * 16_384, 0, 8192)
+    retrieval = retrieve(box, Clock()).begin(study())
+    with no_descriptors():
+        lost = retrieval.next(0)
+    assert isinstance(lost, Lost)
+    assert read(retrieval.next(0)) == b"x"
+    retrieval.close()

@@ -10,12 +10,11 @@ from typing import NoReturn, Protocol
 from edge.clock import Clock
 from edge.dimse import command as commands
 from edge.dimse.command import BadCommand, Command
-from edge.dimse.faults import AssociationEnded, InvalidPdu, PeerAborted, PeerGone, PeerSilent, ProtocolBroken, SourceFailed, Stopping
+from edge.dimse.faults import InvalidPdu, PeerAborted, PeerGone, PeerSilent, ProtocolBroken, SourceFailed, Stopping
 from edge.dimse.negotiation import Context
 from edge.dimse.outgoing import Outgoing, Source
 from edge.dimse.pdu import COMMAND, LAST, PDV, RELEASE_RP, RELEASE_RQ, Kind, Wait, Wire, abort_pdu
 from edge.dimse.states import Action, Event, Machine, State
-from edge.errors import OutpostError
 from edge.model import AETitle
 
 _EVENTS = {
@@ -254,15 +253,15 @@ class Association:
         self._guarded(self._outgoing.send, context.context_id, commands.encode(command), dataset)
 
     def send_source(self, context: Context, command: Command, source: Source) -> None:
-        """Send one message whose dataset comes from a source. When the source fails the association is aborted."""
+        """Send one message whose dataset comes from a source. Where the source fails at its start, its error rises and the association goes
+        on; later, half a message is out, and the association is aborted with SourceFailed.
+        """
         self.machine.on(Event.SEND_DATA)
         try:
             self._guarded(self._outgoing.send_source, context.context_id, commands.encode(command), source)
-        except AssociationEnded:
-            raise
-        except OutpostError as fault:
+        except SourceFailed:
             self.abort()
-            raise SourceFailed(str(fault)) from fault
+            raise
 
     def send_pdu(self, pdu: bytes) -> None:
         """Send a P-DATA PDU that is made already."""

@@ -14,7 +14,8 @@ from edge.dimse.negotiation import MAX_OUTSTANDING, context_for, storage_proposa
 from edge.dimse.ports import Ready
 from edge.dimse.requestor import Requestor
 from edge.dimse.suboperations import source_for, store_request
-from edge.errors import Corrupt
+from edge.durable import read_errors
+from edge.errors import OutpostError
 from edge.model import UID, AETitle, Peer
 
 _log = logging.getLogger(__name__)
@@ -29,7 +30,9 @@ class Parcel:
 
     @classmethod
     def of(cls, ready: Ready) -> Parcel:
-        return cls(replace(ready, descriptor=os.dup(ready.descriptor)))
+        """Raises Exhausted."""
+        with read_errors():
+            return cls(replace(ready, descriptor=os.dup(ready.descriptor)))
 
     def again(self) -> Parcel:
         """The same, one try later."""
@@ -106,13 +109,15 @@ class Courier:
         context = context_for(association.contexts.values(), located.sop_class, located.transfer_syntax)
         if context is None:
             return status.SOP_CLASS_NOT_SUPPORTED
+        number = association.new_message_id()
+        request = store_request(number, parcel.ready, self._sender.priority, self._sender.originator)
         try:
-            source = source_for(parcel.ready, context)
-        except Corrupt as fault:
+            association.send_source(context, request, source_for(parcel.ready, context))
+        except AssociationEnded:
+            raise
+        except OutpostError as fault:
             _log.warning("delivery to %s: %s", self._sender.destination.ae_title, fault)
             return status.PROCESSING_FAILURE
-        number = association.new_message_id()
-        association.send_source(context, store_request(number, parcel.ready, self._sender.priority, self._sender.originator), source)
         self._waiting[number] = parcel
         return None
 

@@ -15,7 +15,8 @@ from edge.dimse.faults import AssociationEnded, AssociationRejected, NoContext, 
 from edge.dimse.ports import Lost, Ready, Retrieval
 from edge.dimse.requestor import Requestor
 from edge.dimse.suboperations import Tally
-from edge.errors import OutpostError
+from edge.durable import read_errors
+from edge.errors import Exhausted, OutpostError
 from edge.model import AETitle, Located, Peer
 
 _log = logging.getLogger(__name__)
@@ -46,9 +47,8 @@ class Delivery:
         told: Callable[[Located, int], None] | None = None,
     ) -> None:
         """`originator` is who asked for a C-MOVE, and its Message ID; `told` hears the status of each sub-operation, one at a time, in a
-        thread of the delivery.
+        thread of the delivery. Raises Exhausted.
         """
-        self.done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._retrieval = retrieval
         self._clock = requestor.clock
         self._sender = Sender(requestor, destination, calling_ae, originator, priority, retrieval.syntaxes)
@@ -66,6 +66,8 @@ class Delivery:
         count = max(1, min(destination.send_associations, len(retrieval.located) // _WORTH_ANOTHER))
         self._couriers = [Courier(self._sender) for _ in range(count)]
         self._working = count
+        with read_errors():
+            self.done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._threads = [
             threading.Thread(target=self._run, args=(place,), name=f"dimse-deliver-{destination.ae_title}-{place}", daemon=True)
             for place in range(count)
@@ -97,7 +99,9 @@ class Delivery:
 
     def is_done(self, seconds: float = 0.0) -> bool:
         """Whether the last sub-operation has ended; waits for it up to `seconds`."""
-        return bool(select.select([self.done], [], [], seconds)[0])
+        poll = select.poll()
+        poll.register(self.done, select.POLLIN)
+        return bool(poll.poll(max(0.0, seconds) * 1000))
 
     def close(self) -> None:
         """After `cancel` or `interrupt`, or when it is done: give everything back. A thread that still tries to connect ends by itself."""
@@ -117,12 +121,18 @@ class Delivery:
                 self._deliver(courier)
         except OutpostError as fault:
             _log.warning("delivery to %s: %s", self._sender.destination.ae_title, fault)
-            for parcel in courier.drop():
-                parcel.close()
-            self._give_up(str(fault))
+            self._fail(courier, str(fault))
+        except Exception:
+            self._fail(courier, "Outpost has a fault there: its log says more. Please report it.")
+            raise
         finally:
             courier.hang_up()
             self._leave()
+
+    def _fail(self, courier: Courier, fault: str) -> None:
+        for parcel in courier.drop():
+            parcel.close()
+        self._give_up(fault)
 
     def _leave(self) -> None:
         with self._lock:
@@ -142,7 +152,7 @@ class Delivery:
             return False
         try:
             courier.open(min(self._sender.syntaxes))
-        except (Unreachable, AssociationRejected, NoContext, AssociationEnded) as fault:
+        except (Unreachable, AssociationRejected, NoContext, AssociationEnded, Exhausted) as fault:
             _log.info("one association fewer to %s: %s", self._sender.destination.ae_title, fault)
             return False
         return True
@@ -171,7 +181,10 @@ class Delivery:
                 return None
             item = self._retrieval.next(seconds) if self._retrieval.remaining else None
             if isinstance(item, Ready):
-                return Parcel.of(item)
+                try:
+                    return Parcel.of(item)
+                except Exhausted as fault:
+                    return Lost(item.located, str(fault))
             return self._again.popleft() if item is None and self._again else item
 
     def _attempt(self, courier: Courier, parcel: Parcel | None) -> bool:
@@ -191,17 +204,24 @@ class Delivery:
             if code is not None:
                 parcel.close()
                 self._count(located, code)
-        except (Unreachable, AssociationRejected, NoContext, NotSecured) as fault:
+        except (Unreachable, AssociationRejected, NoContext, NotSecured, Exhausted) as fault:
             assert parcel is not None
             self._again.append(parcel)
             if self._working == 1:
                 raise
             _log.info("one association fewer to %s: %s", self._sender.destination.ae_title, fault)
             return False
+        except SourceFailed as fault:
+            # Our own disk does not get better by another try; what went before on that association is no worse for it.
+            assert parcel is not None
+            _log.warning("delivery to %s: %s", self._sender.destination.ae_title, fault)
+            self._again.extend(courier.drop())
+            parcel.close()
+            self._count(parcel.ready.located, status.PROCESSING_FAILURE)
         except AssociationEnded as fault:
-            # What was sent last may be what the destination cannot bear, and our own disk does not get better by another try.
+            # What was sent last may be what the destination cannot bear.
             for one in [*courier.drop(), *([parcel] if parcel is not None else [])]:
-                self._put_back(one, hopeless=isinstance(fault, PeerSilent | SourceFailed))
+                self._put_back(one, hopeless=isinstance(fault, PeerSilent))
             with self._lock:
                 self._broken += 1
                 if self._broken >= _MAX_BROKEN:

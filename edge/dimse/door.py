@@ -110,7 +110,9 @@ class Door:
             except OSError as fault:
                 # Out of descriptors or memory: the connection stays in the backlog until one ends; no spinning meanwhile.
                 _log.warning("cannot accept: %s", fault)
-                select.select([self._stop], [], [], _PAUSE_SECONDS)
+                poll = select.poll()
+                poll.register(self._stop, select.POLLIN)
+                poll.poll(_PAUSE_SECONDS * 1000)
                 return
             visitor = Visitor(connection, address, certificates, self._clock.monotonic() + self._deadlines.request_seconds)
             rejection = self._refusal(address, self._from[address])

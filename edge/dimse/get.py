@@ -15,7 +15,7 @@ from edge.dimse.faults import AssociationEnded
 from edge.dimse.negotiation import context_for
 from edge.dimse.ports import Lost, Ready, Retrieval, Retrieve
 from edge.dimse.suboperations import LATE, PENDING_SECONDS, Account, Tally, begin, source_for, store_request, tell_final, tell_pending
-from edge.errors import Corrupt, OutpostError
+from edge.errors import OutpostError
 
 _log = logging.getLogger(__name__)
 _STEP_SECONDS = 0.5
@@ -85,14 +85,16 @@ class _Get:
         if context is None:
             self._tally.count(located.sop_instance, status.SOP_CLASS_NOT_SUPPORTED)
             return False
+        number = self._association.new_message_id()
+        request = store_request(number, ready, self._message.command.priority, None)
         try:
-            source = source_for(ready, context)
-        except Corrupt as fault:
+            self._association.send_source(context, request, source_for(ready, context))
+        except AssociationEnded:
+            raise
+        except OutpostError as fault:
             _log.warning("retrieve by %s: %s", self._association.calling_ae, fault)
             self._tally.count(located.sop_instance, status.PROCESSING_FAILURE)
             return False
-        number = self._association.new_message_id()
-        self._association.send_source(context, store_request(number, ready, self._message.command.priority, None), source)
         return self._await(number, located.sop_instance)
 
     def _await(self, number: int, sop_instance: str) -> bool:

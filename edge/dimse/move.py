@@ -13,6 +13,7 @@ from edge.dimse.delivery import Delivery
 from edge.dimse.ports import Peers, Retrieve
 from edge.dimse.requestor import Requestor
 from edge.dimse.suboperations import LATE, PENDING_SECONDS, Account, begin, refuse, tell_final, tell_pending
+from edge.errors import Exhausted
 from edge.model import parse_ae_title
 
 _CANCEL_SECONDS = 0.7
@@ -37,7 +38,11 @@ def respond(
         try:
             request = message.command
             originator = association.calling_ae, request.number
-            delivery = Delivery(retrieval, destination, requestor, association.called_ae, originator, request.priority)
+            try:
+                delivery = Delivery(retrieval, destination, requestor, association.called_ae, originator, request.priority)
+            except Exhausted as fault:
+                refuse(association, message, status.of_error(status.Service.RETRIEVE, fault), str(fault), account)
+                return
             try:
                 _accompany(association, message, delivery, account, until - _CANCEL_SECONDS, requestor.clock)
             finally:

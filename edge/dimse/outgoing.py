@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.dimse.faults import SourceFailed
 from edge.dimse.pdu import COMMAND, HEADER, LAST, PDV, Kind, Wire
-from edge.errors import Corrupt
+from edge.durable import read_errors
+from edge.errors import Corrupt, OutpostError
 
 _FRAME_BYTES = 512 << 10
 _MAX_PDUS = 256
@@ -26,7 +28,7 @@ class Source(Protocol):
         ...
 
     def read_into(self, rooms: Sequence[memoryview], position: int) -> None:
-        """Fill the rooms with what follows `position`. Raises Corrupt when the bytes are not there."""
+        """Fill the rooms with what follows `position`. Raises Corrupt when the bytes are not there or cannot be read, and Exhausted."""
         ...
 
 
@@ -40,14 +42,15 @@ class Stored:
 
     def read_into(self, rooms: Sequence[memoryview], position: int) -> None:
         wanted = sum(map(len, rooms))
-        count = os.preadv(self.descriptor, rooms, self.offset + position)
-        while count < wanted:
-            # A read may stop early at a page that has to come from the disk; only 0 means the end.
-            rest = list(_rest(rooms, count))
-            more = os.preadv(self.descriptor, rest, self.offset + position + count)
-            if not more:
-                raise Corrupt("A stored dataset is shorter than the catalogue says.")
-            count += more
+        with read_errors():
+            count = os.preadv(self.descriptor, rooms, self.offset + position)
+            while count < wanted:
+                # A read may stop early at a page that has to come from the disk; only 0 means the end.
+                rest = list(_rest(rooms, count))
+                more = os.preadv(self.descriptor, rest, self.offset + position + count)
+                if not more:
+                    raise Corrupt("A stored dataset is shorter than the catalogue says.")
+                count += more
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class Outgoing:
         self._wire.send(b"".join(pieces))
 
     def send_source(self, context_id: int, command: bytes, source: Source) -> None:
-        """One message whose dataset comes from a source. After an error half a message is out: abort.
+        """One message whose dataset comes from a source. Raises what the source raises at its start: nothing is out then, and another may
+        follow. Raises SourceFailed when half a message is out.
 
         A zero byte follows a dataset of odd length, which a deflate stream may have (PS3.5 section A.5): peers abort on an odd fragment
         (PS3.8 section E.1).
@@ -113,14 +117,14 @@ class Outgoing:
         while True:
             rest = length - position
             if rest > self._pdus * self._fragment:
-                source.read_into(self._rooms, position)
+                _read(source, self._rooms, position)
                 self._wire.send(head, self._frame)
                 position += self._pdus * self._fragment
                 head = b""
                 continue
             full = max(0, (rest - 1) // self._fragment)
             last = rest - full * self._fragment
-            source.read_into([*self._rooms[:full], self._rooms[full][:last]], position)
+            _read(source, [*self._rooms[:full], self._rooms[full][:last]], position)
             if last % 2:
                 self._rooms[full][last] = 0
                 last += 1
@@ -140,7 +144,8 @@ class Outgoing:
         """The frame is mapped when the first dataset goes out: most associations never send one."""
         if not self._rooms:
             stride = self._fragment + _OVERHEAD
-            self._frame = memoryview(mmap.mmap(-1, self._pdus * stride))
+            with read_errors():
+                self._frame = memoryview(mmap.mmap(-1, self._pdus * stride))
             self._rooms = [self._frame[begin + _OVERHEAD : begin + stride] for begin in range(0, self._pdus * stride, stride)]
 
     def _write_headers(self, context_id: int) -> None:
@@ -149,6 +154,16 @@ class Outgoing:
 
     def _header(self, at: int, context_id: int, flags: int, length: int) -> None:
         self._frame[at : at + _OVERHEAD] = _header(context_id, flags, length)
+
+
+def _read(source: Source, rooms: Sequence[memoryview], position: int) -> None:
+    """From the start of the source on something is out, before it nothing is."""
+    try:
+        source.read_into(rooms, position)
+    except OutpostError as fault:
+        if not position:
+            raise
+        raise SourceFailed(str(fault)) from fault
 
 
 def _header(context_id: int, flags: int, length: int) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from edge.clock import Clock
 from edge.dimse.faults import InvalidPdu, NotSecured, PeerGone, PeerSilent
 from edge.dimse.tls import sentence, subject
+from edge.durable import read_errors
 from edge.transport import cut
 
 HEADER = struct.Struct(">BxL")
@@ -121,13 +122,14 @@ class Wire:
         return subject(self._socket)
 
     def open(self, max_data_bytes: int) -> None:
-        """From now on take P-DATA of at most this length: the association is accepted, so it gets its buffer."""
+        """From now on take P-DATA of at most this length: the association is accepted, so it gets its buffer. Raises Exhausted."""
         self._max_data_bytes = max_data_bytes
         self._limit()
         size = max(_RECEIVE_BUFFER, 2 * (max_data_bytes + HEADER.size))
         held = bytes(self._view[self._start : self._end])
         # A mapping goes back to the system with its last view; the allocator's arenas might keep it.
-        self._replace(mmap.mmap(-1, size), held)
+        with read_errors():
+            self._replace(mmap.mmap(-1, size), held)
 
     def wait(self, seconds: float, *wakers: int) -> Wait:
         """Wait for the peer's next byte, or for one of the descriptors to become readable, which counts first."""

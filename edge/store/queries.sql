@@ -229,6 +229,10 @@ UPDATE pack SET here = 'whole' WHERE pack = ? AND here != 'no';
 -- Dataset offsets of the instances of a pack that are in the cache.
 SELECT dataset_offset FROM instance WHERE pack = ? AND here = 1;
 
+-- is_here --
+-- Whether the cache counts on one instance of a pack now: 1 or 0; no row when it is not known any more.
+SELECT here FROM instance WHERE uid = :uid AND +pack = :pack AND dataset_offset = :offset;
+
 -- set_head --
 -- The head of a held pack is here, and says how large the pack is, when its first instance was received, and what was shipped of it.
 UPDATE pack SET has_head = 1, bytes = :bytes, coded_bytes = :coded_bytes, objects = :objects, confirmed = :objects,

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pynetdicom import AE, evt
@@ -16,11 +17,17 @@ from pynetdicom import AE, evt
 from edge.dimse import command as commands
 from edge.dimse.associate import AnsweredContext, AssociateAnswer, UserInformation, read_request, write_answer
 from edge.dimse.command import C_STORE_RQ, NO_DATASET, RESPONSE, Command
-from edge.model import UID, AETitle, Peer
-from tests.dimse.fakes import CT, HERE, PATIENT, Box, Instance, box, instances
+from edge.dimse.courier import Parcel
+from edge.dimse.delivery import Delivery
+from edge.dimse.ports import Ready
+from edge.dimse.requestor import Requestor
+from edge.errors import Exhausted
+from edge.model import UID, AETitle, Level, Peer, Query
+from tests.dimse.fakes import CT, HERE, PATIENT, Box, FakeRetrieve, Instance, box, instances
 from tests.dimse.raw import pdata, value
 from tests.dimse.test_find import identifier
 from tests.dimse.test_retrieve import EXPLICIT, MOVE, STUDY_MOVE, accepts, associated, counts, destination, move
+from tests.limits import beyond_select, no_descriptors
 from tests.servers import until
 
 
@@ -192,6 +199,60 @@ def test_an_instance_that_the_destination_cannot_bear_fails_alone() -> None:
         assert listed is not None
         assert listed.FailedSOPInstanceUIDList == uids(held)[2]
         assert sorted(there.taken) == [uid for uid in uids(held) if uid != uids(held)[2]]
+
+
+def unreadable(one: Instance, path: Path) -> Instance:
+    """As when the disk gives an error for it."""
+    return dataclasses.replace(one, path=path)
+
+
+def cut_off(one: Instance, path: Path) -> Instance:
+    """As when the disk gives an error in the middle of it."""
+    path.write_bytes(bytes(600_000))
+    return dataclasses.replace(one, path=path, located=dataclasses.replace(one.located, dataset_offset=0, dataset_length=700_000))
+
+
+def test_an_error_of_our_own_disk_costs_one_instance_and_the_rest_is_sent(tmp_path: Path) -> None:
+    held = many(7)
+    for place in (1, 2):
+        held[place] = unreadable(held[place], tmp_path)
+    for place in (3, 4, 5):
+        held[place] = cut_off(held[place], tmp_path / f"{place}")
+    with box(held) as served, destination(served, *accepts(held[:1])) as there, associated(served, MOVE) as association:
+        *_, (final, listed) = move(association)
+        assert (final.Status, counts(final)) == (0xB000, (2, 5, 0))
+        assert listed is not None
+        assert sorted(listed.FailedSOPInstanceUIDList) == uids(held)[1:6]
+        assert sorted(there.received) == [uids(held)[0], uids(held)[6]]
+
+
+def test_a_move_of_what_cannot_be_read_at_all_fails_with_its_status(tmp_path: Path) -> None:
+    held = [unreadable(one, tmp_path) for one in many(2)]
+    with box(held) as served, destination(served, *accepts(many(1))), associated(served, MOVE) as association:
+        *_, (final, _) = move(association)
+        assert (final.Status, counts(final)) == (0xA702, (0, 2, 0))
+
+
+def test_a_delivery_does_not_begin_without_a_descriptor() -> None:
+    retrieval = FakeRetrieve(many(1)).begin(Query(Level.STUDY, {}))
+    with no_descriptors(), pytest.raises(Exhausted):
+        Delivery(retrieval, Peer(AETitle("DEST"), host=HERE, port=1), Requestor(), AETitle("OUTPOST"), None, None)
+
+
+def test_a_delivery_ends_however_many_descriptors_are_open() -> None:
+    retrieval = FakeRetrieve(many(1)).begin(Query(Level.STUDY, {}))
+    with beyond_select():
+        delivery = Delivery(retrieval, Peer(AETitle("DEST"), host=HERE, port=1), Requestor(), AETitle("OUTPOST"), None, None)
+        assert delivery.done > 1024
+        assert delivery.is_done(10)
+        delivery.close()
+    assert delivery.tally().failed == 1
+
+
+def test_an_instance_that_no_descriptor_is_left_for_is_no_parcel(tmp_path: Path) -> None:
+    one = many(1)[0].located
+    with no_descriptors(), pytest.raises(Exhausted):
+        Parcel.of(Ready(one, 0, 0, 1))
 
 
 def test_a_destination_that_dies_leaves_a_complete_list_of_what_failed() -> None:

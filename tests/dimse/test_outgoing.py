@@ -16,7 +16,7 @@ from pydicom.filebase import DicomBytesIO
 
 from edge.clock import SystemClock
 from edge.dimse.classes import EXPLICIT_LE, IMPLICIT_LE
-from edge.dimse.faults import PeerGone, PeerSilent
+from edge.dimse.faults import PeerGone, PeerSilent, SourceFailed
 from edge.dimse.outgoing import Outgoing, Spliced, Stored
 from edge.dimse.pdu import Wire
 from edge.dimse.transcoding import transcode
@@ -90,6 +90,33 @@ def test_a_file_that_is_too_short_is_said_so(tmp_path: Path) -> None:
         Outgoing(wire, 0).send_source(1, b"c", Stored(descriptor, 10, 1000))
     os.close(descriptor)
     wire.close()
+    far.close()
+
+
+def test_a_source_that_fails_at_its_start_leaves_the_association_as_it_was(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    wire, far = connected()
+    outgoing = Outgoing(wire, 16384)
+    with pytest.raises(Corrupt, match="Is a directory"):
+        outgoing.send_source(1, b"c", Stored(descriptor, 0, 1000))
+    outgoing.send(1, b"d")
+    assert list(messages(far.recv(100))) == [(1, 3, b"d", 7)]
+    os.close(descriptor)
+    wire.close()
+    far.close()
+
+
+def test_a_source_that_fails_when_half_a_message_is_out_is_another_fault(tmp_path: Path) -> None:
+    (tmp_path / "pack").write_bytes(bytes(600_000))
+    descriptor = os.open(tmp_path / "pack", os.O_RDONLY)
+    wire, far = connected()
+    reader = threading.Thread(target=far.makefile("rb").read)
+    reader.start()
+    with pytest.raises(SourceFailed):
+        Outgoing(wire, 16384).send_source(1, b"c", Stored(descriptor, 0, 700_000))
+    os.close(descriptor)
+    wire.close()
+    reader.join()
     far.close()
 
 

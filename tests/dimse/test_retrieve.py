@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -301,6 +303,18 @@ def test_what_the_getter_did_not_offer_to_take_is_counted_and_named() -> None:
         assert (final.Status, counts(final)) == (0xB000, (1, 1, 0))
         assert listed is not None
         assert listed.FailedSOPInstanceUIDList == held[1].located.sop_instance
+
+
+def test_what_cannot_be_read_costs_a_get_that_instance_alone(tmp_path: Path) -> None:
+    held = same_study(CT, MR)
+    held[0] = dataclasses.replace(held[0], path=tmp_path)
+    received: dict[str, bytes] = {}
+    with box(held) as served, getting(served, received, accepts(held)) as association:
+        *_, (final, listed) = get(association)
+        assert (final.Status, counts(final)) == (0xB000, (1, 1, 0))
+        assert listed is not None
+        assert listed.FailedSOPInstanceUIDList == held[0].located.sop_instance
+        assert list(received) == [held[1].located.sop_instance]
 
 
 def test_a_getter_that_did_not_take_the_role_of_scp_gets_nothing() -> None:

@@ -15,6 +15,8 @@ from edge.dimse.associate import write_request
 from edge.dimse.command import encode
 from tests.dimse.fakes import HERE, PATIENT, QUICK, Box, box
 from tests.dimse.test_hostile import ECHO, REQUEST, STORE_COMMAND, assert_serves, established, pdata, pdu, value
+from tests.limits import beyond_select, no_descriptors
+from tests.servers import until
 
 
 def wait_until_idle(served: Box) -> None:
@@ -181,3 +183,13 @@ def test_an_idle_association_costs_no_processor_time() -> None:
         before = stat.read_text().split()[13:15]
         threading.Event().wait(0.5)
         assert stat.read_text().split()[13:15] == before
+
+
+def test_who_comes_while_no_descriptor_is_left_is_served_when_there_is_one_again(caplog: pytest.LogCaptureFixture) -> None:
+    with beyond_select(), box() as served, socket.socket() as waiting:
+        with no_descriptors():
+            waiting.connect((HERE, served.port))
+            until(lambda: "cannot accept" in caplog.text, "it was tried")
+        waiting.settimeout(10)
+        waiting.sendall(write_request(REQUEST))
+        assert waiting.recv(1) == b"\2"
