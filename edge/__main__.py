@@ -212,7 +212,7 @@ class _Edge:
         restating.begin()
         desk.begin()
         facts.begin()
-        server = _listen(config, intake, index, retrieve, table, audit, certificates, commitments)
+        server = _listen(config, intake, index, retrieve, table, audit, requestor, commitments)
         write_whole(layout.edge / "dicom.port", f"{server.port}\n".encode())
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -304,7 +304,7 @@ def _listen(
     retrieve: PackRetrieve,
     peers: PeerTable,
     audit: Trail,
-    certificates: Certificates | None,
+    requestor: Requestor,
     commitments: CommitmentDesk,
 ) -> Server:
     dicom = config.dicom
@@ -318,8 +318,8 @@ def _listen(
         deadlines=_deadlines(config),
     )
     try:
-        secured = certificates if dicom.tls_port else None
-        return Server(listening, intake, index, retrieve, peers, audit, certificates=secured, commitments=commitments)
+        secured = requestor.certificates if dicom.tls_port else None
+        return Server(listening, intake, index, retrieve, peers, audit, requestor, certificates=secured, commitments=commitments)
     except CannotListen as fault:
         key = "dicom.tls_port" if fault.port and fault.port == dicom.tls_port else "dicom.port"
         cure = "Stop what listens there, or choose another port."

@@ -281,7 +281,8 @@ def serving(tmp_path: Path, modality: Modality) -> Iterator[tuple[Site, int]]:
 def serve(ours: Site, audit: FakeAudit | None = None) -> Iterator[int]:
     listening = Listening(HERE, 0, frozenset({AETitle("OUTPOST"), AETitle("OUTPOST_STAT")}), deadlines=PATIENT)
     peers = FakePeers({peer.ae_title: peer for peer in ours.state.peers()})
-    server = Server(listening, FakeIntake(), FakeIndex([]), FakeRetrieve([]), peers, audit or FakeAudit(), commitments=ours.desk)
+    held = FakeIntake(), FakeIndex([]), FakeRetrieve([])
+    server = Server(listening, *held, peers, audit or FakeAudit(), Requestor(PATIENT), commitments=ours.desk)
     server.start()
     ours.desk.start()
     try:

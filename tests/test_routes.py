@@ -39,7 +39,6 @@ class Fake:
         self.skip: frozenset[UID] = frozenset()
         self.hung: threading.Event | None = None
         self.calls = 0
-        self.faults: list[Exception] = []
         self.closed = False
 
     def skipped(self) -> frozenset[UID]:
@@ -47,8 +46,6 @@ class Fake:
 
     def send(self, retrieval: Retrieval, outcome: Told) -> None:
         self.calls += 1
-        if self.faults:
-            raise self.faults.pop(0)
         if self.hung is not None:
             self.hung.wait(20)
         while retrieval.remaining:
@@ -387,19 +384,3 @@ def test_a_route_that_is_removed_owes_nothing_and_one_of_its_name_begins_anew(tm
         later = arrive(ours.catalogue, 2, received_at=1500.0)
         ours.routes.put(replace(ALL, since=1200.0))
         until(lambda: pacs.got == [later], "the new one sends what arrived since")
-
-
-@pytest.mark.parametrize("fault", [OSError(24, "Too many open files"), MemoryError(), ValueError("a mistake of ours")], ids=repr)
-def test_a_route_that_meets_a_fault_of_ours_is_shown_and_begins_anew(tmp_path: Path, fault: Exception) -> None:
-    pacs = Fake()
-    pacs.faults = [fault]
-    with boxed(tmp_path, {"all": pacs}) as ours:
-        uid = arrive(ours.catalogue, 1)
-        ours.table.put(ALL)
-        ours.routes.start()
-        until(lambda: len(ours.routes.notices()) == 1, "it is shown")
-        assert type(fault).__name__ in ours.routes.notices()[0]
-        assert ours.routes.retry("all")
-        until(ours.settled("all"), "it is sent")
-        assert pacs.got == [uid]
-        until(lambda: ours.routes.notices() == [], "nothing is shown any more")

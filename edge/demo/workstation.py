@@ -38,7 +38,7 @@ class Workstation:
         self._requestor = Requestor()
         listening = Listening("127.0.0.1", 0, frozenset({self.ae_title}))
         taker = _Taker(self)
-        self._server = Server(listening, taker, _Nothing(), _Nothing(), taker, _Nothing())
+        self._server = Server(listening, taker, _Nothing(), _Nothing(), taker, _Nothing(), self._requestor)
 
     @property
     def port(self) -> int:

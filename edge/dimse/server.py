@@ -9,7 +9,6 @@ import threading
 from dataclasses import dataclass, field
 
 from edge.audit import AssociationAborted, AssociationRefused, Audit
-from edge.clock import Clock, SystemClock
 from edge.dimse.acceptor import Acceptor
 from edge.dimse.admission import Knock, Seats
 from edge.dimse.association import Association
@@ -81,14 +80,13 @@ class Server:
         retrieve: Retrieve,
         peers: Peers,
         audit: Audit,
-        clock: Clock | None = None,
+        requestor: Requestor,
         certificates: Certificates | None = None,
         commitments: Commitments | None = None,
     ) -> None:
-        """Raises CannotListen."""
+        """`requestor` calls the destinations of C-MOVE; `certificates` are for those who call us. Raises CannotListen."""
         self._listening = listening
-        self._clock = clock or SystemClock()
-        requestor = Requestor(listening.deadlines, self._clock, certificates)
+        self._clock = requestor.clock
         self._audit = audit
         self._seats = Seats(listening.max_associations)
         self._acceptor = Acceptor(listening.ae_titles, peers, audit, self._seats)

@@ -16,6 +16,7 @@ import pydicom
 from edge.audit import AuditFull, Event
 from edge.dimse.pdu import Deadlines
 from edge.dimse.ports import Arrival, Lost, Outcome, Ready
+from edge.dimse.requestor import Requestor
 from edge.dimse.server import Listening, Server
 from edge.dimse.tls import Certificates
 from edge.errors import OutpostError
@@ -261,14 +262,19 @@ def box(
     each: int = 8,
     match_limit: int = 100,
     certificates: Certificates | None = None,
+    calling: Certificates | None = None,
 ) -> Iterator[Box]:
-    """A server that knows the peer TEST with every right, on a second port with TLS where there are certificates."""
+    """A server that knows the peer TEST with every right, on a second port with TLS where there are certificates.
+
+    It calls others with the certificates of that port, or with those for `calling`.
+    """
     held = instances or []
     peers = FakePeers({"TEST": Peer(AETitle("TEST"), rights=EVERYTHING, idle_seconds=deadlines.idle_seconds)})
     listening = Listening(HERE, 0, frozenset({AETitle("OUTPOST"), AETitle("OUTPOST_STAT")}), total, each, match_limit, deadlines)
     intake, index, retrieve = FakeIntake(), FakeIndex(held), FakeRetrieve(held)
     audit = FakeAudit()
-    server = Server(listening, intake, index, retrieve, peers, audit, certificates=certificates)
+    requestor = Requestor(deadlines, certificates=calling or certificates)
+    server = Server(listening, intake, index, retrieve, peers, audit, requestor, certificates=certificates)
     server.start()
     try:
         yield Box(server, intake, index, retrieve, peers, audit)

@@ -19,11 +19,11 @@ from edge.dimse.associate import AnsweredContext, AssociateAnswer, UserInformati
 from edge.dimse.command import C_STORE_RQ, NO_DATASET, RESPONSE, Command
 from edge.dimse.courier import Parcel
 from edge.dimse.delivery import Delivery
-from edge.dimse.ports import Ready
+from edge.dimse.ports import Lost, Ready
 from edge.dimse.requestor import Requestor
 from edge.errors import Exhausted
 from edge.model import UID, AETitle, Level, Peer, Query
-from tests.dimse.fakes import CT, HERE, PATIENT, Box, FakeRetrieve, Instance, box, instances
+from tests.dimse.fakes import CT, HERE, PATIENT, Box, FakeRetrieval, FakeRetrieve, Instance, box, instances
 from tests.dimse.raw import pdata, value
 from tests.dimse.test_find import identifier
 from tests.dimse.test_retrieve import EXPLICIT, MOVE, STUDY_MOVE, accepts, associated, counts, destination, move
@@ -231,6 +231,22 @@ def test_a_move_of_what_cannot_be_read_at_all_fails_with_its_status(tmp_path: Pa
     with box(held) as served, destination(served, *accepts(many(1))), associated(served, MOVE) as association:
         *_, (final, _) = move(association)
         assert (final.Status, counts(final)) == (0xA702, (0, 2, 0))
+
+
+class Mistaken(FakeRetrieval):
+    def next(self, timeout_seconds: float) -> Ready | Lost | None:
+        raise ValueError("a mistake of ours")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_of_ours_fails_what_is_left_and_says_so() -> None:
+    retrieval = Mistaken(FakeRetrieve(many(3)), many(3))
+    delivery = Delivery(retrieval, Peer(AETitle("DEST"), host=HERE, port=1), Requestor(), AETitle("OUTPOST"), None, None)
+    assert delivery.is_done(10)
+    delivery.close()
+    assert (delivery.tally().failed, delivery.tally().remaining) == (3, 0)
+    assert delivery.fault is not None
+    assert "log" in delivery.fault
 
 
 def test_a_delivery_does_not_begin_without_a_descriptor() -> None:

@@ -356,6 +356,18 @@ def test_instances_go_over_tls_byte_for_byte_both_ways(authority: Authority) -> 
         assert [data for _, data in far.intake.received] == [one.dataset for one in held]
 
 
+def test_a_move_goes_over_tls_from_a_box_that_listens_without(authority: Authority) -> None:
+    held = same_study(CT)
+    ours, there = Certificates(authority.files("outpost")), Certificates(authority.files("dest"))
+    with box(held, calling=ours) as served, box(certificates=there) as far, associated(served, MOVE) as mover:
+        assert served.server.tls_port is None
+        served.peers.peers["DEST"] = dataclasses.replace(at(far.tls_port), ae_title=AETitle("OUTPOST"))
+        far.peers.peers["OUTPOST"] = Peer(AETitle("OUTPOST"), tls_subject="CN=outpost", rights=frozenset({"store"}))
+        *_, (final, _) = move(mover)
+        assert (final.Status, counts(final)) == (0x0000, (1, 0, 0))
+        assert [data for _, data in far.intake.received] == [held[0].dataset]
+
+
 NAMES = [
     [(NameOID.COMMON_NAME, "ct1")],
     [(NameOID.COUNTRY_NAME, "CH"), (NameOID.STATE_OR_PROVINCE_NAME, "Valais"), (NameOID.LOCALITY_NAME, "Sion")],
