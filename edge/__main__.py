@@ -18,7 +18,7 @@ from typing import Any
 from edge import process, startup
 from edge.admitting import Admitting
 from edge.asks import Asks
-from edge.clock import SystemClock
+from edge.clock import SystemClock, utc
 from edge.closing import Closing
 from edge.code.worker import Coder
 from edge.commitment import CommitmentDesk
@@ -122,7 +122,9 @@ class _Edge:
         gate = Gate(layout.facts, _owner(config.wall.cloudsync_user))
         inbox = Gate(layout.inbox, gate.owner)
         if not layout.site.exists():
-            startup.restore_site(layout, gate, inbox)
+            copied_at = startup.restore_site(layout, gate, inbox)
+            if copied_at is not None:
+                log.warning("there was no site state: the copy of %s took its place", utc(copied_at))
         cache = config.cache
         room = Room(disks(layout.cache, layout.edge), cache.reserve_bytes, layout.ballast, cache.ballast_bytes)
         if room.scarce():

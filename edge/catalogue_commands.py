@@ -10,8 +10,8 @@ import typer
 
 from edge import process
 from edge.config import Layout, load
-from edge.errors import AlreadyRunning, OutpostError, Refused
-from edge.terminal import DEFAULT_STATE, STATE
+from edge.errors import AlreadyRunning, OutpostError
+from edge.terminal import DEFAULT_STATE, STATE, check_user
 
 catalogue = typer.Typer(no_args_is_help=True, help="Edge's index of what exists.")
 
@@ -34,7 +34,7 @@ def rebuild_catalogue(state: STATE = DEFAULT_STATE) -> None:
     begun = time.monotonic()
     try:
         load(layout.config)
-        _check_user(layout)
+        check_user(layout, "catalogue rebuild")
         try:
             process.lock(layout.edge_lock)
         except AlreadyRunning as fault:
@@ -58,12 +58,6 @@ def rebuild_catalogue(state: STATE = DEFAULT_STATE) -> None:
             f"{made.unproven} packs or instances do not prove themselves and are not in the catalogue; they are named above.", err=True
         )
     typer.echo("Start Outpost: what the archive holds is told again then. Until that is done nothing is evicted.")
-
-
-def _check_user(layout: Layout) -> None:
-    owner = layout.edge.stat().st_uid
-    if owner != os.geteuid():
-        raise Refused(f"{layout.edge} belongs to another user. Use that one: `sudo -u '#{owner}' outpost catalogue rebuild`.")
 
 
 def _say(done: int, packs: int) -> None:

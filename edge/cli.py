@@ -17,6 +17,7 @@ from edge.control import lines
 from edge.control.status import GetStatus, Status
 from edge.peer_commands import peers
 from edge.route_commands import routes
+from edge.site_commands import site
 from edge.study_commands import studies
 from edge.terminal import DEFAULT_STATE, JSON, STATE, ask
 
@@ -32,6 +33,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(conflicts, name="conflicts")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(catalogue, name="catalogue")
+app.add_typer(site, name="site")
 peers.command("echo")(errand_commands.echo)
 app.command("evict")(cache_commands.evict)
 app.command("scrub")(cache_commands.scrub)

@@ -35,6 +35,27 @@ class Pace:
     """After which errands that came meanwhile are copied too; None for never."""
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy that proves itself by its name."""
+
+    data: bytes
+    made_at: float
+    """Seconds since the epoch."""
+
+
+def newest(layout: Layout) -> Copy | None:
+    """The newest copy in the outbox that is whole; None where there is none."""
+    directory = layout.outbox / "site"
+    found = sorted(directory.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        data = path.read_bytes()
+        if site.digest(data) == path.name:
+            return Copy(data, path.stat().st_mtime)
+        log.error("the copy %s of the site state is damaged, and not used", path.name)
+    return None
+
+
 class SiteCopies:
     """Puts copies into the outbox and asks for them, as a task of the loop."""
 

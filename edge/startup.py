@@ -10,6 +10,7 @@ from edge.errors import Corrupt
 from edge.journal import JournalReader, SiteStateHere
 from edge.notify import notify
 from edge.rebuild import BrokenOff, Rebuilt, needed, rebuild
+from edge.sitecopies import newest
 from edge.store import site
 from edge.store.decisions import Decisions
 from edge.wall import Gate
@@ -20,19 +21,26 @@ PATIENCE_SECONDS = 120
 """How long the service manager waits for the next pack while the catalogue is made again."""
 
 
-def restore_site(layout: Layout, facts: Gate, inbox: Gate) -> None:
-    """A rebuilt box starts from the site state that cloudsync brought from the archive."""
-    newest = None
+def restore_site(layout: Layout, facts: Gate, inbox: Gate) -> float | None:
+    """Make site.db from the newest copy that is here: one that was to be shipped, or the one that cloudsync brought to a rebuilt box.
+    When the copy was made (seconds since the epoch); None where there is none, and nothing is changed.
+
+    Raises Corrupt when the one in the inbox is not what was proven, and what site.restore raises.
+    """
+    if copy := newest(layout):
+        site.restore(layout.site, copy.data)
+        return copy.made_at
+    brought = None
     reader = JournalReader(facts, 0)
     while entries := reader.read_all():
-        newest = next((entry for entry in reversed(entries) if isinstance(entry, SiteStateHere)), newest)
-    if newest is None:
-        return
-    copy = inbox.read(f"site/{newest.digest}", site.COPY_MAX_BYTES)
-    if site.digest(copy) != newest.digest:
+        brought = next((entry for entry in reversed(entries) if isinstance(entry, SiteStateHere)), brought)
+    if brought is None:
+        return None
+    data = inbox.read(f"site/{brought.digest}", site.COPY_MAX_BYTES)
+    if site.digest(data) != brought.digest:
         raise Corrupt("The site state in the inbox is not the one that was proven. Run `outpost restore` again.")
-    site.restore(layout.site, copy)
-    log.info("site state was restored from the archive")
+    site.restore(layout.site, data)
+    return (inbox.root / "site" / brought.digest).stat().st_mtime
 
 
 def make_catalogue(layout: Layout, decisions: Decisions, state: site.SiteState, ended: Callable[[], bool]) -> Rebuilt | None:

@@ -12,7 +12,7 @@ import typer
 from edge.config import Layout
 from edge.control import asking, lines
 from edge.control.lines import Answer, NotRunning, Request
-from edge.errors import OutpostError, Permanent
+from edge.errors import OutpostError, Permanent, Refused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +40,13 @@ def ask(state: Path, request: Request, descriptor: int | None = None) -> Iterato
         fail(NoSite(f"{state} is no site: there is no outpost.toml in it. `outpost setup` makes one; --state names another directory."))
     except OutpostError as fault:
         fail(fault)
+
+
+def check_user(layout: Layout, command: str) -> None:
+    """Raises Refused where edge's directory belongs to another user, who has to run the command: it makes files there."""
+    owner = layout.edge.stat().st_uid
+    if owner != os.geteuid():
+        raise Refused(f"{layout.edge} belongs to another user. Use that one: `sudo -u '#{owner}' outpost {command}`.")
 
 
 def fail(fault: OutpostError) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from edge.asks import Asks
 from edge.config import Layout
 from edge.errors import StoreFull
 from edge.journal import JournalReader, JournalWriter, SiteState
-from edge.sitecopies import Pace, SiteCopies
+from edge.sitecopies import Copy, Pace, SiteCopies, newest
 from edge.store import site
 from edge.wall import Gate
 
@@ -98,3 +99,15 @@ async def test_a_copy_for_which_there_is_no_room_is_made_later(tmp_path: Path) -
         box.decide(b"second")
         await box.looks.get()
     assert box.asked()[:1] == [site.digest(b"first")]
+
+
+async def test_the_newest_copy_that_proves_itself_is_taken(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert newest(layout) is None
+    directory = layout.outbox / "site"
+    directory.mkdir(parents=True)
+    for number, data in enumerate((b"older", b"newer", b"torn")):
+        path = directory / site.digest(data)
+        path.write_bytes(data[:3] if data == b"torn" else data)
+        os.utime(path, (number, number))
+    assert newest(layout) == Copy(b"newer", 1.0)

@@ -7,15 +7,15 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
-from edge.durable import flush_directory, write_whole
-from edge.errors import Corrupt
+from edge.durable import disk_errors, flush_directory, write_whole
+from edge.errors import Corrupt, OutpostError
 from edge.model import AETitle, Commitment, Digest, Peer, Urgency
 from edge.store.sql import Database, connect, fault_of, statements
 
@@ -28,11 +28,16 @@ class SiteState:
     """Reads and writes `site.db`. Safe to use from several threads."""
 
     def __init__(self, path: Path, decided: Callable[[], None] = lambda: None) -> None:
-        """Opens or makes the database; errors as Catalogue. `decided` is called, in any thread, when something that a person decided
-        has changed and is flushed.
+        """Opens or makes the database; errors as `connect`, Corrupt too for damage anywhere in it: it is small, and read as a whole.
+        `decided` is called, in any thread, when something that a person decided has changed and is flushed.
         """
         self._decided = decided
         self._connection = connect(path, Database.SITE, keep_old=True)
+        try:
+            _prove(self._connection, path.name)
+        except OutpostError:
+            self._connection.close()
+            raise
         self._connection.execute("PRAGMA synchronous = FULL")
         self._sql = statements("site_queries.sql") | statements("commitment_queries.sql") | statements("route_queries.sql")
         self._lock = threading.Lock()
@@ -75,7 +80,7 @@ class SiteState:
             try:
                 return self._connection.execute(self._sql[name], named or parameters).fetchall()
             except sqlite3.DatabaseError as fault:
-                raise fault_of(fault, "The site state") from fault
+                raise _named(fault) from fault
 
     def change(self, name: str, /, *parameters: object, **named: object) -> int:
         """How many rows a named statement changed; they are flushed. For errands: what a person decided goes through `decide`. Errors as
@@ -85,7 +90,7 @@ class SiteState:
             try:
                 return self._connection.execute(self._sql[name], named or parameters).rowcount
             except sqlite3.DatabaseError as fault:
-                raise fault_of(fault, "The site state") from fault
+                raise _named(fault) from fault
 
     def decide(self, name: str, /, *parameters: object, **named: object) -> int:
         """As `change`, for what a person decided: a copy of it is wanted soon."""
@@ -103,7 +108,7 @@ class SiteState:
             try:
                 script = "\n".join(self._connection.iterdump())
             except sqlite3.DatabaseError as fault:
-                raise fault_of(fault, "The site state") from fault
+                raise _named(fault) from fault
         with closing(_in_memory(script)) as everything:
             for name in ("leave_out_ended", "leave_out_answered", "leave_out_attempts"):
                 everything.execute(self._sql[name])
@@ -125,18 +130,39 @@ def digest(copy: bytes) -> Digest:
 
 
 def restore(path: Path, copy: bytes) -> None:
-    """Make site.db from a copy; it appears whole or not at all. The caller proved where the copy comes from.
+    """Make site.db from a copy; it appears whole or not at all. The caller proved where the copy comes from, and is alone on the directory.
 
-    Raises Corrupt when it is no copy, Refused when a newer Outpost made it.
+    What was there before is kept beside it as `site.db.old`; killed in between, there is no site.db. Raises Corrupt when it is no copy,
+    Refused when a newer Outpost made it, StoreFull or StoreFailed by the disk; nothing has changed then.
     """
     fresh = path.with_name(f".{path.name}.new")
     try:
-        write_whole(fresh, zstandard.ZstdDecompressor().decompress(copy, max_output_size=COPY_MAX_BYTES), 0o600)
+        plain = zstandard.ZstdDecompressor().decompress(copy, max_output_size=COPY_MAX_BYTES)
     except zstandard.ZstdError as fault:
-        raise Corrupt(f"The site state from the archive does not unpack: {fault}.") from fault
-    connect(fresh, Database.SITE).close()
-    fresh.rename(path)
-    flush_directory(path.parent)
+        raise Corrupt(f"The copy of the site state does not unpack: {fault}.") from fault
+    with disk_errors():
+        write_whole(fresh, plain, 0o600)
+    SiteState(fresh).close()
+    with disk_errors():
+        for suffix in ("", "-wal", "-shm"):  # the log of the one is never read with the file of the other
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(path.with_name(f"{path.name}.old{suffix}"))
+        flush_directory(path.parent)
+        fresh.rename(path)
+        flush_directory(path.parent)
+
+
+def _prove(connection: sqlite3.Connection, name: str) -> None:
+    try:
+        found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as fault:
+        raise fault_of(fault, name, Database.SITE) from fault
+    if found != "ok":
+        raise Corrupt(f"{name} is damaged ({found}). {Database.SITE.cure}")
+
+
+def _named(fault: sqlite3.DatabaseError) -> OutpostError:
+    return fault_of(fault, "The site state", Database.SITE)
 
 
 def _columns(peer: Peer) -> dict[str, object]:

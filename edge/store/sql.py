@@ -32,6 +32,13 @@ class Database(enum.Enum):
     def schema(self) -> Schema:
         return _schema(*self.value)
 
+    @property
+    def cure(self) -> str:
+        """What to do when it is damaged."""
+        if self is Database.SITE:
+            return "Stop Outpost and run `outpost site restore`: it puts the newest copy in its place."
+        return "It is made again from the packs when Outpost starts."
+
 
 @cache
 def statements(resource: str) -> dict[str, str]:
@@ -66,14 +73,14 @@ def connect(path: Path, database: Database, *, keep_old: bool = False) -> sqlite
         connection.execute("PRAGMA foreign_keys = ON")
     except sqlite3.DatabaseError as fault:
         connection.close()
-        raise fault_of(fault, path.name) from fault
+        raise fault_of(fault, path.name, database) from fault
     except OutpostError:
         connection.close()
         raise
     return connection
 
 
-def fault_of(fault: sqlite3.DatabaseError, name: str) -> OutpostError:
+def fault_of(fault: sqlite3.DatabaseError, name: str, database: Database = Database.CATALOGUE) -> OutpostError:
     """What a fault that SQLite found in a database or its disk means to the caller. A broken constraint or a wrong call is raised again."""
     if type(fault) not in {sqlite3.DatabaseError, sqlite3.OperationalError}:
         raise fault
@@ -83,7 +90,7 @@ def fault_of(fault: sqlite3.DatabaseError, name: str) -> OutpostError:
     if code == sqlite3.SQLITE_CANTOPEN and _is_exhausted():
         return Exhausted()
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return Corrupt(f"{name} is damaged ({fault}). A catalogue is made again from the packs when Outpost starts.")
+        return Corrupt(f"{name} is damaged ({fault}). {database.cure}")
     return StoreFailed(f"{name} cannot be used: {fault}. Check the disk; Outpost re-reads what it admitted.")
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from edge.errors import Corrupt, Refused
+from edge.errors import Corrupt, Refused, StoreFailed, StoreFull
 from edge.model import UID, AETitle, Commitment, Correction, Peer, Urgency
 from edge.store import site
 from edge.store.commitments import CommitmentRows
@@ -173,3 +174,44 @@ def test_a_site_of_a_newer_outpost_is_refused(tmp_path: Path) -> None:
     beside.close()
     with pytest.raises(Refused, match="newer Outpost"):
         SiteState(tmp_path / "site.db")
+
+
+def test_damage_anywhere_in_the_site_state_is_named_with_its_cure(tmp_path: Path) -> None:
+    with closing(SiteState(tmp_path / "site.db")) as state:
+        for number in range(100):
+            state.put_peer(Peer(AETitle(f"CT{number}")))
+    whole = (tmp_path / "site.db").read_bytes()
+    for page in range(0, len(whole), 4096):
+        path = tmp_path / f"damaged{page}.db"
+        path.write_bytes(whole[:page] + b"\xff" * 4096 + whole[page + 4096 :])
+        with pytest.raises(Corrupt, match="outpost site restore"):
+            SiteState(path)
+
+
+def test_a_copy_takes_the_place_of_what_is_damaged_and_its_log(state: SiteState, tmp_path: Path) -> None:
+    copy, peers = state.copy(), state.peers()
+    path = tmp_path / "damaged.db"
+    path.write_bytes(b"not a database at all")
+    path.with_name("damaged.db-wal").write_bytes(b"a log of that")
+    site.restore(path, copy)
+    assert path.with_name("damaged.db.old").read_bytes() == b"not a database at all"
+    assert not path.with_name("damaged.db-wal").exists()
+    with closing(SiteState(path)) as again:
+        assert again.peers() == peers
+
+
+@pytest.fixture
+def file_size_limit() -> Iterator[Callable[[int], None]]:
+    """Sets how large a file this process may make, until the test ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_refuses_a_peer_is_an_error_of_ours(state: SiteState, file_size_limit: Callable[[int], None]) -> None:
+    file_size_limit(4096)
+    for refused in (lambda: state.put_peer(FULL), lambda: state.remove_peer(CT.ae_title)):
+        with pytest.raises((StoreFull, StoreFailed)):
+            refused()
+    file_size_limit(resource.RLIM_INFINITY)
+    assert state.peers() == [ANYWHERE, CT, VIEWER]
