@@ -33,6 +33,7 @@ _NAMES = {
 
 _ELEMENT = struct.Struct("<HHL")
 _SHORT = struct.Struct("<H")
+_TAG = struct.Struct("<HH")
 
 
 class BadCommand(Refused):
@@ -60,6 +61,7 @@ class Command:
     priority: int | None = _element(0x0700, "US")
     dataset_type: int | None = _element(0x0800, "US")
     status: int | None = _element(0x0900, "US")
+    offending_element: int | None = _element(0x0901, "AT")
     error_comment: str | None = _text(0x0902, "LO")
     error_id: int | None = _element(0x0903, "US")
     affected_sop_instance: str | None = _text(0x1000, "UI")
@@ -112,7 +114,12 @@ def decode(data: bytes | bytearray) -> Command:
             raise BadCommand(f"Element (0000,{tag:04X}) claims {length} bytes, {end - position} are there.")
         if tag in _BY_TAG:
             name, vr = _BY_TAG[tag]
-            if vr != "US":
+            if vr == "AT":
+                if length == 0 or length % 4:
+                    raise BadCommand(f"Element (0000,{tag:04X}) has {length} bytes, which are no tags.")
+                upper, lower = _TAG.unpack_from(data, position)
+                values[name] = upper << 16 | lower
+            elif vr != "US":
                 values[name] = data[position : position + length].decode("latin-1").rstrip("\0 ").lstrip(" ")
             elif length == 2:
                 values[name] = _SHORT.unpack_from(data, position)[0]
@@ -140,6 +147,8 @@ def encode(command: Command) -> bytes:
             continue
         if vr == "US":
             pieces.append(_ELEMENT.pack(0, tag, 2) + _SHORT.pack(value))
+        elif vr == "AT":
+            pieces.append(_ELEMENT.pack(0, tag, 4) + _TAG.pack(value >> 16, value & 0xFFFF))
         else:
             text = _padded(value, b"\0" if vr == "UI" else b" ")
             pieces.append(_ELEMENT.pack(0, tag, len(text)) + text)

@@ -41,7 +41,7 @@ def respond(association: Association, message: Message, caller: Caller, index: I
         wanted = identifiers.decode(data, message.context.transfer_syntax, own)
         query = find_query(wanted, root, match_limit + 1, message.context.extended)
     except BadIdentifier as fault:
-        _finish(association, message, status.DATASET_MISMATCH, str(fault))
+        _finish(association, message, status.DATASET_MISMATCH, str(fault), fault.element)
         audit.record(_record(caller, "", [], 0, status.DATASET_MISMATCH, status.meaning(status.DATASET_MISMATCH)))
         return
     told = _Told()
@@ -130,7 +130,7 @@ def _answered(tag: str, held: Json | None, asked: Json) -> Json:
     """An attribute as it is held; of the items of a sequence what was asked for, or everything where no element was named."""
     if not held:
         return {"vr": asked.get("vr") or vr_of(tag)}
-    inner = (asked.get("Value") or [{}])[0] if asked.get("vr") == "SQ" else {}
+    inner = (asked.get("Value") or [{}])[0] if asked.get("vr") == held.get("vr") == "SQ" else {}
     if not inner:
         return held
     items = [{tag: _answered(tag, item.get(tag), key) for tag, key in inner.items()} for item in held.get("Value", ())]
@@ -142,5 +142,5 @@ def _is_known(tag: str) -> bool:
     return tag in _COUNTED or (number := int(tag, 16)) in INTEREST or number in SEQUENCES
 
 
-def _finish(association: Association, message: Message, code: int, comment: str | None) -> None:
-    association.send(message.context, commands.answer(message.command, code, error_comment=comment))
+def _finish(association: Association, message: Message, code: int, comment: str | None, element: int | None = None) -> None:
+    association.send(message.context, commands.answer(message.command, code, error_comment=comment, offending_element=element))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edge.dataset.moments import TIME_ZONE
 from edge.dimse.classes import Root
 from edge.dimse.extended import is_relational, manner
-from edge.dimse.identifier import CHARACTER_SET, BadIdentifier, text_of
+from edge.dimse.identifier import CHARACTER_SET, BadIdentifier, text_of, vr_of
 from edge.model import Json, Level, Query, parse_uid
 
 LEVEL = "00080052"
@@ -15,6 +15,7 @@ RETRIEVE_AE = "00080054"
 AVAILABILITY = "00080056"
 UNIQUE_KEYS = {Level.PATIENT: "00100020", Level.STUDY: "0020000D", Level.SERIES: "0020000E", Level.IMAGE: "00080018"}
 UID_KEYS = tuple(UNIQUE_KEYS[level] for level in (Level.STUDY, Level.SERIES, Level.IMAGE))
+_MOST_VALUES = 1000
 _NO_KEYS = {LEVEL, RETRIEVE_AE, AVAILABILITY, TIME_ZONE, CHARACTER_SET}
 
 
@@ -23,20 +24,35 @@ def level_of(identifier: Json, root: Root) -> Level:
     text = text_of(identifier.get(LEVEL, {}))
     level = next((level for level in root.levels if level == text), None)
     if level is None:
-        raise BadIdentifier("Query/Retrieve Level (0008,0052) is not one of this model.")
+        raise BadIdentifier("Query/Retrieve Level (0008,0052) is not one of this model.", LEVEL)
     return level
 
 
 def find_query(identifier: Json, root: Root, limit: int, agreed: bytes = b"") -> Query:
     """What a C-FIND asks, after what was agreed by extended negotiation.
 
-    Raises BadIdentifier where a unique key above the level is missing, or one below it is given, and relational queries were not agreed on.
+    Raises BadIdentifier where a unique key above the level is missing, or one below it is given, and relational queries were not agreed on;
+    where something comes with items that is no sequence; and for a list that is too long to be looked for.
     """
+    _check_structure(identifier)
     level = level_of(identifier, root)
     how = manner(agreed, text_of(identifier.get(TIME_ZONE, {})))
     if not how.relational:
         _check_above(identifier, root, level)
     return Query(level, dict(_keys(identifier)), limit, manner=how, also=frozenset(identifier))
+
+
+def _check_structure(dataset: Json) -> None:
+    """Items belong to sequences alone (PS3.5 section 7.5), and only a list of UIDs may be as long as it likes (PS3.4 section C.2.2.2.2)."""
+    for tag, element in dataset.items():
+        if element["vr"] != "SQ":
+            if element["vr"] != "UI" and len(element.get("Value", ())) > _MOST_VALUES:
+                raise BadIdentifier(f"Element {tag} has more than {_MOST_VALUES} values.", tag)
+            continue
+        if vr_of(tag) not in {"SQ", "UN"}:
+            raise BadIdentifier(f"Element {tag} has items and is no sequence.", tag)
+        for item in element.get("Value", ()):
+            _check_structure(item)
 
 
 def _keys(identifier: Json) -> Iterator[tuple[str, str]]:
@@ -69,7 +85,7 @@ def retrieve_query(identifier: Json, root: Root, agreed: bytes = b"") -> Query:
     else:
         sound = all(parse_uid(uid) is not None for uid in wanted.split("\\"))
     if not sound:
-        raise BadIdentifier(f"The unique key of level {level} is missing or malformed.")
+        raise BadIdentifier(f"The unique key of level {level} is missing or malformed.", keys[-1])
     return Query(level, matching)
 
 
@@ -79,7 +95,7 @@ def _check_above(identifier: Json, root: Root, level: Level) -> None:
     for step in root.levels[:position]:
         value = text_of(identifier.get(UNIQUE_KEYS[step], {}))
         if not value or set(value) & set("*?\\"):
-            raise BadIdentifier(f"Level {level} needs a single {step} key.")
+            raise BadIdentifier(f"Level {level} needs a single {step} key.", UNIQUE_KEYS[step])
     for step in root.levels[position + 1 :]:
         if text_of(identifier.get(UNIQUE_KEYS[step], {})):
-            raise BadIdentifier(f"A {step} key does not belong to level {level}.")
+            raise BadIdentifier(f"A {step} key does not belong to level {level}.", UNIQUE_KEYS[step])

@@ -33,6 +33,11 @@ _PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 class BadIdentifier(Refused):
     """The identifier of a query or retrieve request cannot be read, or breaks the information model. The message says where."""
 
+    def __init__(self, message: str | None = None, element: str | None = None) -> None:
+        """`element` is the tag of what is wrong, for the Offending Element (0000,0901) of the response (PS3.4 tables C.4-1 to C.4-3)."""
+        super().__init__(message)
+        self.element = int(element, 16) if element is not None else None
+
 
 def decode(data: bytes, transfer_syntax: UID, charset: CharacterSet | None = None) -> Json:
     """Read an identifier in explicit or implicit VR little endian; `charset` counts until it names one itself. Raises BadIdentifier."""
@@ -102,7 +107,7 @@ def _read_header(data: bytes, at: int, explicit: bool, name: str) -> tuple[str, 
         return vr_of(name), _LONG.unpack_from(data, at)[0], at + 4
     vr = data[at : at + 2].decode("latin-1")
     if not _VR.fullmatch(vr):
-        raise BadIdentifier(f"Element {name} of the identifier has no VR.")
+        raise BadIdentifier(f"Element {name} of the identifier has no VR.", name)
     if vr in LONG:
         return vr, _LONG.unpack_from(data, at + 4)[0], at + 8
     return vr, _SHORT.unpack_from(data, at + 2)[0], at + 4
@@ -125,7 +130,7 @@ def _read_items(data: bytes, at: int, end: int, explicit: bool, charset: Charact
 
 def _within(stop: int, end: int, name: str) -> int:
     if stop > end:
-        raise BadIdentifier(f"Element {name} of the identifier is longer than what is there.")
+        raise BadIdentifier(f"Element {name} of the identifier is longer than what is there.", None if name == "item" else name)
     return stop
 
 

@@ -131,7 +131,7 @@ def begin(association: Association, message: Message, retrieve: Retrieve, skippe
             raise BadIdentifier(f"The identifier has more than {MAX_IDENTIFIER_BYTES} bytes.")
         query = retrieve_query(identifier.decode(data, message.context.transfer_syntax), root, message.context.extended)
     except BadIdentifier as fault:
-        refuse(association, message, status.DATASET_MISMATCH, str(fault), account)
+        refuse(association, message, status.DATASET_MISMATCH, str(fault), account, fault.element)
         return None
     try:
         retrieval = retrieve.begin(query, skipped)
@@ -146,10 +146,10 @@ def begin(association: Association, message: Message, retrieve: Retrieve, skippe
     return retrieval
 
 
-def refuse(association: Association, message: Message, code: int, comment: str, account: Account) -> None:
-    """A final response before any sub-operation."""
+def refuse(association: Association, message: Message, code: int, comment: str, account: Account, element: int | None = None) -> None:
+    """A final response before any sub-operation; `element` is what of the identifier is wrong."""
     account.ended(code, reason=comment)
-    association.send(message.context, answer(message.command, code, error_comment=comment))
+    association.send(message.context, answer(message.command, code, error_comment=comment, offending_element=element))
 
 
 def tell_pending(association: Association, message: Message, tally: Tally) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from edge.model import Level, Query
 from edge.store.matching import EMPTY, LEVELS, MODALITIES_IN_STUDY, dates
 from edge.store.names import who_is_called, who_may_be_meant
-from edge.store.terms import WILD, Term, beginning
+from edge.store.terms import WILD, Term, beginning, is_among
 
 Statement = tuple[str, list[str | int]]
 Rows = Sequence[Sequence[Any]]
@@ -82,7 +82,7 @@ def _by_uid(query: Query) -> Lead | None:
         tag, column = _UIDS[level]
         uids = [uid.strip() for uid in query.matching.get(tag, "").split("\\")]
         if query.matching.get(tag, "") not in {"", "*", EMPTY}:
-            return Lead(level, (f"{column} IN ({', '.join('?' * len(uids))})", [*uids]), "")
+            return Lead(level, is_among(column, uids), "")
     return None
 
 

@@ -11,7 +11,7 @@ from edge.dataset.moments import EVENTS
 from edge.model import Level, Query
 from edge.store.moments import shifted_date, shifted_time, widened
 from edge.store.names import fuzzy_other_name, fuzzy_patient_name, other_name, patient_name
-from edge.store.terms import WILD, Term, glob, joined
+from edge.store.terms import WILD, Term, glob, is_among, joined
 
 LEVELS = (Level.PATIENT, Level.STUDY, Level.SERIES, Level.IMAGE)
 TABLE = {Level.PATIENT: "patient", Level.STUDY: "study", Level.SERIES: "series", Level.IMAGE: "instance"}
@@ -169,8 +169,7 @@ def _moments(date: str, time: str, dates: str, times: str) -> Term:
 def _any_of(column: str, vr: str, text: str) -> Term:
     """One term for one attribute: each of its values in turn (PS3.4 section C.2.2.2.8), which the list of UIDs is a case of."""
     if vr == "UI":
-        uids = [uid.strip() for uid in text.split("\\")]
-        return f"{column} IN ({', '.join('?' * len(uids))})", [*uids]
+        return is_among(column, [uid.strip() for uid in text.split("\\")])
     return joined(" OR ", [_value_term(column, vr, value) for value in text.split("\\")])
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge.durable import disk_errors, flush_directory
-from edge.errors import Corrupt, Exhausted, OutpostError, StoreFailed, StoreFull
+from edge.errors import Corrupt, Exhausted, OutpostError, Permanent, StoreFailed, StoreFull
 from edge.schema import Schema, backup_of, load
 
 _STATEMENT = re.compile(r"^-- (\w+) --\n(?:--[^\n]*\n)+(.*?)(?=^-- \w+ --\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -89,6 +89,8 @@ def fault_of(fault: sqlite3.DatabaseError, name: str, database: Database = Datab
         return StoreFull()
     if code == sqlite3.SQLITE_CANTOPEN and _is_exhausted():
         return Exhausted()
+    if code in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG}:
+        return Permanent(f"{name} does not take that statement ({fault}): it is Outpost's. Please report it.")
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return Corrupt(f"{name} is damaged ({fault}). {database.cure}")
     return StoreFailed(f"{name} cannot be used: {fault}. Check the disk; Outpost re-reads what it admitted.")

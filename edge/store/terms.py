@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 Term = tuple[str, list[str | int]]
 
@@ -12,9 +13,22 @@ WILD = re.compile(r"[*?]")
 _LAST, _SURROGATES, _BEYOND = 0x10FFFF, 0xD800, 0xE000
 
 
+_FEW = 100
+
+
+def is_among(column: str, values: Sequence[str]) -> Term:
+    """A column has one of these values, however many they are: SQLite takes a limited number of parameters."""
+    if len(values) > _FEW:
+        return f"{column} IN (SELECT value FROM json_each(?))", [json.dumps(values)]
+    return f"{column} IN ({', '.join('?' * len(values))})", [*values]
+
+
 def joined(by: str, terms: Iterable[Term]) -> Term:
-    """The terms as one, in parentheses."""
+    """The terms as one, in parentheses. Many are nested evenly: SQLite takes expressions of a limited depth."""
     every = list(terms)
+    if len(every) > _FEW:
+        middle = len(every) // 2
+        return joined(by, [joined(by, every[:middle]), joined(by, every[middle:])])
     return f"({by.join(text for text, _ in every)})", [value for _, values in every for value in values]
 
 

@@ -69,6 +69,14 @@ def test_an_error_comment_is_cut_to_what_its_vr_allows() -> None:
     assert decode(encode(answer(REQUEST, 0xC000, error_comment="x" * 100))).error_comment == "x" * 64
 
 
+def test_an_offending_element_is_written_as_pynetdicom_reads_it_and_read_as_it_writes_it() -> None:
+    written = encode(answer(REQUEST, 0xA900, offending_element=0x0020000D))
+    assert reference_decode(BytesIO(written), True, True).OffendingElement == 0x0020000D
+    assert decode(written).offending_element == 0x0020000D
+    several = element(0x0901, struct.pack("<HHHH", 0x10, 0x20, 0x8, 0x52))
+    assert decode(b"".join(SOUND) + several).offending_element == 0x00100020
+
+
 def test_unknown_elements_of_group_0000_are_skipped() -> None:
     retired = element(0x0001, b"\0\0\0\0")
     assert decode(retired + b"".join(SOUND)).operation == 0x30

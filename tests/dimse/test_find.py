@@ -22,6 +22,16 @@ def identifier(level: str, **keys: str) -> pydicom.Dataset:
     return dataset
 
 
+def with_items(level: str, *tags: int) -> pydicom.Dataset:
+    """Each of these elements comes as a sequence, with the next in its item."""
+    outer = dataset = identifier(level)
+    for tag in tags:
+        item = pydicom.Dataset()
+        dataset.add_new(tag, "SQ", [item])
+        dataset = item
+    return outer
+
+
 def named(name: str, **element: object) -> Instance:
     one = instances(CT)[0]
     attributes = {**one.attributes, "00100010": {"vr": "PN", "Value": [element or {"Alphabetic": name}]}}
@@ -64,16 +74,20 @@ def test_every_level_of_the_patient_root_is_answered(level: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "query"),
+    ("model", "query", "element"),
     [
-        (STUDY_FIND, identifier("SERIES")),
-        (STUDY_FIND, identifier("SERIES", StudyInstanceUID="1.2\\1.3")),
-        (STUDY_FIND, identifier("PATIENT")),
-        (STUDY_FIND, identifier("NONSENSE")),
-        (STUDY_FIND, identifier("STUDY", SeriesInstanceUID="1.2")),
-        (STUDY_FIND, identifier("IMAGE", StudyInstanceUID="1.2")),
-        (PATIENT_FIND, identifier("STUDY", StudyInstanceUID="1.2")),
-        (PATIENT_FIND, identifier("STUDY", PatientID="A*")),
+        (STUDY_FIND, identifier("SERIES"), 0x0020000D),
+        (STUDY_FIND, identifier("SERIES", StudyInstanceUID="1.2\\1.3"), 0x0020000D),
+        (STUDY_FIND, identifier("PATIENT"), 0x00080052),
+        (STUDY_FIND, identifier("NONSENSE"), 0x00080052),
+        (STUDY_FIND, identifier("STUDY", SeriesInstanceUID="1.2"), 0x0020000E),
+        (STUDY_FIND, identifier("IMAGE", StudyInstanceUID="1.2"), 0x0020000E),
+        (PATIENT_FIND, identifier("STUDY", StudyInstanceUID="1.2"), 0x00100020),
+        (PATIENT_FIND, identifier("STUDY", PatientID="A*"), 0x00100020),
+        (STUDY_FIND, with_items("STUDY", 0x00100010), 0x00100010),
+        (STUDY_FIND, with_items("STUDY", 0x00400275, 0x00401001), 0x00401001),
+        (STUDY_FIND, with_items("STUDY", 0x00080052), 0x00080052),
+        (STUDY_FIND, identifier("STUDY", AccessionNumber="\\".join(map(str, range(1001)))), 0x00080050),
     ],
     ids=[
         "no study",
@@ -84,14 +98,19 @@ def test_every_level_of_the_patient_root_is_answered(level: str) -> None:
         "no series",
         "no patient",
         "a wildcard above",
+        "a name with items",
+        "an element of an item with items",
+        "a level with items",
+        "more values than can be looked for",
     ],
 )
-def test_a_broken_hierarchy_is_refused(model: str, query: pydicom.Dataset) -> None:
+def test_what_breaks_the_information_model_is_refused_and_named(model: str, query: pydicom.Dataset, element: int) -> None:
     with box(instances(CT)) as served, associated(served, *CONTEXTS) as association:
         ((status, _),) = list(association.send_c_find(query, model))
-        assert status.Status == 0xA900
+        assert (status.Status, status.OffendingElement) == (0xA900, element)
         assert status.ErrorComment
         assert not served.index.queries
+        assert [status.Status for status, _ in association.send_c_find(identifier("STUDY"), STUDY_FIND)] == [0xFF00, 0x0000]
 
 
 def test_what_the_index_cannot_answer_has_a_status_and_the_association_goes_on() -> None:
@@ -184,3 +203,12 @@ def test_a_sequence_key_and_an_unknown_attribute_come_back_empty() -> None:
         (_, found), _ = list(association.send_c_find(query, STUDY_FIND))
     assert len(found.ProcedureCodeSequence) == 0
     assert 0x00091010 in found
+
+
+def test_an_item_below_what_is_held_without_items_asks_for_nothing() -> None:
+    """A private element, of which no dictionary says what it is."""
+    held = instances(CT)[0]
+    attributes = {**held.attributes, "00091010": {"vr": "LO", "Value": ["private"]}}
+    with box([Instance(held.path, held.located, attributes)]) as served, associated(served, *CONTEXTS) as association:
+        answers = list(association.send_c_find(with_items("STUDY", 0x00091010, 0x00091011), STUDY_FIND))
+    assert [status.Status for status, _ in answers][-1] == 0x0000

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from edge.errors import Corrupt, Exhausted
+from edge.errors import Corrupt, Exhausted, Permanent
 from edge.model import Level, Query
 from edge.store.catalogue import Catalogue
 from edge.store.finder import Finder
+from edge.store.sql import fault_of
 from tests.limits import no_descriptors
 from tests.store.rows import admission, put
 
@@ -61,3 +64,32 @@ def test_a_search_that_finds_no_descriptor_may_be_asked_again(tmp_path: Path) ->
     assert len(list(finder.find(STUDIES, link_up=True))) == 1
     finder.close()
     catalogue.close()
+
+
+@pytest.mark.parametrize("count", [99, 101, 1001, 50_000])
+def test_a_list_of_uids_may_be_as_long_as_it_likes(tmp_path: Path, count: int) -> None:
+    catalogue, finder = Catalogue(tmp_path / "catalogue.db"), Finder(tmp_path / "catalogue.db")
+    put(catalogue, admission("a", study="1.1"), admission("b", study="1.2"))
+    uids = [f"9.{number}" for number in range(count - 1)] + ["1.2"]
+    query = Query(Level.STUDY, {"0020000D": "\\".join(uids)})
+    for answers in (list(finder.find(query, link_up=True)), catalogue.find(query, link_up=True)):
+        assert [answer["0020000D"]["Value"] for answer in answers] == [["1.2"]]
+    assert [one.study for one in catalogue.locate(query)] == ["1.2"]
+    finder.close()
+    catalogue.close()
+
+
+@pytest.mark.parametrize("tag", ["00080050", "00100010", "00080061", "00081030"])
+def test_a_thousand_values_of_anything_else_are_looked_for(tmp_path: Path, tag: str) -> None:
+    catalogue, finder = Catalogue(tmp_path / "catalogue.db"), Finder(tmp_path / "catalogue.db")
+    put(catalogue, admission("a", study="1.1", more={0x00080050: ("SH", b"A7"), 0x00081030: ("LO", b"A7")}))
+    query = Query(Level.STUDY, {tag: "\\".join(f"A{number}" for number in range(1000))})
+    assert len(list(finder.find(query, link_up=True))) == int(tag in {"00080050", "00081030"})
+    finder.close()
+    catalogue.close()
+
+
+def test_a_statement_that_sqlite_does_not_take_says_nothing_about_the_disk() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection, pytest.raises(sqlite3.OperationalError) as raised:
+        connection.execute(f"SELECT {'(' * 2000}1{')' * 2000}")
+    assert type(fault_of(raised.value, "The catalogue")) is Permanent
