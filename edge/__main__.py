@@ -32,7 +32,7 @@ from edge.dimse.requestor import Requestor
 from edge.dimse.server import CannotListen, Listening, Server
 from edge.dimse.tls import Certificates, Files
 from edge.doorbell import Doorbell, ring
-from edge.durable import disk_errors, flush_directory, write_whole
+from edge.durable import disk_errors, write_whole
 from edge.errors import ConfigError, OutpostError, StoreFailed
 from edge.facts import Facts
 from edge.failstop import FailStop
@@ -62,13 +62,11 @@ from edge.setaside import SetAside
 from edge.sitecopies import SiteCopies
 from edge.store import site
 from edge.store.callers import Callers
-from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.finder import Finder
 from edge.store.packs import OpenPacks
 from edge.store.pins import Pins
-from edge.store.proving import notices, prove_files, prove_recent
-from edge.store.reconcile import reconcile
+from edge.store.proving import notices
 from edge.store.room import Room, disks
 from edge.store.routes import Forwards, RouteTable
 from edge.studies import Studies
@@ -136,14 +134,8 @@ class _Edge:
 
         state = site.SiteState(layout.site, tell_decided)
         decisions = Decisions(state)
-        made = await asyncio.to_thread(startup.make_catalogue, layout, decisions, state, self._stop.is_set)
-        catalogue = Catalogue(layout.catalogue, state.issuer_of, room.give_way, fail_stop)
-        catalogue.remember(decisions.corrections())
-        found = reconcile(layout.cache, layout.quarantine, catalogue, self._clock)
-        log.info("start: %d open packs, %d instances adopted, %d bytes cut", found.packs, found.adopted, found.cut_bytes)
-        prove_files(layout.cache, catalogue)
-        if not _stopped_in_order(layout):
-            prove_recent(layout.cache, catalogue)
+        opened = await asyncio.to_thread(startup.open_catalogue, layout, state, self._clock, self._stop.is_set, room.give_way, fail_stop)
+        catalogue = opened.catalogue
         room.take_ballast()
         journal = JournalWriter(layout.asks)
         asks = Asks(journal, lambda: ring(layout.cloudsync_bell))
@@ -177,7 +169,7 @@ class _Edge:
         destination = partial(destination_of, calling_ae=AETitle(config.site.ae_title), peers=table, requestor=requestor)
         routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, audit, self._clock, fail_stop)
         routing = Routing(routes, audit, self._clock)
-        restating = Restating(catalogue, asks, audit, made, lambda: loop.call_soon_threadsafe(outbox.closed))
+        restating = Restating(catalogue, asks, audit, opened.made, lambda: loop.call_soon_threadsafe(outbox.closed))
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, UnreadFacts(layout.unread), refusals, restating.told)
         reporting = Reporting(
             config,
@@ -276,16 +268,6 @@ class _Edge:
             log.warning("forced to end")
             os._exit(1)
         self._stop.set()
-
-
-def _stopped_in_order(layout: Layout) -> bool:
-    """Whether edge ended in order before this start; it runs from now on."""
-    try:
-        layout.stopped.unlink()
-    except FileNotFoundError:
-        return False
-    flush_directory(layout.edge)
-    return True
 
 
 def _read_again(certificates: Certificates | None) -> None:

@@ -18,6 +18,10 @@ class Transient(OutpostError):
     exit_code = 75
 
 
+class BrokenOff(Transient):
+    """Outpost was ended while it made its catalogue again, or brought it up to date. The next start begins that anew; nothing is lost."""
+
+
 class Permanent(OutpostError):
     """It will not work however often it is tried. The message says what has to change."""
 

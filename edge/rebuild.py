@@ -23,7 +23,7 @@ from edge.code.manifest import Head, read_head
 from edge.config import Layout
 from edge.dataset.attributes import HEAD_CAP, describe, identify
 from edge.dataset.walk import Malformed
-from edge.errors import Corrupt, Transient
+from edge.errors import Corrupt
 from edge.journal import Coded, PartFile
 from edge.model import UID, Correction, Digest, Identity, PackId, Urgency, parse_pack_id
 from edge.store.anew import NewCatalogue, PackRow, Standing, standing, swap
@@ -37,10 +37,6 @@ AT_ONCE = 64
 """Packs that are looked into at the same time: so many are read at once where the clock stood still."""
 BATCH = 2_000
 """Instances that commit together."""
-
-
-class BrokenOff(Transient):
-    """Outpost was ended while it made its catalogue again. The next start begins that anew; nothing is lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ import pytest_asyncio
 
 from edge.code.worker import Coder
 from edge.config import Layout
-from edge.errors import Corrupt, StoreFailed
+from edge.errors import BrokenOff, Corrupt, StoreFailed
 from edge.journal import Ack, JournalWriter
 from edge.model import Level
-from edge.rebuild import BrokenOff, Rebuilt, needed, rebuild
+from edge.rebuild import Rebuilt, needed, rebuild
 from edge.store.anew import Standing, standing
 from edge.store.catalogue import Catalogue
 from edge.store.sql import damage_mark

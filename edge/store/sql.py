@@ -6,6 +6,7 @@ import enum
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import cache
 from importlib.resources import files
@@ -14,12 +15,14 @@ from pathlib import Path
 import msgspec
 
 from edge.durable import disk_errors, flush_directory
-from edge.errors import Corrupt, Exhausted, OutpostError, Permanent, StoreFailed, StoreFull
+from edge.errors import BrokenOff, Corrupt, Exhausted, OutpostError, Permanent, StoreFailed, StoreFull
 from edge.schema import Schema, backup_of, load
 
 _STATEMENT = re.compile(r"^-- (\w+) --\n(?:--[^\n]*\n)+(.*?)(?=^-- \w+ --\n|\Z)", re.MULTILINE | re.DOTALL)
 _HERE = Path(__file__).parent
 _JSON = msgspec.json.Encoder()
+_STEPS = 100_000
+"""Of SQLite's machine, some milliseconds, between two looks at whether to go on with a migration."""
 
 
 class Database(enum.Enum):
@@ -52,11 +55,13 @@ def json_text(value: object) -> str:
     return _JSON.encode(value).decode()
 
 
-def connect(path: Path, database: Database, *, keep_old: bool = False) -> sqlite3.Connection:
+def connect(path: Path, database: Database, *, keep_old: bool = False, go_on: Callable[[], bool] | None = None) -> sqlite3.Connection:
     """The one writing connection of a database file, made where it is new, brought up to date where an older Outpost made it: whole or
     not at all, however this ends. Autocommit; the caller begins transactions.
 
     With `keep_old` a copy as it was is made beside it first, durable before anything changes; it replaces the one of the time before.
+    `go_on` is asked before it is made or brought up to date, and every few milliseconds meanwhile; False breaks that off, which raises
+    BrokenOff: it is as it was.
     Raises NewerDatabase, Corrupt for a file that is no database of this kind, StoreFull or StoreFailed by the disk.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -69,7 +74,13 @@ def connect(path: Path, database: Database, *, keep_old: bool = False) -> sqlite
         if found and script and keep_old:
             _back_up(connection, backup_of(path))
         if script:
+            if go_on is not None:
+                if not go_on():
+                    raise BrokenOff
+                connection.set_progress_handler(lambda: not go_on(), _STEPS)
             _bring_up(connection, script, database.schema.version, path.name)
+            if go_on is not None:
+                connection.set_progress_handler(None, 0)
         connection.execute("PRAGMA foreign_keys = ON")
     except sqlite3.DatabaseError as fault:
         connection.close()
@@ -85,6 +96,8 @@ def fault_of(fault: sqlite3.DatabaseError, name: str, database: Database = Datab
     if type(fault) not in {sqlite3.DatabaseError, sqlite3.OperationalError}:
         raise fault
     code = fault.sqlite_errorcode & 0xFF
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return BrokenOff()
     if code == sqlite3.SQLITE_FULL:
         return StoreFull()
     if code == sqlite3.SQLITE_CANTOPEN and _is_exhausted():

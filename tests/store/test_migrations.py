@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from cloudsync.ledger import database as ledger
-from edge.errors import Corrupt, Refused
+from edge.errors import BrokenOff, Corrupt, Refused
 from edge.model import AETitle, Level, Manner, Peer, Query
 from edge.schema import NewerDatabase, Schema, backup_of, load
 from edge.store.catalogue import Catalogue
 from edge.store.site import SiteState
-from edge.store.sql import Database
+from edge.store.sql import Database, connect
 from tests.schemas import shape
 from tests.store.rows import admission, ask, close, hold, pack_id, put, values
 
@@ -209,6 +209,26 @@ def test_a_migration_that_fails_changes_nothing_and_the_copy_is_whole(old: Path)
     assert version_and_columns(old) == (2, 3, 2000)
     assert version_and_columns(backup_of(old)) == (1, 2, 2000)
     assert sorted(path.name for path in old.parent.iterdir()) == ["thing.db", "thing.db.before"]
+
+
+@pytest.mark.parametrize("asked", [1, 3])
+def test_a_migration_that_is_broken_off_changes_nothing(tmp_path: Path, asked: int) -> None:
+    path = tmp_path / "catalogue.db"
+    first_catalogue(path)
+    with closing(sqlite3.connect(path)) as beside:
+        beside.executescript(
+            "WITH RECURSIVE more(n) AS (VALUES (100) UNION ALL SELECT n + 1 FROM more LIMIT 20000) "
+            "INSERT INTO patient SELECT n, 'ID' || n, 'ID' || n, '', 'name' || n, '', '', '', '{}' FROM more;"
+        )
+        before = shape(beside)
+    answers = iter([True] * (asked - 1))
+    with pytest.raises(BrokenOff):
+        connect(path, Database.CATALOGUE, go_on=lambda: next(answers, False))
+    assert next(answers, None) is None
+    with closing(sqlite3.connect(path)) as beside:
+        assert beside.execute("PRAGMA user_version").fetchone() == (1,)
+        assert beside.execute("SELECT count(*) FROM patient WHERE patient >= 100").fetchone() == (20000,)
+        assert shape(beside) == before
 
 
 def test_a_migration_that_leaves_a_row_without_what_it_refers_to_changes_nothing(old: Path) -> None:

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from edge import startup
 from edge.clock import SystemClock
 from edge.config import Layout
 from edge.errors import OutpostError
 from edge.journal import Coded, JournalReader
 from edge.model import PackId
-from edge.store.catalogue import Catalogue
-from edge.store.decisions import Decisions
 from edge.store.files import Gone, PackFiles
-from edge.store.proving import prove_files, prove_recent
-from edge.store.reconcile import reconcile
 from edge.store.site import SiteState
 from edge.wall import Gate
 
@@ -79,16 +76,8 @@ def judge(layout: Layout, promised: Promised, in_archive: InArchive) -> list[str
 
 def start(layout: Layout) -> None:
     """What edge does before it serves anybody."""
-    state = SiteState(layout.site)
-    catalogue = Catalogue(layout.catalogue, state.issuer_of)
-    try:
-        catalogue.remember(Decisions(state).corrections())
-        reconcile(layout.cache, layout.quarantine, catalogue, SystemClock())
-        prove_files(layout.cache, catalogue)
-        prove_recent(layout.cache, catalogue)
-    finally:
-        catalogue.close()
-        state.close()
+    with closing(SiteState(layout.site)) as state:
+        startup.open_catalogue(layout, state, SystemClock()).catalogue.close()
 
 
 def _absent(layout: Layout) -> Iterator[str]:
