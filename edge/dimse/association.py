@@ -121,8 +121,9 @@ class Association:
     def release(self) -> None:
         """End in order, whoever asks first. What the peer still sends meanwhile is dropped."""
         self.say(Event.RELEASE_REQUEST, RELEASE_RQ)
+        until = self._clock.monotonic() + self.deadlines.request_seconds
         while True:
-            action, _ = self.arrival(self.deadlines.request_seconds)
+            action, _ = self.arrival(self._rest(until))
             if action is Action.AR_3:
                 self._wire.close()
                 return
@@ -183,9 +184,9 @@ class Association:
         return self._at < len(self._body) or self._wire.wait(seconds) is Wait.BYTES
 
     def answer(self, seconds: float | None = None) -> Message:
-        """The next command of a peer that owes one."""
+        """The next command of a peer that owes one, within `seconds`: none are left where they are not more than 0."""
         limit = self.deadlines.answer_seconds if seconds is None else seconds
-        if self._at >= len(self._body) and self._wire.wait(limit) is not Wait.BYTES:
+        if limit <= 0 or (self._at >= len(self._body) and self._wire.wait(limit) is not Wait.BYTES):
             self._silent()
             raise PeerSilent("The peer did not answer in time.")
         message = self._read_command()
@@ -198,6 +199,7 @@ class Association:
 
         One operation at a time was negotiated, so nothing else may arrive.
         """
+        until = self._clock.monotonic() + seconds
         while self._at < len(self._body) or self._wire.wait(seconds, *wakers) is Wait.BYTES:
             message = self._read_command()
             if message is None:
@@ -206,7 +208,10 @@ class Association:
                 self.protocol_error("a message while an operation is pending")
             if message.command.number == message_id:
                 return True
-            seconds = 0.0
+            # One for another operation came too late for that. Whoever sends many of them does not keep us here.
+            seconds = until - self._clock.monotonic()
+            if seconds <= 0:
+                break
         return False
 
     def dataset(self) -> Iterator[memoryview]:
@@ -219,16 +224,16 @@ class Association:
         deadlines = self.deadlines
         while not last:
             if self._at >= len(self._body):
-                self._refill()
-                received += len(self._body)
                 if self._clock.monotonic() - began > deadlines.pdu_seconds + received / deadlines.bytes_per_second:
                     self._silent()
                     raise PeerSilent("The peer sends more slowly than it may. Look at the network between.")
+                self._refill()
             flags, fragment = self._next_value(context.context_id)
             if flags & COMMAND:
                 self.protocol_error("a command inside a dataset")
             last = bool(flags & LAST)
             self._dataset_of = None if last else context
+            received += len(fragment)
             if fragment:
                 yield fragment
 
@@ -284,9 +289,14 @@ class Association:
         self.drain()
         whole = b""
         context_id = None
+        until = None
         while True:
-            if self._at >= len(self._body) and not self._refill(between_messages=context_id is None):
-                return None
+            if self._at >= len(self._body):
+                if not self._refill(between_messages=context_id is None):
+                    return None
+                if until is None:
+                    until = self._clock.monotonic() + self.deadlines.pdu_seconds
+                self._rest(until)
             flags, fragment = self._next_value(context_id)
             if context_id is None:
                 context_id = self._value_context
@@ -346,6 +356,14 @@ class Association:
         except PeerSilent:
             self._silent()
             raise
+
+    def _rest(self, until: float) -> float:
+        """Seconds until then. Raises PeerSilent when none are left, whatever has arrived meanwhile."""
+        rest = until - self._clock.monotonic()
+        if rest <= 0:
+            self._silent()
+            raise PeerSilent
+        return rest
 
     def _gone(self) -> None:
         self.machine.on(Event.TRANSPORT_CLOSED)

@@ -99,8 +99,9 @@ class _Get:
 
     def _await(self, number: int, sop_instance: str) -> bool:
         cancelled = False
+        until = self._clock.monotonic() + self._association.deadlines.answer_seconds
         while True:
-            command = self._association.answer().command
+            command = self._association.answer(until - self._clock.monotonic()).command
             if command.operation == C_CANCEL_RQ:
                 cancelled = cancelled or command.number == self._message.command.number
             elif command.operation == C_STORE_RQ | RESPONSE and command.number == number and command.status is not None:

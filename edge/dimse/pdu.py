@@ -59,15 +59,17 @@ class Deadlines:
     """How long a peer may take; all in seconds, but the last."""
 
     request_seconds: float = 10.0
-    """From the transport connection to a whole A-ASSOCIATE-RQ; also for connecting, and for the answer to our own request."""
+    """From the transport connection to a whole A-ASSOCIATE-RQ; also for connecting, and for the answer to our own request for an
+    association or its release.
+    """
     pdu_seconds: float = 30.0
-    """Between bytes inside a message, and for the peer to take what is sent."""
+    """Between bytes inside a message, for a whole command set, and for the peer to take what is sent."""
     idle_seconds: float = 60.0
     """Between messages, while no operation is pending."""
     answer_seconds: float = 120.0
     """For the answer to a request of ours: the peer may have to flush a large instance to a slow disk first."""
     close_seconds: float = 2.0
-    """For the peer to close, after the last PDU (ARTIM)."""
+    """For the peer to close, after the last PDU (ARTIM, PS3.8 section 9.1.5), whatever it still sends."""
     bytes_per_second: int = 1024
     """The least rate inside a message, after `pdu_seconds`."""
 
@@ -170,17 +172,18 @@ class Wire:
     def discard(self) -> None:
         """Read and forget until the peer closes, at most `close_seconds`: closing over unread bytes would destroy what was sent last."""
         until = self._clock.monotonic() + self.deadlines.close_seconds
-        while True:
+        while (rest := until - self._clock.monotonic()) > 0:
             self._start = self._end = 0
-            if self.wait(until - self._clock.monotonic()) is not Wait.BYTES:
-                raise PeerSilent
+            if self.wait(rest) is not Wait.BYTES:
+                break
             self._read()
+        raise PeerSilent
 
     def send(self, *pieces: bytes | memoryview) -> None:
-        """Send all the pieces, gathered in one call where the transport can."""
+        """Send all the pieces, gathered in one call where the transport can. The peer has to take them at the least rate."""
         try:
             if isinstance(self._socket, ssl.SSLSocket):
-                self._socket.sendall(b"".join(pieces))
+                self._send_rest((b"".join(pieces),), 0)
                 return
             sent = self._socket.sendmsg(pieces)
             if sent < sum(map(len, pieces)):
@@ -288,12 +291,16 @@ class Wire:
             raise PeerGone from fault
 
     def _send_rest(self, pieces: tuple[bytes | memoryview, ...], sent: int) -> None:
-        """A slow peer took only some: go on as long as it takes some within each deadline."""
+        """A slow peer took only some: go on as long as it takes the rest at the least rate."""
+        began, taken = self._clock.monotonic(), 0
         for piece in pieces:
             rest = memoryview(piece)[sent:] if sent < len(piece) else None
             sent = max(0, sent - len(piece))
             while rest:
-                rest = rest[self._socket.send(rest) :]
+                count = self._socket.send(rest)
+                rest, taken = rest[count:], taken + count
+                if self._clock.monotonic() > began + self.deadlines.pdu_seconds + taken / self.deadlines.bytes_per_second:
+                    raise PeerSilent("The peer takes data more slowly than it may. Look at the network between.")
 
     def _replace(self, room: bytearray | mmap.mmap, held: bytes) -> None:
         self._view = memoryview(room)
