@@ -124,7 +124,14 @@ class _Edge:
             if copied_at is not None:
                 log.warning("there was no site state: the copy of %s took its place", utc(copied_at))
         cache = config.cache
-        room = Room(disks(layout.cache, layout.edge), cache.reserve_bytes, layout.ballast, cache.ballast_bytes)
+        wanted = asyncio.Event()
+        room = Room(
+            disks(layout.cache, layout.edge),
+            cache.reserve_bytes,
+            layout.ballast,
+            cache.ballast_bytes,
+            lambda: loop.call_soon_threadsafe(wanted.set),
+        )
         if room.scarce():
             room.give_way()
         decided = asyncio.Event()
@@ -150,7 +157,7 @@ class _Edge:
         closing = Closing(config.cache, packs, room, outbox.closed)
         variants = Variants(layout, catalogue, decisions, comparer, desk, self._clock)
         pins = Pins(state)
-        keeper = Keeper(config, layout, catalogue, pins, desk, self._clock)
+        keeper = Keeper(config, layout, catalogue, pins, desk, room, wanted, self._clock)
         pinning = Pinning(catalogue, pins, audit, self._clock)
         scrubber = Scrubber(config, layout, catalogue, desk, reach.up, audit, self._clock, fail_stop)
         gauge = Gauge(config, layout, catalogue, room, self._clock)

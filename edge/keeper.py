@@ -20,10 +20,13 @@ from edge.store import eviction
 from edge.store.catalogue import Catalogue
 from edge.store.eviction import Evictable, Reason, Space
 from edge.store.pins import Pins
+from edge.store.room import Room
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
+PAUSE_SECONDS = 1.0
+"""The least between two looks, however many are turned away for want of room."""
 NOTED = 1000
 """Packs that one request may say were used."""
 
@@ -39,34 +42,56 @@ class Desk(eviction.Desk, Protocol):
 class Keeper:
     """Acts on what edge.store.eviction decides."""
 
-    def __init__(self, config: Config, layout: Layout, catalogue: Catalogue, pins: Pins, desk: Desk, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        layout: Layout,
+        catalogue: Catalogue,
+        pins: Pins,
+        desk: Desk,
+        room: Room,
+        wanted: asyncio.Event,
+        clock: Clock,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        """`wanted` is set whenever somebody was turned away for want of room."""
         self._config = config
         self._layout = layout
         self._catalogue = catalogue
         self._pins = pins
         self._desk = desk
+        self._room = room
+        self._wanted = wanted
         self._clock = clock
+        self._look_seconds = look_seconds
 
     async def keep_below_mark(self) -> None:
-        """Evict whenever the cache is over its high-water mark, or the disk nearly full; for ever. What an eviction left behind when it was
-        killed goes first.
+        """Evict whenever the cache is over its high-water mark, or the disk nearly full, at once where somebody is turned away; for ever.
+        What an eviction left behind when it was killed goes first.
         """
         if swept := await asyncio.to_thread(eviction.sweep, self._layout, self._catalogue, self._desk):
             log.info("%d files of evicted packs were left and are removed", swept)
         while True:
+            self._wanted.clear()
             try:
                 for one in await asyncio.to_thread(self.look):
                     log.info("evicted pack %s, %d bytes", one.pack, one.bytes)
             except StoreFull as fault:  # the catalogue had no room to write it down; the ballast is gone by now, or will go
                 log.error("nothing is evicted: %s", fault)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._look_seconds - PAUSE_SECONDS):
+                    await self._wanted.wait()
 
     def look(self) -> list[Evictable]:
-        """Evict what has to go now."""
+        """Evict what has to go now. Reception waits for the ballast too: it is taken on again where that made room for it."""
         space = Space(int(self._catalogue.figure("cached_bytes")), shutil.disk_usage(self._layout.cache).free)
         now = self._clock.now()
         packs = (one for one in eviction.evictable(self._catalogue) if not self._desk.busy(one.pack))
-        return list(self._evict(eviction.choose(packs, space, self._config.cache, self._pins.studies(now), now)))
+        gone = list(self._evict(eviction.choose(packs, space, self._config.cache, self._pins.studies(now), now)))
+        if gone:
+            self._room.take_ballast()
+        return gone
 
     def responders(self) -> Iterable[Responder]:
         return [at_once(Evict, PEOPLE, self._evict_asked), at_once(NoteUse, PEOPLE, self._note)]

@@ -117,7 +117,7 @@ class Box:
             Reporting(config, self.layout, self.catalogue, packs, reach, [], [], Refusals(), clock),
             self.studies,
             Outbox(config, self.layout, self.catalogue, Room([], 0), None, None, clock),
-            Keeper(config, self.layout, self.catalogue, Pins(self.site), Desk(), clock),
+            Keeper(config, self.layout, self.catalogue, Pins(self.site), Desk(), Room([self.layout.cache], 0), asyncio.Event(), clock),
             Pinning(self.catalogue, Pins(self.site), self.audit, clock),
             Scrubber(config, self.layout, self.catalogue, Desk(), reach.up, self.audit, clock, lambda fault: None),
             Planning(config, self.layout, self.catalogue, clock),

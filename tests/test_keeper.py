@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from edge.pinning import Pinning
 from edge.store.catalogue import Catalogue
 from edge.store.eviction import evictable
 from edge.store.pins import Pin, Pins
+from edge.store.room import Room
 from edge.store.site import SiteState
 from tests.desks import Desk
 from tests.dimse.fakes import FakeAudit
@@ -37,7 +39,12 @@ class Box:
         self.audit = FakeAudit()
         self.pins = Pins(self.site)
         settings = Cache(max_bytes=400, reserve_bytes=0, minimum_age_seconds=10.0)
-        self.keeper = Keeper(Config(cache=settings), self.layout, self.catalogue, self.pins, Desk("e"), self.clock)
+        self.wanted = asyncio.Event()
+        self.room = Room([self.layout.cache], 0, state / "ballast", 1 << 16)
+        desk = Desk("e")
+        self.keeper = Keeper(
+            Config(cache=settings), self.layout, self.catalogue, self.pins, desk, self.room, self.wanted, self.clock, look_seconds=3600.0
+        )
         self.pinning = Pinning(self.catalogue, self.pins, self.audit, self.clock)
         for number, (letter, study) in enumerate(STUDIES.items()):
             instance = f"{study}.1.{number}"
@@ -96,6 +103,25 @@ def test_over_the_mark_what_may_go_goes_and_what_is_pinned_or_recalled_stays(box
     assert box.keeper.look() == []
     box.clock.time += 1
     assert [one.pack[0] for one in box.keeper.look()] == ["d"]
+
+
+@pytest.mark.asyncio
+async def test_whoever_is_turned_away_for_want_of_room_has_it_made_at_once(box: Box) -> None:
+    async def until(holds: Callable[[], bool]) -> None:
+        while not holds():
+            await asyncio.sleep(0.01)
+
+    box.room.give_way()
+    keeping = asyncio.create_task(box.keeper.keep_below_mark())
+    await until(lambda: not box.room.ballast_gone)  # it has looked, evicted, and has no look ahead for an hour
+    for letter in "fg":
+        put(box.catalogue, admission(letter, study="1.5", series="1.5.1", instance=f"1.5.1.{ord(letter)}"))
+        close(box.catalogue, letter, size=100)
+    box.wanted.set()
+    await until(lambda: [one.pack[0] for one in evictable(box.catalogue)] == ["e"])
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
 
 
 def test_what_was_retrieved_over_the_web_is_used(box: Box) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,12 +32,22 @@ def disks(*places: Path) -> list[Path]:
 class Room:
     """The disk, or disks, under the state directory. Safe to use from several threads."""
 
-    def __init__(self, places: Iterable[Path], reserve_bytes: int, ballast: Path | None = None, ballast_bytes: int = 0) -> None:
-        """`places` are directories that are written to, one of each disk; `ballast` is a file of `ballast_bytes`, none where that is 0."""
+    def __init__(
+        self,
+        places: Iterable[Path],
+        reserve_bytes: int,
+        ballast: Path | None = None,
+        ballast_bytes: int = 0,
+        refused: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`places` are directories that are written to, one of each disk; `ballast` is a file of `ballast_bytes`, none where that is 0.
+        `refused` is called, in any thread, whenever somebody is turned away at the reserve.
+        """
         self._places = list(places)
         self._reserve = reserve_bytes
         self._ballast = ballast if ballast_bytes else None
         self._ballast_bytes = ballast_bytes
+        self._refused = refused
         self._lock = threading.Lock()
         self.ballast_gone = False
         """The ballast was thrown off, and could not be taken on again yet."""
@@ -48,9 +58,13 @@ class Room:
 
     def demand(self, size: int = 0) -> None:
         """Raises StoreFull when `size` more bytes would touch the reserve, or no more files can be made."""
-        self._demand(size, self._reserve)
-        if self.ballast_gone:
-            raise StoreFull
+        try:
+            self._demand(size, self._reserve)
+            if self.ballast_gone:
+                raise StoreFull
+        except StoreFull:
+            self._refused()
+            raise
 
     def demand_for_archive(self, size: int) -> None:
         """As `demand`, for what makes packs evictable: it may use half of the reserve."""

@@ -90,6 +90,16 @@ def test_without_a_ballast_nothing_is_made_and_nothing_is_given_up(small: Path) 
     assert not (small / "ballast").exists()
 
 
+def test_whoever_is_turned_away_at_the_reserve_is_told_of_and_whoever_may_use_it_is_not(small: Path) -> None:
+    told: list[int] = []
+    room = Room([small], reserve_bytes=4 * MIB, refused=lambda: told.append(room.free()))
+    room.demand(3 * MIB)
+    for demand in (room.demand, room.demand_for_archive):
+        with pytest.raises(StoreFull):
+            demand(8 * MIB)
+    assert len(told) == 1
+
+
 def test_each_disk_is_looked_at_once(small: Path, tmp_path: Path) -> None:
     assert disks(tmp_path, small, tmp_path) == [tmp_path, small]
     assert Room(disks(tmp_path, small), 0).free() == Room([small], 0).free()

@@ -12,6 +12,7 @@ from tests.rig.power_cut import mounts
 from tests.rig.power_cut.replay import Report
 from tests.servers import ROOT, need
 
+RIG = "tests.rig.power_cut"
 SECONDS = 3600
 
 
@@ -21,19 +22,20 @@ def base(place: Path) -> Path:
         need(program, package)
     if reason := mounts.hindrance():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    call("base", "--base", str(place))
+    call(RIG, "base", "--base", str(place))
     return place
 
 
 def cut(base: Path, place: Path, *arguments: str) -> Report:
     """A run and its replay; `arguments` are those of `python -m tests.rig.power_cut run`."""
     place.mkdir()
-    call("run", "--base", str(base), "--place", str(place), *arguments)
+    call(RIG, "run", "--base", str(base), "--place", str(place), *arguments)
     return Report.read(place / "report.json")
 
 
-def call(*arguments: str) -> None:
-    command = [*mounts.ALONE, *mounts.python("tests.rig.power_cut", *arguments)]
+def call(module: str, *arguments: str) -> None:
+    """Run a module of the repository in mounts and processes of its own. AssertionError with its last words when it fails."""
+    command = [*mounts.ALONE, *mounts.python(module, *arguments)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
         try:
             said, _ = process.communicate(timeout=SECONDS)

@@ -57,13 +57,15 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def memory() -> Iterator[Path]:
-    """A place that costs no disk; only inside ALONE."""
-    _run("mount", "-t", "tmpfs", "tmpfs", str(MEMORY))
+def memory(at: Path = MEMORY, most_bytes: int = 0) -> Iterator[Path]:
+    """A place that costs no disk, and where `most_bytes` is set is full with so many; only inside ALONE."""
+    at.mkdir(exist_ok=True)
+    options = ["-o", f"size={most_bytes}"] if most_bytes else []
+    _run("mount", "-t", "tmpfs", *options, "tmpfs", str(at))
     try:
-        yield MEMORY
+        yield at
     finally:
-        _unmount(MEMORY)
+        _unmount(at)
 
 
 @contextmanager
