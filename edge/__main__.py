@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge import process, startup
+from edge import process, settingfiles, startup
 from edge.admitting import Admitting
 from edge.asks import Asks
 from edge.clock import SystemClock, utc
@@ -119,6 +119,7 @@ class _Edge:
         loop.add_signal_handler(signal.SIGHUP, _read_again, certificates)
         gate = Gate(layout.facts, _owner(config.wall.cloudsync_user))
         inbox = Gate(layout.inbox, gate.owner)
+        copied_at = None
         if not layout.site.exists():
             copied_at = startup.restore_site(layout, gate, inbox)
             if copied_at is not None:
@@ -139,7 +140,12 @@ class _Edge:
         def tell_decided() -> None:
             loop.call_soon_threadsafe(decided.set)
 
+        def copy_site() -> bytes:
+            return state.copy(settingfiles.gather(config, layout))
+
         state = site.SiteState(layout.site, tell_decided)
+        if copied_at is not None:
+            settingfiles.lay_out(state.settings(), settingfiles.gather(config, layout), layout)
         decisions = Decisions(state)
         opened = await asyncio.to_thread(startup.open_catalogue, layout, state, self._clock, self._stop.is_set, room.give_way, fail_stop)
         catalogue = opened.catalogue
@@ -220,7 +226,7 @@ class _Edge:
                 work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
                     "close quiet packs": closing.close_quiet,
                     "code closed packs": outbox.code_closed,
-                    "copy site state": SiteCopies(layout, state.copy, asks, decided).copy_changes,
+                    "copy site state": SiteCopies(layout, copy_site, asks, decided).copy_changes,
                     "follow facts": partial(facts.follow, rung, config.link.poll_seconds),
                     "recall": desk.work,
                     "keep below mark": keeper.keep_below_mark,

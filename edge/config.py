@@ -118,6 +118,7 @@ class Layout:
         self.control = self.edge / "control"
         self.catalogue = self.edge / "catalogue.db"
         self.site = self.edge / "site.db"
+        self.restored = self.edge / "restored"
         self.edge_lock = self.edge / "lock"
         self.ballast = self.edge / "ballast"
         self.room = self.edge / "room.json"

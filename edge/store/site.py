@@ -6,10 +6,11 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import zstandard
@@ -99,8 +100,13 @@ class SiteState:
             self._decided()
         return changed
 
-    def copy(self) -> bytes:
-        """A consistent copy for the catalog, zstd-compressed: a pure function of what people decided and of the errands that are not done.
+    def settings(self) -> dict[str, bytes]:
+        """Files of the box that made the copy from which this one was rebuilt, by name; nothing on any other. Errors as `rows`."""
+        return dict(self.rows("settings"))
+
+    def copy(self, settings: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+        """A consistent copy for the catalog, zstd-compressed: a pure function of what people decided, of the errands that are not done, and
+        of `settings`: outpost.toml and the TLS files, by name.
 
         What an errand went through is left out: a rebuilt box looks at each as if it had just come. Errors as `rows`.
         """
@@ -110,8 +116,9 @@ class SiteState:
             except sqlite3.DatabaseError as fault:
                 raise _named(fault) from fault
         with closing(_in_memory(script)) as everything:
-            for name in ("leave_out_ended", "leave_out_answered", "leave_out_attempts"):
+            for name in ("leave_out_ended", "leave_out_answered", "leave_out_attempts", "remove_settings"):
                 everything.execute(self._sql[name])
+            everything.executemany(self._sql["put_setting"], sorted(settings.items()))
             kept = "\n".join(everything.iterdump())
         with closing(_in_memory(kept)) as fresh:  # made anew: what was deleted leaves no trace in it
             fresh.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

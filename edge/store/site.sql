@@ -101,3 +101,9 @@ CREATE TABLE pin (
     until     REAL,                                              -- seconds since the epoch; NULL: until it is taken back
     pinned_at REAL NOT NULL
 ) STRICT;
+
+-- Of a copy: outpost.toml and the TLS files of the box that made it. What a box runs by are the files themselves.
+CREATE TABLE setting (
+    name    TEXT PRIMARY KEY CHECK (name IN ('outpost.toml', 'certificate_file', 'key_file', 'client_ca_file')),
+    content BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -60,3 +60,15 @@ DELETE FROM pin WHERE study = ?;
 -- pins --
 -- Studies that are to stay, the newest decision first.
 SELECT study, until, pinned_at FROM pin ORDER BY pinned_at DESC, study;
+
+-- remove_settings --
+-- A copy holds the settings of the box that makes it, not those that it was rebuilt from.
+DELETE FROM setting;
+
+-- put_setting --
+-- A file of settings, for a copy.
+INSERT INTO setting (name, content) VALUES (?, ?);
+
+-- settings --
+-- The files of settings of the box that made the copy from which this one was rebuilt.
+SELECT name, content FROM setting ORDER BY name;

@@ -135,6 +135,7 @@ def test_a_rebuilt_site_keeps_shipping_under_the_same_trust_root(clinic: Clinic,
     try:
         again.rebuild(clinic.kit)
         again.start()
+        assert (again.layout.restored / "outpost.toml").read_bytes() == clinic.site.layout.config.read_bytes()
         clinic.workstation.send(again.peer, real[half:], lambda _: None)
         again.wait(lambda: all(row.held == row.packs for row in again.studies()), "what came after the rebuild is held")
         again.stop()

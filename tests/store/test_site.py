@@ -141,6 +141,18 @@ def test_a_copy_holds_the_errands_that_are_not_done_and_nothing_of_how_they_fare
     assert state.copy() == before
 
 
+def test_a_copy_holds_the_settings_of_the_box_that_makes_it_alone(state: SiteState, tmp_path: Path) -> None:
+    assert state.settings() == {}
+    settings = {"outpost.toml": b"[site]", "key_file": b"-----"}
+    copy = state.copy(settings)
+    assert state.settings() == {}
+    site.restore(tmp_path / "other.db", copy)
+    with closing(SiteState(tmp_path / "other.db")) as other:
+        assert other.settings() == settings
+        assert other.copy(settings) == copy
+        assert other.copy() == state.copy()
+
+
 def test_only_what_a_person_decided_is_said_to_be_decided(tmp_path: Path) -> None:
     said: list[str] = []
     with closing(SiteState(tmp_path / "site.db", lambda: said.append("decided"))) as state:
