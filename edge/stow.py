@@ -24,6 +24,7 @@ _TOKEN_MAX_BYTES = 16 << 10
 _STORED = 200
 _OF_THIS_INSTANCE = {202, 400, 409, 413, 415, 422}
 """The service is well, and does not take what was sent; anything else says that it cannot be used."""
+_MAX_REASON = 0xFFFF
 _REFERENCED, _SOP_INSTANCE, _FAILED, _REASON = "00081199", "00081155", "00081198", "00081197"
 
 
@@ -63,9 +64,9 @@ class StowService:
         status, answer = self._exchange(headers, itertools.chain([head], part10, [tail]))
         if status == _STORED:
             # Some answer 200 whatever became of the parts; only what the response names is stored.
-            return None if _names(answer, sop_instance) else f"status 200{_reason(answer)}, without a word that it is stored"
+            return None if names(answer, sop_instance) else f"status 200{failure_reason(answer)}, without a word that it is stored"
         if status in _OF_THIS_INSTANCE:
-            return f"status {status}{_reason(answer)}"
+            return f"status {status}{failure_reason(answer)}"
         self.close()
         raise Unusable(f"{self._place.netloc} answers with status {status}.")
 
@@ -157,19 +158,27 @@ def _send(connection: http.client.HTTPConnection, piece: bytes | memoryview) -> 
     return True
 
 
-def _names(answer: bytes, sop_instance: UID) -> bool:
+def names(answer: bytes, sop_instance: UID) -> bool:
     """Whether a Store Instances Response (PS3.18 table 10.5.3-1) says that the instance is stored."""
-    try:
-        stored = json.loads(answer)[_REFERENCED]["Value"]
-        return any(sop_instance in one[_SOP_INSTANCE]["Value"] for one in stored)
-    except (ValueError, TypeError, KeyError):
-        return False
+    return any(sop_instance in _values(one, _SOP_INSTANCE) for one in _values(_read(answer), _REFERENCED))
 
 
-def _reason(answer: bytes) -> str:
-    """The first Failure Reason of a Store Instances Response, if it says one."""
+def failure_reason(answer: bytes) -> str:
+    """The first Failure Reason of a Store Instances Response, if it says one, as the end of a sentence."""
+    reasons = [reason for one in _values(_read(answer), _FAILED)[:1] for reason in _values(one, _REASON)[:1]]
+    return "".join(f", failure reason {reason:04X}" for reason in reasons if isinstance(reason, int) and 0 <= reason <= _MAX_REASON)
+
+
+def _read(answer: bytes) -> object:
+    """JSON; None for anything else."""
     try:
-        failed = json.loads(answer)[_FAILED]["Value"][0]
-        return f", failure reason {int(failed[_REASON]['Value'][0]):04X}"
-    except (ValueError, TypeError, KeyError, IndexError):
-        return ""
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _values(dataset: object, tag: str) -> list[object]:
+    """The values of an attribute in the DICOM JSON Model; none where it is not in that form."""
+    element = dataset.get(tag) if isinstance(dataset, dict) else None
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values if isinstance(values, list) else []

@@ -344,9 +344,12 @@ def test_what_is_no_request_of_the_model_is_refused_as_the_standard_says_and_aud
         wanted = [(1, "1.2.3", 0x0112), (2, StorageCommitmentPushModelInstance, 0x0123), (1, StorageCommitmentPushModelInstance, 0x0115)]
         for action, instance, status in wanted:
             assert association.send_n_action(dataset, action, StorageCommitmentPushModel, instance)[0].Status == status
+        dataset.add_new(0x00081199, "UI", "1.2.3")  # no sequence
+        assert association.send_n_action(dataset, 1, StorageCommitmentPushModel, wanted[-1][1])[0].Status == 0x0115
+        assert ours.pending() == []
         association.release()
         told = [event for event in audit.events if isinstance(event, OperationRefused)]
-    assert [(event.operation, event.status) for event in told] == [("N-ACTION", status) for *_, status in wanted]
+    assert [(event.operation, event.status) for event in told] == [("N-ACTION", status) for *_, status in [*wanted, wanted[-1]]]
     assert len({event.reason for event in told}) == len(wanted)
 
 

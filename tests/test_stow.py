@@ -18,6 +18,13 @@ from edge.stow import BrokenOff, StowService, Unusable, checked
 
 INSTANCE = UID("1.2.3.4")
 TAKEN = json.dumps({"00081199": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": [INSTANCE]}}]}}).encode()
+ODD = [
+    TAKEN.replace(b'["1.2.3.4"]', b'"1.2.3.45"'),  # longer, and no list
+    TAKEN.replace(b'["1.2.3.4"]', b'{"1.2.3.4": 0}'),
+    b"[" * 100_000,
+    b'{"00081198": {"Value": [{"00081197": {"Value": [Infinity]}}]}}',
+    b'{"00081198": {"Value": [{"00081197": {"Value": [-1]}}]}}',
+]
 FILE = [b"DICM", memoryview(b"x" * 100_000), b"end"]
 LENGTH = sum(map(len, FILE))
 
@@ -100,7 +107,7 @@ def test_the_token_is_read_for_each_request(there: Service, tmp_path: Path) -> N
     assert [headers["authorization"] for headers in there.headers] == ["Bearer one", "Bearer two"]
 
 
-@pytest.mark.parametrize("answer", [b"", b"{}", b"<html>", b'{"00081199": {"vr": "SQ"}}', TAKEN.replace(b"1.2.3.4", b"1.2.3.5")])
+@pytest.mark.parametrize("answer", [b"", b"{}", b"<html>", b'{"00081199": {"vr": "SQ"}}', TAKEN.replace(b"1.2.3.4", b"1.2.3.5"), *ODD])
 def test_a_success_that_does_not_name_the_instance_is_none(there: Service, answer: bytes) -> None:
     there.answer = answer
     with service(there.url) as ours:

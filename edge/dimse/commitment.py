@@ -30,6 +30,7 @@ _REQUEST_COMMITMENT, _COMPLETE, _FAILURES_EXIST = 1, 1, 2
 _TRANSACTION, _RETRIEVE_AE, _REFERENCES, _FAILED = "00081195", "00080054", "00081199", "00081198"
 _CLASS, _SOP_INSTANCE, _REASON = "00081150", "00081155", "00081197"
 _WITH_DATASET = 0x0001
+_MAX_REASON = 0xFFFF
 
 
 def respond(association: Association, message: Message, caller: Caller, commitments: Commitments, attendance: Attendance) -> int:
@@ -49,7 +50,7 @@ def take_report(association: Association, message: Message, calling_ae: AETitle,
     comment = None
     if code == status.SUCCESS:
         try:
-            if not commitments.heard(calling_ae, _report(_dataset(data, message.context.transfer_syntax))):
+            if not commitments.heard(calling_ae, read_report(_whole(data), message.context.transfer_syntax)):
                 code, comment = status.INVALID_ARGUMENT, "This transaction was not asked for here"
         except OutpostError as fault:
             code, comment = status.of_error(status.Service.COMMIT, fault), str(fault)
@@ -67,9 +68,8 @@ def _take_request(association: Association, message: Message, caller: Caller, co
     comment = None
     if code == status.SUCCESS:
         try:
-            dataset = _dataset(data, message.context.transfer_syntax)
-            taken = CommitmentRequest(_transaction(dataset), _references(dataset), caller.calling_ae, caller.called_ae)
-            commitments.request(taken, attendance)
+            transaction, references = read_request(_whole(data), message.context.transfer_syntax)
+            commitments.request(CommitmentRequest(transaction, references, caller.calling_ae, caller.called_ae), attendance)
         except OutpostError as fault:
             code, comment = status.of_error(status.Service.COMMIT, fault), str(fault)
     _log_refusal(caller.calling_ae, code, comment)
@@ -113,14 +113,7 @@ def give(association: Association, report: CommitmentReport, otherwise: Callable
         event_type_id=_FAILURES_EXIST if report.failed else _COMPLETE,
         dataset_type=_WITH_DATASET,
     )
-    dataset: Json = {_TRANSACTION: {"vr": "UI", "Value": [report.transaction]}}
-    if report.committed:
-        dataset[_RETRIEVE_AE] = {"vr": "AE", "Value": [report.retrieve_ae]}
-        dataset[_REFERENCES] = {"vr": "SQ", "Value": [_item(one) for one in report.committed]}
-    if report.failed:
-        failed = [_item(one) | {_REASON: {"vr": "US", "Value": [reason]}} for one, reason in report.failed]
-        dataset[_FAILED] = {"vr": "SQ", "Value": failed}
-    association.send(context, request, identifier.encode(dataset, context.transfer_syntax, CharacterSet()))
+    association.send(context, request, write_report(report, context.transfer_syntax))
     return _await(association, request, otherwise)
 
 
@@ -135,12 +128,46 @@ def ask(association: Association, transaction: UID, references: tuple[Reference,
         action_type_id=_REQUEST_COMMITMENT,
         dataset_type=_WITH_DATASET,
     )
+    association.send(context, request, write_request(transaction, references, context.transfer_syntax))
+    return _await(association, request, None)
+
+
+def read_request(data: bytes, transfer_syntax: UID) -> tuple[UID, tuple[Reference, ...]]:
+    """The Action Information (PS3.4 table J.3-1): the transaction, and at least one instance. Raises BadIdentifier."""
+    dataset = identifier.decode(data, transfer_syntax)
+    references = tuple(one for one, _ in _items(dataset, _REFERENCES))
+    if not references:
+        raise BadIdentifier("The Referenced SOP Sequence (0008,1199) is missing or empty.")
+    return _transaction(dataset), tuple(dict.fromkeys(references))
+
+
+def write_request(transaction: UID, references: tuple[Reference, ...], transfer_syntax: UID) -> bytes:
+    """The same, to ask with."""
     dataset: Json = {
         _TRANSACTION: {"vr": "UI", "Value": [transaction]},
         _REFERENCES: {"vr": "SQ", "Value": [_item(one) for one in references]},
     }
-    association.send(context, request, identifier.encode(dataset, context.transfer_syntax, CharacterSet()))
-    return _await(association, request, None)
+    return identifier.encode(dataset, transfer_syntax, CharacterSet())
+
+
+def read_report(data: bytes, transfer_syntax: UID) -> CommitmentReport:
+    """The Event Information (PS3.4 table J.3-2). Raises BadIdentifier."""
+    dataset = identifier.decode(data, transfer_syntax)
+    committed = tuple(one for one, _ in _items(dataset, _REFERENCES))
+    failed = tuple((one, _reason(item)) for one, item in _items(dataset, _FAILED))
+    return CommitmentReport(_transaction(dataset), committed, failed, parse_ae_title(_text(dataset, _RETRIEVE_AE)))
+
+
+def write_report(report: CommitmentReport, transfer_syntax: UID) -> bytes:
+    """The same, to report with."""
+    dataset: Json = {_TRANSACTION: {"vr": "UI", "Value": [report.transaction]}}
+    if report.committed:
+        dataset[_RETRIEVE_AE] = {"vr": "AE", "Value": [report.retrieve_ae]}
+        dataset[_REFERENCES] = {"vr": "SQ", "Value": [_item(one) for one in report.committed]}
+    if report.failed:
+        failed = [_item(one) | {_REASON: {"vr": "US", "Value": [reason]}} for one, reason in report.failed]
+        dataset[_FAILED] = {"vr": "SQ", "Value": failed}
+    return identifier.encode(dataset, transfer_syntax, CharacterSet())
 
 
 def _await(association: Association, request: Command, otherwise: Callable[[Message], None] | None) -> int:
@@ -171,10 +198,10 @@ def _unsound(sop_class: str | None, sop_instance: str | None, request: Command) 
     return status.SUCCESS if request.has_dataset else status.INVALID_ARGUMENT
 
 
-def _dataset(data: bytes | None, transfer_syntax: UID) -> Json:
+def _whole(data: bytes | None) -> bytes:
     if data is None:
         raise BadIdentifier(f"The dataset has more than {MAX_DATASET_BYTES} bytes.")
-    return identifier.decode(data, transfer_syntax)
+    return data
 
 
 def _transaction(dataset: Json) -> UID:
@@ -184,21 +211,9 @@ def _transaction(dataset: Json) -> UID:
     return uid
 
 
-def _references(dataset: Json) -> tuple[Reference, ...]:
-    references = tuple(one for one, _ in _items(dataset, _REFERENCES))
-    if not references:
-        raise BadIdentifier("The Referenced SOP Sequence (0008,1199) is missing or empty.")
-    return tuple(dict.fromkeys(references))
-
-
-def _report(dataset: Json) -> CommitmentReport:
-    committed = tuple(one for one, _ in _items(dataset, _REFERENCES))
-    failed = tuple((one, _reason(item)) for one, item in _items(dataset, _FAILED))
-    return CommitmentReport(_transaction(dataset), committed, failed, parse_ae_title(_text(dataset, _RETRIEVE_AE)))
-
-
 def _items(dataset: Json, sequence: str) -> Iterator[tuple[Reference, Json]]:
-    for item in dataset.get(sequence, {}).get("Value") or ():
+    element = dataset.get(sequence, {})
+    for item in (element.get("Value") or ()) if element.get("vr") == "SQ" else ():
         sop_class, sop_instance = _uid(item, _CLASS), _uid(item, _SOP_INSTANCE)
         if sop_class is None or sop_instance is None:
             raise BadIdentifier("An item names no SOP class or no SOP instance.")
@@ -207,7 +222,7 @@ def _items(dataset: Json, sequence: str) -> Iterator[tuple[Reference, Json]]:
 
 def _reason(item: Json) -> int:
     values = item.get(_REASON, {}).get("Value") or [status.PROCESSING_FAILURE]
-    return int(values[0]) if isinstance(values[0], int) else status.PROCESSING_FAILURE
+    return values[0] if isinstance(values[0], int) and 0 <= values[0] <= _MAX_REASON else status.PROCESSING_FAILURE
 
 
 def _uid(dataset: Json, tag: str) -> UID | None:

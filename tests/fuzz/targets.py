@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import itertools
 import json
 import os
+import shutil
 import socket
 import struct
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import zstandard
 
-from edge import tarblock
+from edge import stow, tarblock
 from edge.clock import SystemClock
 from edge.code.manifest import read_head
 from edge.dataset.attributes import describe, identify
@@ -21,13 +27,15 @@ from edge.dataset.part10 import read_file_meta
 from edge.dataset.patch import patch
 from edge.dataset.source import BytesSource
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, Malformed, walk
+from edge.dimse import commitment
 from edge.dimse.associate import read_answer, read_request, write_answer
 from edge.dimse.association import Association
 from edge.dimse.classes import PATIENT_ROOT, STUDY_ROOT
 from edge.dimse.command import RESPONSE, BadCommand, answer, decode, encode, store_answer
 from edge.dimse.faults import AssociationEnded, InvalidPdu
-from edge.dimse.hierarchy import find_query, retrieve_query
-from edge.dimse.identifier import BadIdentifier, character_set
+from edge.dimse.find import answer_for
+from edge.dimse.hierarchy import AVAILABILITY, LEVEL, RETRIEVE_AE, UNIQUE_KEYS, find_query, retrieve_query
+from edge.dimse.identifier import CHARACTER_SET, BadIdentifier, character_set
 from edge.dimse.identifier import decode as decode_identifier
 from edge.dimse.identifier import encode as encode_identifier
 from edge.dimse.negotiation import Context, accept, agreed, refusal
@@ -36,7 +44,11 @@ from edge.dimse.pdu import Deadlines, Wire
 from edge.dimse.states import Event
 from edge.dimse.transcoding import transcode
 from edge.errors import Corrupt
-from edge.model import UID, AETitle, Correction, Peer
+from edge.model import UID, AETitle, Correction, Level, Peer
+from edge.store.catalogue import Catalogue
+from edge.web.faults import BadRequest
+from edge.web.search import parse_query
+from tests.store.rows import admission, put
 
 SYNTAXES = (EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE, DEFLATED_LE)
 NOW = Deadlines(request_seconds=0.0, pdu_seconds=1.0, idle_seconds=0.0, close_seconds=0.0)
@@ -152,6 +164,75 @@ def identifiers(data: bytes) -> None:
                     retrieve_query(identifier, root)
 
 
+def answers(data: bytes) -> None:
+    """A match of a query as it is answered: what was asked for and the keys of its level, which can be written and read again.
+
+    Two bytes say how long the identifier is; the dataset that is found follows it.
+    """
+    length = HEAD_HEADER.unpack_from(data.ljust(2, b"\0"))[0]
+    asked, dataset = data[2 : 2 + length], data[2 + length :]
+    held = describe(dataset, EXPLICIT_LE, len(dataset))
+    for syntax, root, agreed_on in itertools.product((EXPLICIT_LE, IMPLICIT_LE), (PATIENT_ROOT, STUDY_ROOT), (b"", b"\1" * 6)):
+        try:
+            wanted = decode_identifier(asked, UID(syntax))
+            query = find_query(wanted, root, 10, agreed_on)
+        except BadIdentifier:
+            continue
+        match = held.patient | held.study | held.series | held.instance
+        found = answer_for(match, wanted, query, root, AETitle("OUTPOST"))
+        keys = {UNIQUE_KEYS[level] for level in root.levels[: root.levels.index(query.level) + 1]}
+        assert found.keys() == (wanted.keys() - {CHARACTER_SET}) | keys | {LEVEL, RETRIEVE_AE, AVAILABILITY}
+        written = encode_identifier(found, UID(syntax), character_set(wanted), character_set(match))
+        assert decode_identifier(written, UID(syntax)).keys() - {CHARACTER_SET} == {tag for tag in found if not tag.endswith("0000")}
+
+
+def searches(data: bytes) -> None:
+    """The statements of a search, whatever is asked for: they run.
+
+    An identifier in explicit VR, or, behind a question mark, the query of a URL.
+    """
+    if data[:1] == b"?":
+        for level in (Level.STUDY, Level.SERIES, Level.IMAGE):
+            with contextlib.suppress(BadRequest):
+                catalogue().find(parse_query(level, (), parse_qsl(data[1:].decode(errors="replace"), keep_blank_values=True)), link_up=True)
+        return
+    with contextlib.suppress(BadIdentifier):
+        identifier = decode_identifier(data, UID(EXPLICIT_LE))
+        for root, agreed_on in itertools.product((PATIENT_ROOT, STUDY_ROOT), (b"", b"\1" * 6)):
+            with contextlib.suppress(BadIdentifier):
+                catalogue().find(find_query(identifier, root, 10, agreed_on), link_up=True)
+            with contextlib.suppress(BadIdentifier):
+                catalogue().locate(retrieve_query(identifier, root, agreed_on))
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """One with an instance in it."""
+    place = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, place)
+    made = Catalogue(place / "catalogue.db")
+    put(made, admission(more={0x00100010: ("PN", "Doe^Jane"), 0x00080020: ("DA", "20240131"), 0x00080030: ("TM", "1200")}))
+    return made
+
+
+def commitments(data: bytes) -> None:
+    """Requests and reports of storage commitment: read or BadIdentifier; what is read is written, and reads the same."""
+    for syntax in (UID(EXPLICIT_LE), UID(IMPLICIT_LE)):
+        with contextlib.suppress(BadIdentifier):
+            request = commitment.read_request(data, syntax)
+            assert commitment.read_request(commitment.write_request(*request, syntax), syntax) == request
+        with contextlib.suppress(BadIdentifier):
+            report = commitment.read_report(data, syntax)
+            if report.committed and report.retrieve_ae:
+                assert commitment.read_report(commitment.write_report(report, syntax), syntax) == report
+
+
+def stow_answers(data: bytes) -> None:
+    """What a STOW-RS service answers: read, whatever it is; what names no instance names none."""
+    stow.failure_reason(data)
+    assert not stow.names(data, UID("1.2.3")) or b"1.2.3" in data.replace(b"\0", b"")
+
+
 def headers(data: bytes) -> None:
     """The header walk: identity or Malformed, a description always; the two agree; what is described is JSON without control characters."""
     for syntax in SYNTAXES:
@@ -212,5 +293,8 @@ def heads(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__.replace("_", "-"): target
-    for target in (first_pdu, pdus, requests, commands, identifiers, headers, files, transcoding, corrections, heads)
+    for target in (
+        *(first_pdu, pdus, requests, commands, identifiers, answers, searches, commitments),
+        *(headers, files, transcoding, corrections, heads, stow_answers),
+    )
 }
