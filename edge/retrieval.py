@@ -22,14 +22,24 @@ class PackRetrieval:
     """The instances of one request. What is here goes at once, in order; the rest as it is recalled."""
 
     def __init__(
-        self, layout: Layout, catalogue: Catalogue, desk: RecallDesk, reach: Reach, located: list[Located], whole_packs: bool
+        self,
+        layout: Layout,
+        catalogue: Catalogue,
+        desk: RecallDesk,
+        reach: Reach,
+        located: list[Located],
+        missing: int,
+        whole_packs: bool,
     ) -> None:
+        """`missing` is how many instances there are besides that only the archive could name, and did not."""
         self._catalogue = catalogue
         self._desk = desk
         self._reach = reach
         self.located: Sequence[Located] = tuple(located)
+        self.missing = missing
         self.total = len(located)
         self._pending = located
+        self._cut_off = False
         self._files = PackFiles(layout)
         self.syntaxes: frozenset[tuple[UID, UID]] = frozenset((one.sop_class, one.transfer_syntax) for one in located)
         away: defaultdict[PackId, list[int]] = defaultdict(list)
@@ -51,12 +61,7 @@ class PackRetrieval:
         with self._desk.changed:
             found = self._take()
             if found is None and self._pending:
-                self._desk.changed.wait(timeout_seconds)
-                for pack in self._here:
-                    self._here[pack] = {offset for (offset,) in self._catalogue.rows("instances_here", pack)}
-                found = self._take()
-                if found is None and not self._reach.up():
-                    found = Lost(self._pending.pop(0), "The archive cannot be reached any more.")
+                found = self._wait(timeout_seconds)
         if not isinstance(found, Located):
             return found
         try:
@@ -105,6 +110,18 @@ class PackRetrieval:
         here = self._here[found.pack] = {offset for (offset,) in self._catalogue.rows("instances_here", found.pack)}
         wanted = [one.dataset_offset for one in self._pending if one.pack == found.pack]
         self._desk.want(found.pack, [offset for offset in wanted if offset not in here])
+
+    def _wait(self, timeout_seconds: float) -> Located | Lost | None:
+        """What came within the time. Once the archive counts as out of reach, nothing that is not here is waited for any longer."""
+        self._cut_off = self._cut_off or not self._reach.up()
+        if not self._cut_off:
+            self._desk.changed.wait(timeout_seconds)
+            for pack in self._here:
+                self._here[pack] = {offset for (offset,) in self._catalogue.rows("instances_here", pack)}
+            if (found := self._take()) is not None or self._reach.up():
+                return found
+            self._cut_off = True
+        return Lost(self._pending.pop(0), "The archive cannot be reached any more.")
 
     def _gone(self, found: Located) -> Lost | None:
         """A pack file that is not there was evicted since; or it is missing, which is said loudly. What the archive has is recalled."""

@@ -64,7 +64,7 @@ class Studies:
                         lost = reason
                 # Said also when nothing came: who has gone is found out by it.
                 yield Recalled(here=here, total=retrieval.total)
-            if lost:
-                raise Refused(lost)
+            if lost or retrieval.missing:
+                raise Refused(lost or "Of some of it the archive has not said yet what it is. Ask again.")
         finally:
             retrieval.close()

@@ -65,6 +65,7 @@ class Nothing:
     """A retrieval of which nothing ever comes."""
 
     total = remaining = 1
+    missing = 0
 
     def __init__(self) -> None:
         self.closed = threading.Event()

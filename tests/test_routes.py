@@ -78,6 +78,7 @@ class Handed:
         (self._like,) = instances(CT)
         self._uids, self._study = uids, UID(study)
         self.total = len(uids)
+        self.missing = 0
         self.syntaxes: frozenset[tuple[UID, UID]] = frozenset()
 
     @property

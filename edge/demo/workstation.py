@@ -117,7 +117,9 @@ class _Nothing:
     def find(self, query: Query) -> Iterator[Json]:
         return iter(())
 
-    def begin(self, query: Query, skipped: frozenset[UID] = frozenset()) -> Retrieval:
+    def begin(
+        self, query: Query, skipped: frozenset[UID] = frozenset(), meanwhile: Callable[[int], None] = lambda known: None
+    ) -> Retrieval:
         raise Refused("A workstation has nothing to retrieve.")
 
     def record(self, event: Event) -> None:

@@ -53,7 +53,7 @@ class Delivery:
         self._clock = requestor.clock
         self._sender = Sender(requestor, destination, calling_ae, originator, priority, retrieval.syntaxes)
         self._told = told
-        self._tally = Tally(one.sop_instance for one in retrieval.located)
+        self._tally = Tally((one.sop_instance for one in retrieval.located), retrieval.missing)
         self._lock = threading.Lock()
         self._taking = threading.Lock()
         self._telling = threading.Lock()

@@ -25,7 +25,7 @@ def respond(association: Association, message: Message, caller: Caller, retrieve
     """Store what matches at the peer, as far as it took the role of SCP, until it is done or cancelled."""
     with Account(audit, caller, "C-GET", caller.calling_ae) as account:
         until = clock.monotonic() + (caller.peer.retrieve_limit_seconds or math.inf)
-        retrieval = begin(association, message, retrieve, caller.peer.send_skip_sop_classes, account)
+        retrieval = begin(association, message, retrieve, caller.peer.send_skip_sop_classes, account, clock, until)
         if retrieval is None:
             return
         try:
@@ -47,7 +47,7 @@ class _Get:
         self._retrieval = retrieval
         self._account = account
         self._clock = clock
-        self._tally = Tally(one.sop_instance for one in retrieval.located)
+        self._tally = Tally((one.sop_instance for one in retrieval.located), retrieval.missing)
         self._contexts = [context for context in association.contexts.values() if context.roles.scp]
 
     def run(self, until: float) -> None:

@@ -16,6 +16,7 @@ AVAILABILITY = "00080056"
 UNIQUE_KEYS = {Level.PATIENT: "00100020", Level.STUDY: "0020000D", Level.SERIES: "0020000E", Level.IMAGE: "00080018"}
 UID_KEYS = tuple(UNIQUE_KEYS[level] for level in (Level.STUDY, Level.SERIES, Level.IMAGE))
 _MOST_VALUES = 1000
+_ISSUER = "00100021"
 _NO_KEYS = {LEVEL, RETRIEVE_AE, AVAILABILITY, TIME_ZONE, CHARACTER_SET}
 
 
@@ -70,7 +71,8 @@ def _keys(identifier: Json) -> Iterator[tuple[str, str]]:
 
 
 def retrieve_query(identifier: Json, root: Root, agreed: bytes = b"") -> Query:
-    """What a C-MOVE or C-GET asks: unique keys alone count, single above the level and a list at it.
+    """What a C-MOVE or C-GET asks: unique keys alone count, single above the level and a list at it; and with the Patient ID its issuer,
+    where that is given: the two of them are what a patient is.
 
     Where relational retrieve was agreed on, those above may be missing (PS3.4 section C.4.2.2.2). Raises BadIdentifier.
     """
@@ -80,6 +82,11 @@ def retrieve_query(identifier: Json, root: Root, agreed: bytes = b"") -> Query:
     keys = [UNIQUE_KEYS[step] for step in root.levels[: root.levels.index(level) + 1]]
     matching = {key: text_of(identifier.get(key, {})) for key in keys}
     wanted = matching[keys[-1]]
+    issuer = text_of(identifier.get(_ISSUER, {}))
+    if keys[0] == UNIQUE_KEYS[Level.PATIENT] and issuer:
+        if set(issuer) & set("*?\\"):
+            raise BadIdentifier("Issuer of Patient ID (0010,0021) is not a single value.", _ISSUER)
+        matching[_ISSUER] = issuer
     if level is Level.PATIENT:
         sound = bool(wanted) and not set(wanted) & set("*?\\")
     else:

@@ -32,7 +32,7 @@ def respond(
             refuse(association, message, status.DESTINATION_UNKNOWN, comment, account)
             return
         until = requestor.clock.monotonic() + (caller.peer.retrieve_limit_seconds or math.inf)
-        retrieval = begin(association, message, retrieve, destination.send_skip_sop_classes, account)
+        retrieval = begin(association, message, retrieve, destination.send_skip_sop_classes, account, requestor.clock, until)
         if retrieval is None:
             return
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,6 +103,11 @@ class Retrieval(Protocol):
         ...
 
     @property
+    def missing(self) -> int:
+        """How many there are besides that cannot be had, and not even be named, because only the archive knows them."""
+        ...
+
+    @property
     def remaining(self) -> int:
         """How many `next` has not returned yet; it is over at 0."""
         ...
@@ -124,8 +129,11 @@ class Retrieval(Protocol):
 class Retrieve(Protocol):
     """Where instances come from. Used by many threads at once."""
 
-    def begin(self, query: Query, skipped: frozenset[UID] = frozenset()) -> Retrieval:
-        """What matches, but for the SOP classes that are skipped.
+    def begin(
+        self, query: Query, skipped: frozenset[UID] = frozenset(), meanwhile: Callable[[int], None] = lambda known: None
+    ) -> Retrieval:
+        """What matches, but for the SOP classes that are skipped. While the archive has yet to say what there is, `meanwhile` is called
+        at least every second with how many instances that may be; what it raises ends the request.
 
         Raises Refused or Transient with a sentence when it cannot be (the archive is offline, for example).
         """

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from edge.audit import Audit, Retrieved
+from edge.clock import Clock
 from edge.dataset.charset import CharacterSet
 from edge.dimse import identifier, status
 from edge.dimse.acceptor import Caller
@@ -21,12 +22,13 @@ from edge.dimse.outgoing import Source, Stored
 from edge.dimse.patching import patched
 from edge.dimse.ports import Ready, Retrieval, Retrieve
 from edge.dimse.transcoding import transcode
-from edge.errors import OutpostError
+from edge.errors import OutpostError, Transient
 from edge.model import UID, AETitle, Query
 
 PENDING_SECONDS = 1.0
 """Pending responses leave at least this often; the design allows two seconds."""
-LATE = "Not all is here yet, and this peer is not to wait longer: ask again"
+LATE = "Not all is here yet, and this peer waits no longer: ask again"
+_UNNAMED = "Some instances only the archive can name: ask again"
 _FAILED_INSTANCES = "00080058"
 _MOST = 0xFFFF
 _MOST_UIDS = 1000
@@ -38,11 +40,13 @@ _LONGEST_VALUE = 0xFFFE
 class Tally:
     """How many sub-operations stand where, by SOP Instance UID. `completed` includes no warnings."""
 
-    def __init__(self, instances: Iterable[str]) -> None:
-        self.completed = self.warning = self.failed = 0
+    def __init__(self, instances: Iterable[str], missing: int = 0) -> None:
+        """`missing` instances have failed from the beginning, and cannot be named."""
+        self.completed = self.warning = 0
+        self.failed = self.missing = missing
         self.failed_instances: list[str] = []
         self._open = Counter(instances)
-        self.total = self.remaining
+        self.total = self.remaining + missing
 
     @property
     def remaining(self) -> int:
@@ -51,7 +55,7 @@ class Tally:
     def copy(self) -> Tally:
         """As it is now."""
         other = Tally(())
-        other.completed, other.warning, other.failed = self.completed, self.warning, self.failed
+        other.completed, other.warning, other.failed, other.missing = self.completed, self.warning, self.failed, self.missing
         other.total, other.failed_instances, other._open = self.total, list(self.failed_instances), self._open.copy()
         return other
 
@@ -122,8 +126,22 @@ class Account:
         )
 
 
-def begin(association: Association, message: Message, retrieve: Retrieve, skipped: frozenset[UID], account: Account) -> Retrieval | None:
-    """Read the identifier and start the retrieval; None when that was refused and answered."""
+class _Cancelled(Exception):
+    """A C-CANCEL came before the first sub-operation."""
+
+
+def begin(
+    association: Association,
+    message: Message,
+    retrieve: Retrieve,
+    skipped: frozenset[UID],
+    account: Account,
+    clock: Clock,
+    until: float,
+) -> Retrieval | None:
+    """Read the identifier and start the retrieval; None when that was refused, or cancelled, and answered. While the archive has yet to say
+    what there is, until the clock reaches `until`, the peer gets Pending responses and may cancel.
+    """
     _, root = QUERY_ROOTS[message.context.abstract_syntax]
     data = association.collect(MAX_IDENTIFIER_BYTES)
     try:
@@ -133,13 +151,28 @@ def begin(association: Association, message: Message, retrieve: Retrieve, skippe
     except BadIdentifier as fault:
         refuse(association, message, status.DATASET_MISMATCH, str(fault), account, fault.element)
         return None
+    told = clock.monotonic()
+
+    def meanwhile(known: int) -> None:
+        nonlocal told
+        if association.cancelled(message.command.number):
+            raise _Cancelled
+        if clock.monotonic() >= until:
+            raise Transient(LATE)
+        if clock.monotonic() - told >= PENDING_SECONDS:
+            told = clock.monotonic()
+            association.send(message.context, answer(message.command, status.PENDING, remaining=min(known, _MOST), **_counts(Tally(()))))
+
     try:
-        retrieval = retrieve.begin(query, skipped)
+        retrieval = retrieve.begin(query, skipped, meanwhile)
         try:
             account.begun(query, retrieval.total)
         except OutpostError:
             retrieval.close()
             raise
+    except _Cancelled:
+        tell_final(association, message, Tally(()), status.CANCELLED, account)
+        return None
     except OutpostError as fault:
         refuse(association, message, status.of_error(status.Service.RETRIEVE, fault), str(fault), account)
         return None
@@ -166,6 +199,7 @@ def tell_final(association: Association, message: Message, tally: Tally, code: i
         listed = {_FAILED_INSTANCES: {"vr": "UI", "Value": _that_fit(tally.failed_instances)}}
         failed = identifier.encode(listed, message.context.transfer_syntax, CharacterSet())
     kind = NO_DATASET if failed is None else _WITH_DATASET
+    comment = comment or (_UNNAMED if tally.missing else None)
     response = answer(message.command, code, dataset_type=kind, remaining=remaining, error_comment=comment, **_counts(tally))
     association.send(message.context, response, failed)
 

@@ -17,16 +17,15 @@ from typing import Any
 from edge import tarblock
 from edge.errors import Corrupt, Exhausted, OutpostError, Refused, StoreFailed, StoreFull
 from edge.link import LinkState
-from edge.model import UID, Correction, Digest, Identity, Json, Level, Located, PackId, Query, Urgency, parse_uid
+from edge.model import UID, Correction, Digest, Identity, Json, Located, PackId, Query, Urgency, parse_uid
 from edge.store.fold import first
 from edge.store.instances import Admission, Instances
-from edge.store.located import located
-from edge.store.matching import conditions_of
 from edge.store.packstate import PackState, pack_state
 from edge.store.quarantine import About
 from edge.store.search import answer, rows
 from edge.store.sql import Database, connect, fault_of, mark_damaged, statements
 from edge.store.studies import Studies
+from edge.store.whereabouts import instances
 
 SCHEMA_VERSION = Database.CATALOGUE.schema.version
 
@@ -244,11 +243,8 @@ class Catalogue:
 
     def locate(self, query: Query) -> list[Located]:
         """The visible instances that a query matches, at whatever level it asks, in series and instance order."""
-        return [located(row) for row in self._instances("locate", query)]
-
-    def rejected(self, query: Query) -> bool:
-        """Whether a query matches instances of rejected studies."""
-        return bool(self._instances("rejected", query)[0][0])
+        with self._reading():
+            return instances(query, lambda text, parameters: self._connection.execute(text, parameters).fetchall())
 
     def pack(self, pack: str) -> PackState | None:
         rows = self._all("pack_state", pack)
@@ -262,13 +258,6 @@ class Catalogue:
         """The single value of a named query; None when it has no row."""
         rows = self._all(name)
         return rows[0][0] if rows else None
-
-    def _instances(self, name: str, query: Query) -> list[tuple[Any, ...]]:
-        """The rows of a named query over the instances that a query matches, at whatever level it asks."""
-        conditions, parameters = conditions_of(Query(Level.IMAGE, query.matching))
-        text = self._sql[name].replace("/*where*/", " AND ".join(conditions))
-        with self._reading():
-            return self._connection.execute(text, parameters).fetchall()
 
     @contextmanager
     def _described(self, admission: Admission) -> Iterator[bool]:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from edge.model import Json, Query
+from edge.model import Json, Located, PackId, Query
+from edge.store import whereabouts
+from edge.store.leads import Rows
 from edge.store.search import answer, rows
 from edge.store.sql import fault_of
 
@@ -24,17 +26,47 @@ class Finder:
 
     def find(self, query: Query, link_up: bool) -> Iterator[Json]:
         """The answers to a query as the catalogue was when it began, newest study first. Raises Corrupt or StoreFailed by the disk."""
-        with self._connection() as connection:
-            # All rows at once: what reads slowly must not keep the log of the database from being folded.
-            found = rows(query, lambda text, parameters: connection.execute(text, parameters).fetchall())
+        with self._reading() as run:
+            found = rows(query, run)
         for row in found:
             yield answer(query, row, link_up)
+
+    def instances(self, query: Query) -> list[Located]:
+        """The visible instances that a query matches, at whatever level it asks, but for those of rejected studies."""
+        with self._reading() as run:
+            return whereabouts.instances(query, run)
+
+    def any_rejected(self, query: Query) -> bool:
+        """Whether a query matches instances of studies that a person rejected."""
+        with self._reading() as run:
+            return whereabouts.any_rejected(query, run)
+
+    def headless(self, query: Query) -> list[tuple[PackId, int]]:
+        """Packs in which there may be more of what a query matches than is catalogued, with how many instances of each are not."""
+        with self._reading() as run:
+            return whereabouts.headless(query, run)
+
+    def people(self, patient_id: str, issuer: str) -> int:
+        """How many patients have this ID, of this issuer; of whichever when that is empty."""
+        with self._reading() as run:
+            return whereabouts.people(patient_id, issuer, run)
 
     def close(self) -> None:
         """When nobody searches any more."""
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[whereabouts.Run]:
+        with self._connection() as connection:
+
+            def run(text: str, parameters: list[str | int]) -> Rows:
+                # All rows at once: what reads slowly must not keep the log of the database from being folded.
+                found: Rows = connection.execute(text, parameters).fetchall()
+                return found
+
+            yield run
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

@@ -9,7 +9,7 @@ from edge.store.studies import correction_of
 
 
 def located(row: tuple[Any, ...]) -> Located:
-    """A row that begins with the columns of the named query `locate`."""
+    """A row that begins with the columns that are named in `whereabouts.py` and in reader_queries.sql."""
     return Located(
         sop_class=row[0],
         sop_instance=row[1],

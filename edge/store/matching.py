@@ -22,6 +22,7 @@ EMPTY = '""'
 _COLUMN = {
     "00100010": "patient.name",
     "00100020": "patient.patient_id",
+    "00100021": "patient.issuer",
     "00100030": "patient.birth_date",
     "00100040": "patient.sex",
     "00080020": "study.date",

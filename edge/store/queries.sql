@@ -370,19 +370,6 @@ SELECT pack FROM pack JOIN study USING (study) WHERE here != 'whole' AND study.u
 -- Packs that are being recalled, or were when Outpost ended.
 SELECT pack FROM pack WHERE here = 'some';
 
--- locate --
--- The visible instances that a query matches, and where their datasets lie.
-SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset, dataset_length, digest, here, correction, corrected_at
-FROM instance JOIN series USING (series) JOIN study USING (study) JOIN patient USING (patient)
-WHERE study.rejected = 0 AND /*where*/
-ORDER BY study.date DESC, study.study DESC, series.number, series.series, instance.number, instance.instance;
-
--- rejected --
--- Whether a query matches instances of studies that a person rejected.
-SELECT EXISTS (
-    SELECT 1 FROM instance JOIN series USING (series) JOIN study USING (study) JOIN patient USING (patient)
-    WHERE study.rejected = 1 AND /*where*/);
-
 -- committable --
 -- What is known of instances that a peer wants committed: class, whether it is here, held, all objects of its pack proven, rejected or in
 -- conflict.

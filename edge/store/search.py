@@ -10,7 +10,7 @@ from edge.model import Availability, Json, Level, Query, availability
 from edge.store.leads import Lead, Rows, Statement, lead
 from edge.store.matching import CLASSES_IN_STUDY, LEVELS, MODALITIES_IN_STUDY, TABLE, conditions_of
 
-_ORDER = {
+ORDER = {
     Level.PATIENT: "patient.name, patient.patient",
     Level.STUDY: "study.date DESC, study.time DESC, study.study DESC",
     Level.SERIES: "study.date DESC, study.time DESC, study.study DESC, series.number, series.series",
@@ -69,8 +69,12 @@ def search(query: Query) -> Generator[Statement, Rows, Statement]:
 
 
 def rows(query: Query, run: Callable[[str, list[str | int]], Rows]) -> Rows:
-    """The rows of a search whose statements are run one after the other."""
-    steps = search(query)
+    """The rows of a search."""
+    return run_each(search(query), run)
+
+
+def run_each(steps: Generator[Statement, Rows, Statement], run: Callable[[str, list[str | int]], Rows]) -> Rows:
+    """The rows of the last of statements that are run one after the other."""
     try:
         step = next(steps)
         while True:
@@ -87,7 +91,7 @@ def statement(query: Query, begin: Lead) -> Statement:
     )
     conditions, parameters = conditions_of(query)
     where = " AND ".join([begin.term[0], *conditions])
-    text = f"SELECT {', '.join(columns)} FROM {source(query.level, begin)} WHERE {where} ORDER BY {_ORDER[query.level]} LIMIT ? OFFSET ?"
+    text = f"SELECT {', '.join(columns)} FROM {source(query.level, begin)} WHERE {where} ORDER BY {ORDER[query.level]} LIMIT ? OFFSET ?"
     return text, [*begin.term[1], *parameters, -1 if query.limit is None else query.limit, query.offset]
 
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,20 +151,28 @@ class FakeIndex:
 
 @dataclass
 class FakeRetrieve:
-    """`gate` holds instances back as a recall would; `lost` are those that never come."""
+    """`gate` holds instances back as a recall would; `lost` are those that never come; `missing` more cannot be named. What there is is
+    known once `heads` is set.
+    """
 
     instances: list[Instance]
     refusal: OutpostError | None = None
     gate: threading.Semaphore | None = None
     lost: frozenset[str] = frozenset()
+    missing: int = 0
+    heads: threading.Event | None = None
     queries: list[Query] = field(default_factory=list)
     closed: int = 0
 
-    def begin(self, query: Query, skipped: frozenset[UID] = frozenset()) -> FakeRetrieval:
+    def begin(
+        self, query: Query, skipped: frozenset[UID] = frozenset(), meanwhile: Callable[[int], None] = lambda known: None
+    ) -> FakeRetrieval:
         self.queries.append(query)
         if self.refusal:
             raise self.refusal
         found = [one for one in self.instances if matches(one.attributes, query.matching)]
+        while self.heads and not self.heads.wait(0.05):
+            meanwhile(len(found))
         return FakeRetrieval(self, [one for one in found if one.located.sop_class not in skipped])
 
 
@@ -175,6 +183,7 @@ class FakeRetrieval:
         self._descriptors: list[int] = []
         self.located = [one.located for one in found]
         self.total = len(found)
+        self.missing = retrieve.missing
         self.syntaxes = frozenset((one.located.sop_class, one.located.transfer_syntax) for one in found)
 
     @property

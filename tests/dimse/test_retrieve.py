@@ -7,7 +7,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pydicom
@@ -226,6 +226,58 @@ def test_a_cancel_ends_a_move_that_waits_for_a_recall_within_a_second() -> None:
         assert (final.Status, counts(final), final.NumberOfRemainingSuboperations) == (0xFE00, (1, 0, 0), 1)
 
 
+def test_a_move_tells_pending_until_the_archive_has_said_what_there_is() -> None:
+    held = same_study(CT, MR)
+    with box(held) as served, destination(served, *accepts(held)), associated(served, MOVE) as association:
+        served.retrieve.heads = threading.Event()
+        found = []
+        for status, _ in association.send_c_move(identifier("STUDY", StudyInstanceUID="1.2.3.4"), "DEST", STUDY_MOVE):
+            found.append((status.Status, *counts(status), status.get("NumberOfRemainingSuboperations")))
+            served.retrieve.heads.set()
+        assert found[0] == (0xFF00, 0, 0, 0, 2)
+        assert found[-1] == (0x0000, 2, 0, 0, None)
+
+
+@pytest.mark.parametrize("model", [STUDY_MOVE, STUDY_GET])
+def test_a_cancel_ends_a_retrieve_of_which_the_archive_has_not_said_what_there_is(model: str) -> None:
+    held = same_study(CT)
+    with box(held) as served, associated(served, (model, [EXPLICIT])) as association:
+        served.retrieve.heads = threading.Event()
+        asked = identifier("STUDY", StudyInstanceUID="1.2.3.4")
+        if model == STUDY_MOVE:
+            served.peers.peers["DEST"] = Peer(AETitle("DEST"), host=HERE, port=1)
+            answers = association.send_c_move(asked, "DEST", model, msg_id=9)
+        else:
+            answers = association.send_c_get(asked, model, msg_id=9)
+        assert next(answers)[0].Status == 0xFF00
+        association.send_c_cancel(9, query_model=model)
+        *_, (final, _) = answers
+        assert (final.Status, counts(final)) == (0xFE00, (0, 0, 0))
+
+
+def test_who_is_not_to_wait_longer_does_not_wait_for_what_the_archive_has_to_say() -> None:
+    with box(same_study(CT)) as served:
+        served.peers.peers["TEST"] = replace(served.peers.peers["TEST"], retrieve_limit_seconds=0.1)
+        served.retrieve.heads = threading.Event()
+        with associated(served, (STUDY_GET, [EXPLICIT])) as association:
+            *_, (final, _) = get(association)
+        assert final.Status == 0xA702
+        assert "ask again" in final.ErrorComment
+
+
+def test_what_only_the_archive_can_name_is_counted_as_failed() -> None:
+    held = same_study(CT)
+    received: dict[str, bytes] = {}
+    with box(held) as served, getting(served, received, accepts(held)) as association, destination(served, *accepts(held)):
+        served.retrieve.missing = 3
+        *_, (final, listed) = get(association)
+        assert (final.Status, counts(final), bool(listed)) == (0xB000, (1, 3, 0), False)
+        assert "archive" in final.ErrorComment
+        with associated(served, MOVE) as mover:
+            *_, (final, listed) = move(mover)
+        assert (final.Status, counts(final), bool(listed)) == (0xB000, (1, 3, 0), False)
+
+
 def test_a_cancel_ends_a_move_to_a_destination_that_does_not_answer() -> None:
     held = same_study(CT, MR)
     release = threading.Event()
@@ -267,6 +319,15 @@ def test_a_patient_root_move_names_the_patient_too() -> None:
         assert (final.Status, counts(final)) == (0x0000, (1, 0, 0))
         *_, (final, _) = association.send_c_move(identifier("PATIENT", PatientID=patient), "DEST", PATIENT_MOVE)
         assert (final.Status, counts(final)) == (0x0000, (1, 0, 0))
+
+
+def test_a_patient_root_move_says_whose_the_patient_id_is() -> None:
+    with box(same_study(CT)) as served, destination(served), associated(served, (PATIENT_MOVE, [IMPLICIT])) as association:
+        asked = identifier("PATIENT", PatientID="P1", IssuerOfPatientID="CLINIC A")
+        list(association.send_c_move(asked, "DEST", PATIENT_MOVE))
+        assert served.retrieve.queries[-1].matching == {"00100020": "P1", "00100021": "CLINIC A"}
+        *_, (final, _) = association.send_c_move(identifier("PATIENT", PatientID="P1", IssuerOfPatientID="CLINIC*"), "DEST", PATIENT_MOVE)
+        assert final.Status == 0xA900
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import Corrupt, Exhausted, Permanent
-from edge.model import Level, Query
+from edge.model import Level, Located, Query
 from edge.store.catalogue import Catalogue
 from edge.store.finder import Finder
 from edge.store.sql import fault_of
@@ -46,6 +46,21 @@ def test_searches_and_the_writer_do_not_wait_for_each_other(tmp_path: Path) -> N
     next(answers)
     put(catalogue, admission("b", study="1.2"))  # an answer that is not taken yet holds nothing
     assert list(answers) == []
+    finder.close()
+    catalogue.close()
+
+
+def test_what_is_retrieved_is_looked_up_while_the_writer_is_busy(tmp_path: Path) -> None:
+    catalogue, finder = Catalogue(tmp_path / "catalogue.db"), Finder(tmp_path / "catalogue.db")
+    put(catalogue, admission("a"))
+    query = Query(Level.IMAGE, {"00080018": "1.2.3.1.1"})
+    with catalogue.change():
+        found: list[Located] = []
+        thread = threading.Thread(target=lambda: found.extend(finder.instances(query)))
+        thread.start()
+        thread.join(10)
+        assert [one.sop_instance for one in found] == ["1.2.3.1.1"]
+    assert catalogue.locate(query) == found
     finder.close()
     catalogue.close()
 

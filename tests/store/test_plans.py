@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from edge.model import Level, Manner, Query
+from edge.store import whereabouts
 from edge.store.catalogue import Catalogue
-from edge.store.leads import IN_ORDER_OF_DATE, IN_ORDER_OF_NAME, Lead, Statement
-from edge.store.matching import conditions_of
+from edge.store.leads import IN_ORDER_OF_DATE, IN_ORDER_OF_NAME, Lead, Rows, Statement
 from edge.store.search import search, statement
 from edge.store.sql import Database, connect, statements
 from tests.store.rows import admission, close, hold, put
@@ -99,6 +99,37 @@ def test_nothing_that_grows_is_gone_through_from_end_to_end(connection: sqlite3.
         assert scanned(steps) == []
 
 
+RETRIEVED = {
+    "patient": key("P1", "00100020"),
+    "patient of an issuer": {"00100020": "P1", "00100021": "CLINIC"},
+    "study": key("1.1", "0020000D"),
+    "series": {"0020000D": "1.1", "0020000E": "1.1.1"},
+    "series alone": key("1.1.1", "0020000E"),
+    "instances": {"0020000D": "1.1", "0020000E": "1.1.1", "00080018": "1.1.1.1\\1.1.1.2"},
+    "instance alone": key("1.1.1.1", "00080018"),
+    "instance of a patient": {"00100020": "P1", "00080018": "1.1.1.1"},
+}
+
+
+@pytest.mark.parametrize("name", RETRIEVED)
+def test_what_is_retrieved_is_found_by_index_whatever_key_names_it(connection: sqlite3.Connection, name: str) -> None:
+    run: list[Statement] = []
+
+    def noted(text: str, parameters: list[str | int]) -> Rows:
+        run.append((text, parameters))
+        # As if there were a pack without its head.
+        return connection.execute(text, parameters).fetchall() or ([(1,)] if text.startswith("SELECT 1 FROM pack") else [])
+
+    query = Query(IMAGE, RETRIEVED[name])
+    whereabouts.instances(query, noted)
+    assert whereabouts.any_rejected(query, noted) is False
+    assert whereabouts.headless(query, noted) == []
+    assert len(run) >= 4
+    for one in run:
+        # An index of those packs alone.
+        assert [step for step in scanned(plan(connection, one)) if not step.endswith(" INDEX pack_headless")] == []
+
+
 @pytest.mark.parametrize("text", ["*山*", "?", "*oe", "*a*b*"])
 def test_for_less_than_three_characters_each_name_is_looked_at_once_and_nothing_else(connection: sqlite3.Connection, text: str) -> None:
     names, answers = plans(connection, Query(STUDY, key(text, "00100010"), 20))
@@ -162,20 +193,6 @@ def test_no_statement_goes_through_everything_that_was_ever_received(tmp_path: P
         for name, text in statements(resource).items():
             places, names = text.count("?"), re.findall(r":(\w+)", text)
             given: object = [None] * places if places else dict.fromkeys(names)
-            steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text.replace('/*where*/', WHERE)}", given)]  # type: ignore[arg-type]
+            steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", given)]  # type: ignore[arg-type]
             whole = [step for step in scanned(steps) if step != NEWEST and not step.endswith(tuple(f" INDEX {index}" for index in WAITING))]
             assert whole == [], name
-
-
-WHERE = "instance.visible = 1 AND study.uid = '1.1'"
-"""What a retrieve asks of `locate`."""
-
-
-@pytest.mark.parametrize(
-    "query", [{"0020000D": "1.1"}, {"00100020": "P1"}, {"0020000D": "1.1", "0020000E": "1.1.1", "00080018": "1.1.1.1"}]
-)
-def test_what_is_retrieved_is_found_by_index(connection: sqlite3.Connection, query: dict[str, str]) -> None:
-    conditions, values = conditions_of(Query(IMAGE, query))
-    for name in ("locate", "rejected"):
-        text = statements("queries.sql")[name].replace("/*where*/", " AND ".join(conditions))
-        assert scanned(plan(connection, (text, values))) == []
