@@ -32,8 +32,8 @@ def beyond_select() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def no_descriptors() -> Iterator[None]:
-    """Within, this process can open nothing: EMFILE."""
+def no_descriptors(but: int = 0) -> Iterator[None]:
+    """Within, this process can open nothing, or so many: EMFILE."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, hard))
@@ -41,6 +41,8 @@ def no_descriptors() -> Iterator[None]:
         with contextlib.suppress(OSError):
             while True:
                 taken.append(os.dup(2))
+        for _ in range(but):
+            os.close(taken.pop())
         yield
     finally:
         for descriptor in taken:

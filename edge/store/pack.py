@@ -52,7 +52,12 @@ class OpenPack:
         self.members = 0
         with disk_errors():
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-            flush_directory(directory)
+            try:
+                flush_directory(directory)
+            except OSError:
+                self.rest()
+                self.path.unlink()
+                raise
 
     def __repr__(self) -> str:
         return f"<OpenPack {self.id} {self.members} members {self.end} bytes>"
