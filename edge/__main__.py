@@ -191,7 +191,7 @@ class _Edge:
             packs,
             reach,
             (restating.notices, commitments.notices, routes.notices),
-            (partial(notices, catalogue), scrubber.alarms, gauge.alarms, facts.alarms),
+            (partial(notices, catalogue), scrubber.alarms, gauge.alarms, intake.alarms, facts.alarms),
             refusals,
             self._clock,
         )

@@ -62,6 +62,7 @@ class Cache(_Section, frozen=True):
     ballast_bytes: int = 256 << 20
     outbox_max_bytes: int = 2 << 30
     quarantine_max_bytes: int = 10 << 30
+    quarantine_peer_max_bytes: int = 5 << 30
 
 
 class Archive(_Section, frozen=True):
@@ -196,6 +197,7 @@ _MAY_BE_ZERO = frozenset(
         "reserve_bytes",
         "ballast_bytes",
         "quarantine_max_bytes",
+        "quarantine_peer_max_bytes",
         "segment_seconds",
     }
     | {"offline_after_seconds", "backoff_max_seconds"}

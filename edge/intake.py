@@ -37,7 +37,10 @@ class PackIntake:
         self.room = room
         self.clock = clock
         self.fail_stop = fail_stop
-        self._allowance = Allowance(config.cache.quarantine_max_bytes, lambda: int(catalogue.figure("quarantined_bytes")))
+        cache = config.cache
+        self._allowance = Allowance(
+            cache.quarantine_max_bytes, cache.quarantine_peer_max_bytes, lambda: dict(catalogue.rows("quarantined_bytes"))
+        )
 
     def begin(self, arrival: Arrival) -> Reception:
         """Raises StoreFull before the reserve of the disk is touched, StoreFailed once a flush has failed."""
@@ -49,8 +52,12 @@ class PackIntake:
         """What is sent to the urgent AE title is urgent; the rest is of the class of the peer that sends it."""
         return Urgency.STAT if arrival.called_ae == self.config.site.stat_ae_title else arrival.peer.urgency
 
-    def quarantine(self) -> QuarantineWriter:
-        return QuarantineWriter(self.layout.quarantine, self._allowance)
+    def quarantine(self, source_ae: str) -> QuarantineWriter:
+        return QuarantineWriter(self.layout.quarantine, self._allowance, source_ae)
+
+    def alarms(self) -> list[str]:
+        """What a person must see to before what cannot be filed is refused."""
+        return self._allowance.alarms()
 
 
 class _Reception:
@@ -136,7 +143,7 @@ class _Reception:
 
     def _set_aside(self, reason: str) -> None:
         self._reason = reason
-        self._sink = self._intake.quarantine()
+        self._sink = self._intake.quarantine(self._arrival.calling_ae)
         self._sink.write(bytes(self._head))
 
     def _keep_aside(self, sink: QuarantineWriter) -> Outcome:

@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class QuarantineFull(StoreFull):
-    """Quarantine is at its cap. Look at what lies there, or raise `cache.quarantine_max_bytes`; a faulty device may be sending."""
+    """Quarantine is at its cap, or what this peer sent is. Look at what lies there (`outpost quarantine ls`), or raise
+    `cache.quarantine_max_bytes` or `cache.quarantine_peer_max_bytes`; a faulty device may be sending.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +42,37 @@ class About:
     received_at: float
 
 
-class Allowance:
-    """What quarantine may hold, shared by all who write into it at the same time. Safe to use from several threads."""
+NEAR_PERCENT = 80
+"""From here on people are told."""
 
-    def __init__(self, max_bytes: int, recorded: Callable[[], int]) -> None:
-        """`recorded` says how many bytes the catalogue has in quarantine."""
+
+class Allowance:
+    """What quarantine may hold, and of one source, shared by all who write into it at the same time. Safe to use from several threads."""
+
+    def __init__(self, max_bytes: int, peer_max_bytes: int, recorded: Callable[[], Mapping[str, int]]) -> None:
+        """`recorded` says how many bytes the catalogue has in quarantine, by the AE title that sent them."""
         self._max = max_bytes
+        self._peer_max = peer_max_bytes
         self._recorded = recorded
-        self._known = 0
-        self._arriving: dict[object, int] = {}
+        self._known: Mapping[str, int] = {}
+        self._arriving: dict[object, tuple[str, int]] = {}
         self._lock = threading.Lock()
 
-    def begin(self, writer: object) -> None:
+    def begin(self, writer: object, source_ae: str) -> None:
         with self._lock:
             self._known = self._recorded()
-            self._arriving[writer] = 0
+            self._arriving[writer] = source_ae, 0
 
-    def take(self, writer: object, count: int) -> None:
-        """Raises QuarantineFull, and nothing is taken."""
+    def take(self, writer: object, count: int) -> bool:
+        """Whether there is room for so many bytes more; if not, nothing is taken."""
         with self._lock:
-            if self._known + sum(self._arriving.values()) + count > self._max:
-                raise QuarantineFull
-            self._arriving[writer] += count
+            source, taken = self._arriving[writer]
+            of_source = self._known.get(source, 0) + sum(some for one, some in self._arriving.values() if one == source)
+            every = sum(self._known.values()) + sum(some for _, some in self._arriving.values())
+            if every + count > self._max or of_source + count > self._peer_max:
+                return False
+            self._arriving[writer] = source, taken + count
+            return True
 
     def end(self, writer: object) -> None:
         """What it wrote is recorded by now, or gone. Idempotent."""
@@ -69,11 +80,22 @@ class Allowance:
             if self._arriving.pop(writer, None) is not None:
                 self._known = self._recorded()
 
+    def alarms(self) -> list[str]:
+        """What is nearly full, or full: from then on a modality is told that there is no room for what cannot be filed."""
+        recorded = self._recorded()
+        whole = _alarm("Quarantine holds", sum(recorded.values()), self._max)
+        return whole + [
+            alarm for source in sorted(recorded) for alarm in _alarm(f"Quarantine holds of {source}", recorded[source], self._peer_max)
+        ]
+
 
 class QuarantineWriter:
-    """One dataset on its way into quarantine: write, commit, and when that is recorded, or was not to be, cut."""
+    """One dataset on its way into quarantine: write, commit, and when that is recorded, or was not to be, cut.
 
-    def __init__(self, directory: Path, allowance: Allowance) -> None:
+    What there is no room for is not kept, but looked at to its end: it may be what quarantine holds already.
+    """
+
+    def __init__(self, directory: Path, allowance: Allowance, source_ae: str) -> None:
         """Raises StoreFull or StoreFailed."""
         self._directory = directory
         self._allowance = allowance
@@ -82,26 +104,35 @@ class QuarantineWriter:
         self.size = 0
         with disk_errors():
             self._descriptor: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-        allowance.begin(self)
+        allowance.begin(self, source_ae)
 
     def write(self, fragment: memoryview | bytes) -> None:
-        """Raises QuarantineFull, StoreFull or StoreFailed."""
-        self._allowance.take(self, len(fragment))
+        """Raises StoreFull or StoreFailed."""
         self.size += len(fragment)
         self._hash.update(fragment)
-        assert self._descriptor is not None
+        if self._descriptor is None:
+            return
+        if not self._allowance.take(self, len(fragment)):
+            self.cut()
+            return
         with disk_errors():
             write_all(self._descriptor, fragment)
 
     def commit(self, about: About) -> Digest:
-        """Durable when it returns, with what is known about it; the same dataset again is one file, of which the first is told."""
+        """Durable when it returns, with what is known about it; the same dataset again is one file, of which the first is told.
+
+        Raises QuarantineFull when there was no room and it is not there already; StoreFull or StoreFailed.
+        """
         digest = Digest(self._hash.hexdigest())
-        assert self._descriptor is not None
         with disk_errors():
-            os.fsync(self._descriptor)
-            if not (self._directory / digest).exists():
+            if (self._directory / digest).exists():
+                self._path.unlink(missing_ok=True)
+            elif self._descriptor is None:
+                raise QuarantineFull
+            else:
+                os.fsync(self._descriptor)
                 write_whole(_about(self._directory, digest), msgspec.json.encode(about))
-            self._path.rename(self._directory / digest)
+                self._path.rename(self._directory / digest)
             flush_directory(self._directory)
         self._close()
         return digest
@@ -119,6 +150,12 @@ class QuarantineWriter:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _alarm(holds: str, held: int, most: int) -> list[str]:
+    if held * 100 < most * NEAR_PERCENT or not held:
+        return []
+    return [f"{holds} {held / 1e9:.1f} of {most / 1e9:.1f} GB: then what cannot be filed is refused. See `outpost quarantine ls`."]
 
 
 def sweep(directory: Path) -> None:

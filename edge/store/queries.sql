@@ -288,8 +288,8 @@ SELECT DISTINCT sop_instance FROM quarantine WHERE sop_instance IN (SELECT value
 DELETE FROM quarantine WHERE digest = ?;
 
 -- quarantined_bytes --
--- What quarantine occupies.
-SELECT coalesce(sum(bytes), 0) FROM quarantine;
+-- What quarantine occupies, by who sent it.
+SELECT source_ae, sum(bytes) FROM quarantine GROUP BY source_ae;
 
 -- set_link --
 -- What cloudsync last said of the link.

@@ -16,12 +16,12 @@ ABOUT = About("why", 7, "1.2", "1.2.3", "CT99", 0.0)
 
 
 def allowing(max_bytes: int) -> Allowance:
-    return Allowance(max_bytes, lambda: 0)
+    return Allowance(max_bytes, max_bytes, dict)
 
 
 def test_a_dataset_is_kept_under_its_digest_and_the_same_again_is_one_file(tmp_path: Path) -> None:
     for number in range(2):
-        writer = QuarantineWriter(tmp_path, allowing(100))
+        writer = QuarantineWriter(tmp_path, allowing(100), "CT99")
         writer.write(b"data")
         writer.write(memoryview(b"set"))
         digest = writer.commit(replace(ABOUT, received_at=number))
@@ -34,7 +34,7 @@ def test_a_dataset_is_kept_under_its_digest_and_the_same_again_is_one_file(tmp_p
 
 
 def test_a_dataset_whose_description_is_lost_is_still_known(tmp_path: Path) -> None:
-    writer = QuarantineWriter(tmp_path, allowing(100))
+    writer = QuarantineWriter(tmp_path, allowing(100), "CT99")
     writer.write(b"data")
     digest = writer.commit(ABOUT)
     for damage in (b"not json", b"{}", None):
@@ -47,7 +47,7 @@ def test_a_dataset_whose_description_is_lost_is_still_known(tmp_path: Path) -> N
 
 def test_a_discard_that_was_interrupted_is_finished_by_the_sweep(tmp_path: Path) -> None:
     for data in (b"one", b"two"):
-        writer = QuarantineWriter(tmp_path, allowing(100))
+        writer = QuarantineWriter(tmp_path, allowing(100), "CT99")
         writer.write(data)
         digest = writer.commit(ABOUT)
     (tmp_path / digest).unlink()
@@ -60,7 +60,7 @@ def test_a_discard_that_was_interrupted_is_finished_by_the_sweep(tmp_path: Path)
 
 def test_what_is_cut_leaves_nothing(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    writer = QuarantineWriter(tmp_path, allowing(100))
+    writer = QuarantineWriter(tmp_path, allowing(100), "CT99")
     writer.write(b"data")
     writer.cut()
     writer.cut()
@@ -68,34 +68,80 @@ def test_what_is_cut_leaves_nothing(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_the_cap_is_kept_to_the_byte(tmp_path: Path) -> None:
-    writer = QuarantineWriter(tmp_path, allowing(4))
+def aside(directory: Path, allowance: Allowance, data: bytes, source_ae: str = "CT99") -> None:
+    writer = QuarantineWriter(directory, allowance, source_ae)
+    try:
+        writer.write(data)
+        writer.commit(ABOUT)
+    finally:
+        writer.cut()
+
+
+def test_the_cap_is_kept_to_the_byte_and_what_does_not_fit_takes_no_room(tmp_path: Path) -> None:
+    writer = QuarantineWriter(tmp_path, allowing(4), "CT99")
     writer.write(b"data")
+    writer.write(b"x")
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(QuarantineFull) as caught:
-        writer.write(b"x")
+        writer.commit(ABOUT)
     assert isinstance(caught.value, StoreFull)
     writer.cut()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_quarantine_holds_already_is_taken_again_when_it_is_full(tmp_path: Path) -> None:
+    recorded: dict[str, int] = {}
+    allowance = Allowance(7, 7, lambda: recorded)
+    aside(tmp_path, allowance, b"dataset")
+    recorded["CT99"] = 7
+    before = sorted(tmp_path.iterdir())
+    aside(tmp_path, allowance, b"dataset")
+    assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(QuarantineFull):
+        aside(tmp_path, allowance, b"another")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_writers_at_the_same_time_share_the_cap(tmp_path: Path) -> None:
-    recorded = [0]
-    allowance = Allowance(10, lambda: recorded[0])
-    first, second = QuarantineWriter(tmp_path, allowance), QuarantineWriter(tmp_path, allowance)
+    recorded: dict[str, int] = {}
+    allowance = Allowance(10, 10, lambda: recorded)
+    first, second, third = (QuarantineWriter(tmp_path, allowance, "CT99") for _ in range(3))
     first.write(b"sixsix")
+    second.write(b"fives")
     with pytest.raises(QuarantineFull):
-        second.write(b"fives")
-    second.write(b"four")
+        second.commit(ABOUT)
+    third.write(b"four")
     first.cut()
-    second.write(b"sixsix")
-    second.commit(ABOUT)
-    recorded[0] = 10
-    second.cut()
+    third.write(b"sixsix")
+    third.commit(ABOUT)
+    recorded["CT99"] = 10
+    third.cut()
     with pytest.raises(QuarantineFull):
-        QuarantineWriter(tmp_path, allowance).write(b"x")
+        aside(tmp_path, allowance, b"x")
+
+
+def test_one_source_does_not_take_the_room_of_all(tmp_path: Path) -> None:
+    recorded = {"CT99": 4}
+    allowance = Allowance(10, 5, lambda: recorded)
+    with pytest.raises(QuarantineFull):
+        aside(tmp_path, allowance, b"two")
+    aside(tmp_path, allowance, b"fives", "MR1")
+
+
+def test_people_are_told_before_quarantine_is_full(tmp_path: Path) -> None:
+    recorded = {"CT99": 3_000_000_000, "MR1": 1_000_000_000}
+    allowance = Allowance(10_000_000_000, 5_000_000_000, lambda: recorded)
+    assert allowance.alarms() == []
+    recorded["CT99"] = 4_000_000_000
+    (of_one,) = allowance.alarms()
+    assert "of CT99 4.0 of 5.0 GB" in of_one
+    recorded["MR1"] = 4_000_000_000
+    assert len(allowance.alarms()) == 3
+    assert "8.0 of 10.0 GB" in allowance.alarms()[0]
 
 
 def test_a_sweep_removes_what_was_being_written_and_nothing_else(tmp_path: Path) -> None:
-    writer = QuarantineWriter(tmp_path, allowing(100))
+    writer = QuarantineWriter(tmp_path, allowing(100), "CT99")
     writer.write(b"data")
     (tmp_path / "kept").write_bytes(b"kept")
     sweep(tmp_path)
