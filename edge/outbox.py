@@ -33,6 +33,7 @@ from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
 from edge.store.files import is_on_its_way
 from edge.store.room import Room
+from edge.store.salvage import salvage
 from edge.wall import Gate, Trespass
 
 log = logging.getLogger(__name__)
@@ -158,8 +159,28 @@ class Outbox:
             log.error("pack %s: the coder died (%s), time %d", pack, fault, self._died[pack])
             if self._died[pack] >= ATTEMPTS:
                 self._stop(pack, fault)
-        except (Corrupt, Permanent) as fault:
+        except Corrupt as fault:
+            await self._salvage(pack, fault)
+        except Permanent as fault:
             self._stop(pack, fault)
+
+    async def _salvage(self, pack: PackId, fault: Corrupt) -> None:
+        """A pack is not what was closed: what is whole in it is coded as a pack of its own, which comes next, and the rest is lost."""
+        state = self._catalogue.pack(pack)
+        assert state is not None
+        self._room.demand_for_archive(state.bytes or 0)
+        try:
+            found = await asyncio.to_thread(salvage, self._layout.cache, self._catalogue, pack, self._clock)
+        except Corrupt as unread:
+            self._stop(pack, unread)
+            return
+        if found is None:  # it is as it was closed, and the coder still cannot take it
+            self._stop(pack, fault)
+            return
+        log.error(
+            "pack %s of study %s is not what was closed (%s): %d of its instances are lost until sent again, %d are whole, in pack %s",
+            *(pack, state.study, fault, found.lost, found.kept, found.pack),
+        )
 
     def _stop(self, pack: PackId, fault: OutpostError) -> None:
         log.error("pack %s is not coded: %s", pack, fault)

@@ -132,7 +132,7 @@ async def test_a_pack_that_kills_the_coder_again_and_again_waits_for_a_person_an
     assert "could not be coded" in str(state.stopped)
 
 
-async def test_a_rotten_pack_waits_for_a_person_at_once(box: Box) -> None:
+async def test_a_whole_pack_that_the_coder_finds_rotten_waits_for_a_person_at_once(box: Box) -> None:
     bad = box.store.receive(instance(1))
     box.store.close_due(everything=True)
     coder = Coder(Corrupt("it rotted"))
@@ -142,6 +142,23 @@ async def test_a_rotten_pack_waits_for_a_person_at_once(box: Box) -> None:
             while (state := box.store.catalogue.pack(bad.id)) is None or state.stopped is None:
                 await asyncio.sleep(0.01)
     assert state.stopped == "It could not be coded: it rotted"
+
+
+async def test_what_is_whole_in_a_rotten_pack_is_shipped_all_the_same(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (1, 2):
+        bad = box.store.receive(instance(number))
+    box.store.close_due(everything=True)
+    (_, last) = box.store.catalogue.rows("members_of_pack", bad.id)
+    with box.layout.cached(bad.id).open("r+b") as file:
+        file.seek(last[7] + 8)
+        file.write(b"rot")
+    async with coding(box.outbox(Coder())):
+        await until_shipped(box, 1)
+    (shipped,) = box.shipped()
+    assert shipped != bad.id
+    assert [row[2] for row in box.store.catalogue.rows("members_of_pack", shipped)] == ["1.2.3.1.1"]
+    assert [row[:2] for row in box.store.catalogue.rows("losses")] == [("1.2.3", 1)]
+    assert f"pack {bad.id} of study 1.2.3 is not what was closed" in caplog.text
 
 
 async def test_a_start_asks_again_for_what_is_not_held_and_removes_what_is(box: Box) -> None:

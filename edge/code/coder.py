@@ -21,7 +21,7 @@ from edge.code.outline import outline
 from edge.code.parts import PartWriter
 from edge.code.rebuild import STEP_BYTES, rebuild
 from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE
-from edge.durable import flush_directory, write_all
+from edge.durable import flush_directory, read_errors, write_all
 from edge.errors import Corrupt, Permanent
 from edge.journal import PartFile
 from edge.model import UID, Identity
@@ -34,13 +34,13 @@ _NUMBERED = re.compile(r"[0-9]{6}")
 
 
 class RottenPack(Corrupt):
-    """The cached pack is not what was closed. It is not archived. Check the disk, and have the modality keep its study."""
+    """The cached pack is not what was closed. What is whole in it is archived as another pack. Check the disk; its study is named."""
 
 
 def code(job: CodeJob) -> CodedPack:
     """Write `job.target_dir`/000000 (head) and 000001... (parts), flushed, directory too. The same pack gives the same bytes.
 
-    Raises RottenPack when the pack file is not the one that was closed, and OSError from the disk.
+    Raises RottenPack when the pack file is not the one that was closed, Corrupt when it cannot be read, and OSError from the disk.
     """
     pack = os.open(job.pack_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -219,10 +219,11 @@ def _digest(descriptor: int, offset: int, length: int) -> str:
 
 
 def read_exactly(descriptor: int, offset: int, length: int) -> bytes:
-    """`length` bytes at `offset`. Raises RottenPack when the file ends before."""
+    """`length` bytes at `offset`. Raises RottenPack when the file ends before, Corrupt when they cannot be read, and Exhausted."""
     pieces: list[bytes] = []
     while length > 0:
-        piece = os.pread(descriptor, length, offset)
+        with read_errors():
+            piece = os.pread(descriptor, length, offset)
         if not piece:
             raise RottenPack("the cached pack ends before its last member")
         pieces.append(piece)

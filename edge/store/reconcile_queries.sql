@@ -24,6 +24,20 @@ UPDATE instance SET here = 0, fault = 'its bytes are missing from the pack file'
 -- Every instance of a pack whose file is gone.
 UPDATE instance SET here = 0, fault = 'its bytes are missing from the pack file' WHERE pack = ?;
 
+-- members_to_move --
+-- What another pack has to be told of the members of a pack that the cache should have.
+SELECT instance, study.uid, series.uid, instance.uid, class, syntax, source_ae, instance.received_at, header_offset, dataset_offset, dataset_length,
+    digest
+FROM instance JOIN series USING (series) JOIN study USING (study) WHERE pack = ? AND here = 1 ORDER BY header_offset;
+
+-- move_instance --
+-- An instance lies in another pack by now.
+UPDATE instance SET pack = ?, header_offset = ?, dataset_offset = ? WHERE instance = ?;
+
+-- count_pack --
+-- A closed pack has as many instances as are left in it.
+UPDATE pack SET instances = (SELECT count(*) FROM instance WHERE instance.pack = pack.pack) WHERE pack = ?;
+
 -- find_again --
 -- An instance that was lost lies where it lay.
 UPDATE instance SET here = 1, fault = NULL WHERE pack = ? AND header_offset = ? AND here = 0;

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from edge import tarblock
-from edge.code.coder import RottenPack, code
+from edge.code.coder import RottenPack, code, read_exactly
 from edge.code.decoder import restore
 from edge.code.jobs import CodeJob, DecodeJob
 from edge.code.manifest import Head, Manifest, inflate, read_head, write_head
@@ -264,6 +264,15 @@ def test_a_cached_pack_that_lost_a_bit_is_not_coded(tmp_path: Path) -> None:
     path.write_bytes(data[:-1])
     with pytest.raises(RottenPack, match="does not end after"):
         code(replace(job, sha256=hashlib.sha256(data[:-1]).hexdigest()))
+
+
+def test_a_sector_that_cannot_be_read_spoils_its_pack_and_is_no_failed_disk() -> None:
+    nobody_maps_the_first_page = os.open("/proc/self/mem", os.O_RDONLY)  # pread(2) ends with EIO there
+    try:
+        with pytest.raises(Corrupt, match="cannot be read: Input/output error"):
+            read_exactly(nobody_maps_the_first_page, 0, 512)
+    finally:
+        os.close(nobody_maps_the_first_page)
 
 
 def test_rows_that_do_not_tell_the_whole_pack_are_refused(tmp_path: Path) -> None:

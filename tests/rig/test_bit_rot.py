@@ -75,7 +75,7 @@ def test_rot_in_the_only_copy_is_an_alarm_and_nothing_is_deleted(make_clinic: Ca
     (clinic.archive / ".outpost-archive").rename(clinic.archive / "unplugged")
     samples = list(phantom(2, size=32))
     clinic.workstation.send(clinic.site.peer, samples, lambda _: None)
-    clinic.site.wait(lambda: all(row.closed == row.packs for row in clinic.site.studies()), "the pack is closed")
+    clinic.site.wait(lambda: all(row.coded == row.packs for row in clinic.site.studies()), "the pack is coded")
     (path,) = clinic.site.layout.cache.glob("??/*.tar")
     flip(path)
     rotten = path.read_bytes()
