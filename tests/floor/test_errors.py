@@ -13,6 +13,7 @@ from edge.errors import ConfigError, OutpostError
 EXIT_CODES = {
     "OutpostError": 1,
     "Transient": 75,
+    "BrokenOff": 75,
     "Permanent": 1,
     "Corrupt": 65,
     "Refused": 77,
