@@ -123,4 +123,7 @@ def content(dataset: bytes, syntax: str) -> tuple[object, ...]:
         read = pydicom.filereader.read_dataset(DicomBytesIO(dataset), syntax == IMPLICIT_LE, syntax != EXPLICIT_BE)
         uids = [str(read.get(name)) for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")]
         tags = [int(element.tag) for element in read if element.tag.element and element.tag != PADDING]
-        return uids, str(read.get("PatientName", "")), str(read.get("PatientID", "")), read.get("PixelData"), tags
+        pixels = read.get("PixelData")
+        if pixels and syntax == EXPLICIT_BE and read["PixelData"].VR == "OW":
+            pixels = b"".join(pixels[at : at + 2][::-1] for at in range(0, len(pixels), 2))
+        return uids, str(read.get("PatientName", "")), str(read.get("PatientID", "")), pixels, tags
