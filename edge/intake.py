@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+
 from edge.clock import Clock
 from edge.config import Config, Layout
-from edge.dataset.attributes import HEAD_CAP, describe, identify
+from edge.dataset.attributes import HEAD_CAP, Description, describe, identify
+from edge.dataset.look import look
 from edge.dataset.walk import Malformed
 from edge.dimse.ports import Arrival, Outcome, Reception
 from edge.errors import StoreFailed
 from edge.failstop import FailStop
-from edge.model import Urgency
+from edge.model import Identity, Urgency
 from edge.store.catalogue import Catalogue
 from edge.store.commit import Arriving, Commit
 from edge.store.packs import OpenPacks
 from edge.store.quarantine import About, Allowance, QuarantineWriter
 from edge.store.room import Room
+
+_PIECE = 1 << 18
+_CONTRADICTION = "command set and dataset disagree about SOP class or SOP instance"
 
 
 class PackIntake:
@@ -42,6 +48,9 @@ class PackIntake:
             cache.quarantine_max_bytes, cache.quarantine_peer_max_bytes, lambda: dict(catalogue.rows("quarantined_bytes"))
         )
 
+        self.looking = threading.Lock()
+        """Held by who looks at a dataset whose UIDs come late: that takes memory and time, for one at a time."""
+
     def begin(self, arrival: Arrival) -> Reception:
         """Raises StoreFull before the reserve of the disk is touched, StoreFailed once a flush has failed."""
         self.fail_stop.check()
@@ -64,7 +73,8 @@ class _Reception:
     """One instance between its first fragment and its commit.
 
     Fragments are held in memory until the dataset names its SOP class and its three UIDs (at most 1 MiB); from then on they go straight to
-    the pack of its study, or to quarantine.
+    the pack of its study, or to quarantine. What has not named them by then is written to a file of quarantine, looked at when it is whole,
+    and goes from there to its pack.
     """
 
     def __init__(self, intake: PackIntake, arrival: Arrival) -> None:
@@ -76,6 +86,8 @@ class _Reception:
         self._sink: Commit | QuarantineWriter | None = None
         self._reason = ""
         self._outcome = Outcome.UNIDENTIFIED
+        self._late = False
+        """It may yet identify itself, further in."""
         self._received_at = float(int(intake.clock.now()))
         """In whole seconds, as the pack keeps it."""
 
@@ -97,6 +109,8 @@ class _Reception:
                 self._place()
             if self._sink is None:
                 self._set_aside("the dataset ends before it names SOP class, SOP instance, series and study")
+            if self._late and isinstance(self._sink, QuarantineWriter):
+                self._place_late(self._sink)
             assert self._sink is not None
             outcome = self._keep_aside(self._sink) if isinstance(self._sink, QuarantineWriter) else Outcome(self._sink.commit().value)
             self._intake.fail_stop.check()
@@ -130,16 +144,47 @@ class _Reception:
         if identity is None:
             self._look_at = 2 * len(head)
             if len(head) > HEAD_CAP:
-                self._set_aside("the dataset does not identify itself within 1 MiB")
+                self._late = True
+                self._set_aside("the dataset does not identify itself")
             return
-        if (identity.sop_class, identity.sop_instance) != (self._arrival.sop_class, self._arrival.sop_instance):
+        if self._contradicts(identity):
             self._outcome = Outcome.CONTRADICTORY
-            self._set_aside("command set and dataset disagree about SOP class or SOP instance")
+            self._set_aside(_CONTRADICTION)
             return
-        intake = self._intake
-        arriving = Arriving(identity, description, syntax, self._arrival.calling_ae, self._received_at, intake.urgency(self._arrival))
-        self._sink = Commit(intake.packs, intake.catalogue, intake.room, arriving)
+        self._sink = self._filed(identity, description)
         self._sink.write(head)
+
+    def _place_late(self, aside: QuarantineWriter) -> None:
+        """What is set aside because long values come before its UIDs can be looked at now that it is whole, and filed after all."""
+        source, syntax = aside.source(), self._arrival.transfer_syntax
+        if source is None:
+            return
+        try:
+            with self._intake.looking:
+                head, identity = look(source, syntax)
+        except Malformed as fault:
+            self._reason = str(fault)
+            return
+        if identity is None:
+            return
+        if self._contradicts(identity):
+            self._outcome, self._reason = Outcome.CONTRADICTORY, _CONTRADICTION
+            return
+        filed = self._filed(identity, describe(head, syntax, source.length))
+        self._sink = filed
+        try:
+            for position in range(0, source.length, _PIECE):
+                filed.write(source.read(position, _PIECE))
+        finally:
+            aside.cut()
+
+    def _contradicts(self, identity: Identity) -> bool:
+        return (identity.sop_class, identity.sop_instance) != (self._arrival.sop_class, self._arrival.sop_instance)
+
+    def _filed(self, identity: Identity, description: Description) -> Commit:
+        intake, arrival = self._intake, self._arrival
+        arriving = Arriving(identity, description, arrival.transfer_syntax, arrival.calling_ae, self._received_at, intake.urgency(arrival))
+        return Commit(intake.packs, intake.catalogue, intake.room, arriving)
 
     def _set_aside(self, reason: str) -> None:
         self._reason = reason

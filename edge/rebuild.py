@@ -21,7 +21,9 @@ import msgspec
 from edge import heads, tarblock
 from edge.code.manifest import Head, read_head
 from edge.config import Layout
-from edge.dataset.attributes import HEAD_CAP, describe, identify
+from edge.dataset.attributes import describe
+from edge.dataset.look import look
+from edge.dataset.source import PackSource
 from edge.dataset.walk import Malformed
 from edge.errors import Corrupt
 from edge.journal import Coded, PartFile
@@ -184,10 +186,10 @@ class _Packs:
 
     def _admission(self, pack: PackId, descriptor: int, found: Found) -> Admission | None:
         member, syntax = found.member, found.meta.transfer_syntax
-        head = os.pread(descriptor, min(HEAD_CAP, member.dataset_length), member.dataset_offset)
+        head = b""
         identity: Identity | None = None
         with contextlib.suppress(Malformed):
-            identity = identify(head, syntax)
+            head, identity = look(PackSource(descriptor, member.dataset_offset, member.dataset_length), syntax)
         if identity is None:
             self._miss(pack, f"its member at byte {member.header_offset} does not identify itself")
             return None

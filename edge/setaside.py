@@ -11,8 +11,9 @@ from edge import audit
 from edge.audit import Audit
 from edge.config import Layout
 from edge.control.quarantine import DiscardQuarantined, ExportQuarantined, ListQuarantine, Quarantined, ReadmitQuarantined, ShowQuarantined
-from edge.dataset.attributes import HEAD_CAP, identify
+from edge.dataset.look import look
 from edge.dataset.part10 import file_meta
+from edge.dataset.source import PackSource
 from edge.dataset.walk import EXPLICIT_LE, Malformed
 from edge.dimse.ports import Arrival, Outcome
 from edge.durable import disk_errors, write_all
@@ -84,7 +85,7 @@ class SetAside:
     def _identity(self, row: tuple[Any, ...]) -> Identity | None:
         with self._path(row[0]).open("rb") as file:
             try:
-                return identify(file.read(HEAD_CAP), row[3] or EXPLICIT_LE)
+                return look(PackSource(file.fileno(), 0, row[2]), row[3] or EXPLICIT_LE)[1]
             except Malformed:
                 return None
 

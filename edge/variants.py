@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Sequence
 
 from edge import heads
@@ -17,7 +16,9 @@ from edge.code.jobs import Fingerprint, FingerprintJob
 from edge.code.jobs import Variant as VariantFile
 from edge.code.worker import Coder, JobTimeout, WorkerDied
 from edge.config import Layout
-from edge.dataset.attributes import HEAD_CAP, describe
+from edge.dataset.attributes import describe
+from edge.dataset.look import look
+from edge.dataset.source import PackSource
 from edge.errors import Corrupt, Permanent, StoreFailed, StoreFull
 from edge.model import UID
 from edge.recall import RecallDesk
@@ -158,11 +159,12 @@ class Variants:
         try:
             if one.here:
                 with PackFiles(self._layout) as files:
-                    head = os.pread(files.open(one.pack), min(HEAD_CAP, one.dataset_length), one.dataset_offset)
+                    source = PackSource(files.open(one.pack), one.dataset_offset, one.dataset_length)
+                    head, _ = look(source, one.transfer_syntax)
             else:
                 found = heads.load(self._layout, one.pack)
                 member = next(member for member in found.manifest.members if member.dataset_offset == one.dataset_offset)
-                head = bytes(HeadSource(found, member).read(0, HEAD_CAP))
+                head, _ = look(HeadSource(found, member), one.transfer_syntax)
         except (Gone, FileNotFoundError, Corrupt, StopIteration):
             return None
         found_there = describe(head, one.transfer_syntax, None)

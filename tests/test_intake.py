@@ -156,7 +156,6 @@ UNIDENTIFIED = {
     "implicit": dataset(syntax=IMPLICIT_LE),
     "empty": b"",
     "deep": (element(0x00080006, "SQ", b"", length=0xFFFFFFFF) + element(0xFFFEE000, "", b"", length=0xFFFFFFFF)) * 5000,
-    "over 1 MiB": element(0x00080006, "UT", bytes(HEAD_CAP + 5000)) + dataset(),
 }
 
 
@@ -285,12 +284,6 @@ def test_what_was_acknowledged_is_there_after_a_kill_and_a_lost_catalogue(box: B
     for one, data in zip(box.catalogue.locate(Query(Level.STUDY, {})), datasets, strict=True):
         with box.layout.cached(one.pack).open("rb") as file:
             assert os.pread(file.fileno(), one.dataset_length, one.dataset_offset) == data
-
-
-def test_an_identity_that_lies_behind_the_cap_is_not_taken(box: Box) -> None:
-    data = dataset(more={0x00091001: ("UN", bytes(HEAD_CAP))}, pixels=bytes(100_000))
-    assert box.store(data, fragment=HEAD_CAP + 50_000) is Outcome.UNIDENTIFIED
-    assert box.members() == []
 
 
 # When the disk does not take it

@@ -26,7 +26,7 @@ from edge.dataset.walk import (
 from edge.model import Identity, Json, Level, parse_uid
 
 HEAD_CAP = 1 << 20
-"""Bytes of a dataset within which it must identify itself, and within which attributes of interest are looked for."""
+"""Bytes of a dataset within which attributes of interest are looked for at first; `look` goes on where it does not identify itself."""
 VALUE_CAP = 1024
 """Longest value of an attribute of interest, bytes; a longer one is not catalogued."""
 SEQUENCE_CAP, ITEMS_CAP = 16 << 10, 16

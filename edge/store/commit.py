@@ -15,10 +15,11 @@ A flush that failed is never tried again: StoreFailed ends the process (docs/arc
 from __future__ import annotations
 
 import enum
-import os
 from dataclasses import dataclass
 
-from edge.dataset.attributes import HEAD_CAP, Description, describe
+from edge.dataset.attributes import Description, describe
+from edge.dataset.look import look
+from edge.dataset.source import PackSource
 from edge.model import UID, Identity, Urgency
 from edge.store.catalogue import Catalogue
 from edge.store.instances import Admission
@@ -110,7 +111,7 @@ class Commit:
         if arriving.description.complete:
             description = arriving.description.of_length(member.dataset_length)
         else:
-            head = os.pread(pack.descriptor, min(HEAD_CAP, member.dataset_length), member.dataset_offset)
+            head, _ = look(PackSource(pack.descriptor, member.dataset_offset, member.dataset_length), arriving.transfer_syntax)
             description = describe(head, arriving.transfer_syntax, member.dataset_length)
         admission = Admission(
             arriving.identity, description, arriving.transfer_syntax, pack.id, member, arriving.received_at, arriving.source_ae

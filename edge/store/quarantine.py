@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.dataset.source import PackSource
 from edge.durable import disk_errors, flush_directory, write_all, write_whole
 from edge.errors import StoreFull
 from edge.model import Digest, parse_digest
@@ -103,7 +104,7 @@ class QuarantineWriter:
         self._hash = hashlib.sha256()
         self.size = 0
         with disk_errors():
-            self._descriptor: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+            self._descriptor: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         allowance.begin(self, source_ae)
 
     def write(self, fragment: memoryview | bytes) -> None:
@@ -117,6 +118,10 @@ class QuarantineWriter:
             return
         with disk_errors():
             write_all(self._descriptor, fragment)
+
+    def source(self) -> PackSource | None:
+        """What was written, to be read before it is committed or cut; None when there was no room for it."""
+        return None if self._descriptor is None else PackSource(self._descriptor, 0, self.size)
 
     def commit(self, about: About) -> Digest:
         """Durable when it returns, with what is known about it; the same dataset again is one file, of which the first is told.

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from edge import tarblock
 from edge.clock import Clock
-from edge.dataset.attributes import HEAD_CAP, describe, identify
+from edge.dataset.attributes import describe
+from edge.dataset.look import look
+from edge.dataset.source import PackSource
 from edge.dataset.walk import Malformed
 from edge.durable import disk_errors
 from edge.model import UID, Identity, PackId, Urgency, parse_pack_id
@@ -125,8 +127,7 @@ def _begun(path: Path) -> tuple[int, str]:
 def _adopt(catalogue: Catalogue, pack: PackId, descriptor: int, found: Found) -> bool:
     """Catalogue a proven member, unless it is; True when it was not."""
     member, meta = found.member, found.meta
-    head = _head(descriptor, found)
-    identity = _identity(head, meta.transfer_syntax)
+    head, identity = _look(descriptor, found)
     if identity is None:  # reception only puts identified instances into packs
         log.error("pack %s holds a member at byte %d that does not identify itself", pack, member.header_offset)
         return False
@@ -139,18 +140,14 @@ def _surplus(catalogue: Catalogue, pack: PackId, descriptor: int, found: Found) 
     """Whether a proven member is a duplicate of an instance in another pack: reception ended before it cut the pack back."""
     if found.member.header_offset in {offset for offset, _ in catalogue.rows("offsets_in_pack", pack)}:
         return False
-    return _identity(_head(descriptor, found), found.meta.transfer_syntax) is not None
+    return _look(descriptor, found)[1] is not None
 
 
-def _head(descriptor: int, found: Found) -> bytes:
-    return os.pread(descriptor, min(HEAD_CAP, found.member.dataset_length), found.member.dataset_offset)
-
-
-def _identity(head: bytes, transfer_syntax: str) -> Identity | None:
+def _look(descriptor: int, found: Found) -> tuple[bytes, Identity | None]:
     try:
-        return identify(head, transfer_syntax)
+        return look(PackSource(descriptor, found.member.dataset_offset, found.member.dataset_length), found.meta.transfer_syntax)
     except Malformed:
-        return None
+        return b"", None
 
 
 def _missing(cache: Path, catalogue: Catalogue) -> int:

@@ -13,8 +13,10 @@ from aiohttp import hdrs, web
 
 from edge.config import Config, Layout
 from edge.control.instances import Admit, Admitted
-from edge.dataset.attributes import HEAD_CAP, identify
+from edge.dataset.attributes import identify
+from edge.dataset.look import look
 from edge.dataset.part10 import META_CAP, FileMeta, read_file_meta
+from edge.dataset.source import PackSource
 from edge.dataset.walk import Malformed
 from edge.durable import disk_errors, write_all
 from edge.errors import OutpostError, Refused, StoreFull, Transient
@@ -169,11 +171,8 @@ def _meta_of(pending: bytearray) -> FileMeta | None:
 
 
 def _identify(descriptor: int, transfer_syntax: str) -> Identity | None:
-    for count in (_FIRST_LOOK, HEAD_CAP):
-        try:
-            found = identify(os.pread(descriptor, count, 0), transfer_syntax)
-        except Malformed:
-            return None
-        if found is not None:
-            return found
-    return None
+    try:
+        found = identify(os.pread(descriptor, _FIRST_LOOK, 0), transfer_syntax)
+        return found or look(PackSource(descriptor, 0, os.fstat(descriptor).st_size), transfer_syntax)[1]
+    except Malformed:
+        return None
