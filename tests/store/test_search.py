@@ -288,3 +288,12 @@ def test_variants_of_an_instance_count_once_and_the_first_stays_visible(catalogu
     assert len(ask(catalogue, Level.IMAGE)) == 1
     assert catalogue.digests(first.identity)[0] == first.member.digest
     assert len(catalogue.digests(first.identity)) == 2
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "count"),
+    [("00080020", "2024*", 1), ("00080020", "2023*", 0), ("00080020", "????0131", 1), ("00080030", "12*", 1), ("0020000D", "1.2.*", 0)],
+)
+def test_wildcards_match_dates_and_times_as_text_and_no_uids(catalogue: Catalogue, tag: str, text: str, count: int) -> None:
+    put(catalogue, admission(more={0x00080020: ("DA", "20240131"), 0x00080030: ("TM", "120000")}))
+    assert len(ask(catalogue, Level.STUDY, {tag: text})) == count
