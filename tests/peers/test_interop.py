@@ -27,6 +27,7 @@ from edge.dimse.negotiation import propose
 from edge.dimse.outgoing import Stored
 from edge.dimse.requestor import Requestor
 from edge.model import UID, AETitle, Peer
+from tests.certificates import Authority
 from tests.code.packs import Instance
 from tests.dimse.raw import verify
 from tests.peers.real import Held, chosen, content, held, part10, received, write
@@ -168,6 +169,26 @@ def test_storescu_stores_everything_in_its_transfer_syntax(empty: Box, tmp_path:
         files = write([one for one in EVERY if one.transfer_syntax == syntax], tmp_path / syntax)
         empty.dcmtk("storescu", "-R", STORESCU_OPTIONS[syntax], *files)
     assert_same(held(empty.state), EVERY)
+
+
+@proves("dcmtk storescu, over TLS", "Storage SCP", ALL)
+@proves("dcmtk findscu, over TLS", "Query SCP, Study Root", "every study found")
+def test_dcmtk_stores_everything_and_finds_it_over_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "certificates")
+    files = authority.files("outpost", as_rsa=True)
+    certificate, key = authority.issue("test", as_rsa=True)
+    port = free_port()
+    settings = f'tls_port = {port}\ncertificate_file = "{files.certificate_file}"\nkey_file = "{files.key_file}"\n'
+    settings += f'client_ca_file = "{files.client_ca_file}"\n'
+    secured = ["+tls", str(key), str(certificate), "+cf", str(authority.certificate)]
+    with edge_alone(tmp_path / "state", ("TEST",), dicom=settings):
+        box = Box(tmp_path / "state", port)
+        for syntax in sorted({one.transfer_syntax for one in EVERY}):
+            sent = write([one for one in EVERY if one.transfer_syntax == syntax], tmp_path / syntax)
+            box.dcmtk("storescu", *secured, "-R", STORESCU_OPTIONS[syntax], *sent)
+        assert_same(held(box.state), EVERY)
+        said = box.dcmtk("findscu", *secured, "-S", *keys("STUDY", "0020,000D="))
+        assert all(study in said for study in STUDIES)
 
 
 @proves("pynetdicom storescu", "Storage SCP", ALL)
