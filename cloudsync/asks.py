@@ -122,6 +122,8 @@ def fault_of(ask: journal.Entry) -> str:
         case journal.SiteState():
             whole = parse_digest(ask.digest) and 0 < ask.bytes <= SITE_STATE_MAX_BYTES
             return "" if whole else "it names no digest, or a size that no site state has"
+        case journal.Verify():
+            return "" if 0 <= ask.percent <= 100 else "it wants a part of the archive read that cannot be"
         case journal.Ack() | journal.Restate():
             return ""
         case _:

@@ -25,7 +25,7 @@ from edge.model import Digest
 
 __all__ = [
     "Appended", "BadSignature", "BrokenChain", "CatalogChain", "ChainState", "Entry", "EpochEntry", "Followed", "Held", "Listing",
-    "NewerFormat", "SiteStateEntry", "epoch_entry", "open_site_state", "restore_keys", "site_state_name",
+    "NewerFormat", "SiteStateEntry", "epoch_entry", "open_site_state", "restore_keys", "sequence_of", "site_state_name",
 ]  # fmt: skip
 
 _SEQUENCE = re.compile(r"/c/0/([0-9]{12})$")
@@ -118,7 +118,7 @@ class CatalogChain:
         signer = self.state.signer or _signer_of(entries[:1])
         if keys.site_id != self.site or signer != to_der(keys.signing):
             raise ValueError(f"these keys do not sign for {self.next_name}")
-        header = Header(segment.FORMAT, self.site, 0, self.state.sequence + 1, self.state.tip)
+        header = Header(segment.format_of(entries), self.site, 0, self.state.sequence + 1, self.state.tip)
         content = segment.write(header, entries)
         sealed = keys.seal(self.next_name, signed.sign(content, keys.signing_key, keys.signing))
         return Appended(self.next_name, sealed, self._after(content, signer, entries))
@@ -151,6 +151,12 @@ class CatalogChain:
         # A new signing certificate counts from the next segment on: the old key has signed it.
         signer = next((entry.signing for entry in reversed(entries) if isinstance(entry, EpochEntry)), signer)
         return ChainState(self.state.sequence + 1, Digest(sha256(content).hexdigest()), signer)
+
+
+def sequence_of(name: str) -> int:
+    """The number of the segment of this archive name; 0 where it is no name of one."""
+    found = _SEQUENCE.search(name)
+    return int(found[1]) if found else 0
 
 
 def epoch_entry(keys: Keys, began: float) -> EpochEntry:

@@ -188,9 +188,9 @@ class _Rebuild:
                 self._site_state = entry
         stamps = [entry.held_at if isinstance(entry, Held) else entry.at for entry in followed.entries if not isinstance(entry, EpochEntry)]
         self._newest = max(stamps, default=self._newest)
-        self._holdings += len(held)
+        self._holdings += sum(not entry.replaces for entry in held)
         state = followed.state
-        await self._ledger.holdings.follow(name, ChainTip(state.sequence, state.tip, state.signer), held)
+        await self._ledger.holdings.follow(name, sealed, ChainTip(state.sequence, state.tip, state.signer), held)
         return chain.at(state)
 
     async def _bring(self, entry: SiteStateEntry) -> None:

@@ -141,9 +141,9 @@ class Recaller:
                 raise Unknown
             site = self._keys.site_id
             if row.sums is not None:
-                return sums.proven(row.sums, row.sums_digest, site, pack)
-            text = await archive.get(sums.Sums(site, pack, ()).place)
-            whole = sums.proven(text, row.sums_digest, site, pack)
+                return sums.proven(row.sums, row.sums_digest, site, row.stored_as)
+            text = await archive.get(sums.Sums(site, row.stored_as, ()).place)
+            whole = sums.proven(text, row.sums_digest, site, row.stored_as)
             await self._ledger.holdings.keep_sums(pack, text, row.sums_digest)
             return whole
 

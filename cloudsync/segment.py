@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,8 +11,10 @@ import zstandard
 from cloudsync.seal.part import NotOurs
 from edge.errors import Permanent
 
-FORMAT = 1
-"""A new kind of entry, or a new field in one, is a new format."""
+FORMAT = 2
+"""A new kind of entry, or a new field in one, is a new format. A segment has the lowest one that says what it says: 2 where an entry
+replaces another, else 1.
+"""
 MAX_TEXT_BYTES = 256 << 20
 """Of the lines of one segment. One is closed at 64 KiB compressed; a merged one is some dozens of those."""
 _FIRST_BYTES = 1 << 16
@@ -39,7 +41,7 @@ class _Entry(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_field
     pass
 
 
-class Held(_Entry, frozen=True, tag="held"):
+class Held(_Entry, frozen=True, tag="held", omit_defaults=True):
     """A pack whose head, parts and sums are confirmed: all that edge needs to answer for its study, and what proves the objects."""
 
     pack: str
@@ -60,6 +62,8 @@ class Held(_Entry, frozen=True, tag="held"):
     """SHA-256 of the sealed head."""
     sums_digest: str
     """SHA-256 of the sums."""
+    replaces: str = ""
+    """The pack id of the holding in whose place it stands, because the archive's copy of that was damaged; empty for none. Format 2."""
 
 
 class SiteStateEntry(_Entry, frozen=True, tag="site-state"):
@@ -92,6 +96,11 @@ Entry = Held | SiteStateEntry | EpochEntry
 _ENCODER = msgspec.json.Encoder()
 _HEADER = msgspec.json.Decoder(Header)
 _ENTRY: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+
+
+def format_of(entries: Iterable[Entry]) -> int:
+    """The format of a segment with these entries."""
+    return 2 if any(isinstance(entry, Held) and entry.replaces for entry in entries) else 1
 
 
 def write(header: Header, entries: Sequence[Entry]) -> bytes:

@@ -24,6 +24,7 @@ from cloudsync.sealed import SealedFiles
 from cloudsync.ship import Shipper
 from cloudsync.teller import Teller
 from cloudsync.users import user_id
+from cloudsync.verify.verifier import Verifier
 from cloudsync.watch import Watch
 from edge import journal
 from edge.clock import Clock, SystemClock
@@ -94,6 +95,7 @@ class Service:
                 lanes=lambda: self._lanes(recaller.busy),
                 settled=lane.wake,
             )
+            verifier = Verifier(ledger, keys, teller, self._clock, config.archive, lambda: recaller.busy)
             position = (await ledger.asked.position()).position
 
             def committed(entries: Sequence[journal.Entry]) -> None:
@@ -101,7 +103,7 @@ class Service:
                 if not watch.up and any(isinstance(entry, journal.Recall) for entry in entries):
                     wake.ring()  # somebody is waiting for it
                 to_ship.set()
-                for each in (lane, recaller, teller):
+                for each in (lane, recaller, teller, verifier):
                     each.wake()
 
             asks = Asks(Gate(layout.asks, self._edge_user()), ledger, position, committed, unread, teller.say)
@@ -111,6 +113,7 @@ class Service:
                     group.create_task(shipper.run(), name="ship"),
                     group.create_task(self._follow(lane, watch), name="catalog"),
                     group.create_task(recaller.run(self._retrying(metered, recaller, wake)), name="recall"),
+                    group.create_task(verifier.run(archive), name="verify"),
                     group.create_task(teller.run(), name="tell"),
                     group.create_task(_repeat(watch), name="say again how the link is"),
                     group.create_task(self._probe(archive, watch, keys.site_id), name="probe"),

@@ -128,7 +128,7 @@ class Shipper:
 
     async def _ship_part(self, part: Part) -> None:
         shipping = self._ledger.shipping
-        place = f"{self._keys.site_id}/p/{part.pack}/{sums.object_name(part.number, part.attempt)}"
+        place = f"{self._keys.site_id}/p/{part.stored_as}/{sums.object_name(part.number, part.attempt)}"
         try:
             if part.sealed is None:
                 data, sealed = await self._seal(
@@ -173,26 +173,26 @@ class Shipper:
         return found is not None and (found.size, found.md5) == (recorded.size, recorded.md5)
 
     async def _ship_sums(self, complete: Complete) -> None:
-        pack, site = complete.pack, self._keys.site_id
+        pack, stored_as, site = complete.pack, complete.stored_as, self._keys.site_id
         text = complete.sums
         if text is None:
-            text = await self._ledger.shipping.sum_up(pack, lambda objects: sums.write(sums.Sums(site, pack, objects)))
+            text = await self._ledger.shipping.sum_up(pack, lambda objects: sums.write(sums.Sums(site, stored_as, objects)))
         if text is None:
             return
-        whole = sums.parse(text, site, pack)
+        whole = sums.parse(text, site, stored_as)
         try:
             await self._archive.put(whole.place, text, md5_of(text))
         except (Occupied, ObjectRefused) as fault:
             await self._stop(pack, fault)
             return
-        entry = await self._entry(whole, text)
+        entry = await self._entry(pack, whole, text)
         await self._ledger.shipping.proven(pack, entry.sealed_bytes, entry.held_at, msgspec.json.encode(entry), urgent=complete.urgent)
         self._progress.pop(pack, None)
         self._teller.say(Progress(pack=pack, confirmed=len(whole.objects) + 1, total=len(whole.objects) + 1))
         self._settled()
 
-    async def _entry(self, whole: sums.Sums, text: bytes) -> Held:
-        row = await self._ledger.holdings.pack(whole.pack)
+    async def _entry(self, pack: PackId, whole: sums.Sums, text: bytes) -> Held:
+        row = await self._ledger.holdings.pack(pack)
         assert row is not None
         head = whole.objects[0]
         return Held(
@@ -208,6 +208,7 @@ class Shipper:
             head=head.name,
             head_digest=head.digest,
             sums_digest=sha256(text).hexdigest(),
+            replaces=row.replaces or "",
         )
 
     async def _ship_site_state(self, state: SiteState) -> None:

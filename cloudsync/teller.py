@@ -66,7 +66,7 @@ class Teller:
         facts: list[journal.Entry] = []
         if site_state is not None:
             facts.append(journal.SiteStateHere(bytes=site_state.size, digest=site_state.digest))
-        facts += [_pack_fact(pack) for pack in packs]
+        facts += [fact for pack in packs for fact in _pack_facts(pack)]
         facts += [_recall_fact(recalled) for recalled in recalls]
         facts += said
         # An acknowledgement comes behind every holding that the asks before it want told: who lost its catalogue waits for it.
@@ -82,10 +82,10 @@ class Teller:
         return True
 
 
-def _pack_fact(pack: Pack) -> journal.Entry:
+def _pack_facts(pack: Pack) -> list[journal.Entry]:
     if pack.state == "stopped":
-        return journal.Stopped(pack=pack.pack, reason=pack.reason)
-    return journal.Held(
+        return [journal.Stopped(pack=pack.pack, reason=pack.reason)]
+    held = journal.Held(
         pack=pack.pack,
         held_at=pack.proven_at,
         instances=pack.instances,
@@ -95,6 +95,7 @@ def _pack_fact(pack: Pack) -> journal.Entry:
         study=pack.study,
         series=pack.series,
     )
+    return [held, journal.Damaged(pack=pack.pack, reason=pack.damage)] if pack.damage else [held]
 
 
 def _recall_fact(recalled: Recalled) -> journal.Entry:

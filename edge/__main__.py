@@ -34,7 +34,7 @@ from edge.dimse.tls import Certificates, Files
 from edge.doorbell import Doorbell, ring
 from edge.durable import disk_errors, write_whole
 from edge.errors import ConfigError, OutpostError, StoreFailed
-from edge.facts import Facts
+from edge.facts import SITE, Facts
 from edge.failstop import FailStop
 from edge.gauge import Gauge
 from edge.index import CatalogueIndex
@@ -73,6 +73,7 @@ from edge.studies import Studies
 from edge.trail import Trail
 from edge.unread import UnreadFacts
 from edge.variants import Variants
+from edge.verifying import Verifying
 from edge.wall import Gate
 
 log = logging.getLogger(__name__)
@@ -182,8 +183,14 @@ class _Edge:
         destination = partial(destination_of, calling_ae=AETitle(config.site.ae_title), peers=table, requestor=requestor)
         routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, audit, self._clock, fail_stop)
         routing = Routing(routes, audit, self._clock)
+        copies = SiteCopies(layout, copy_site, asks, decided)
+
+        def damaged(pack: str) -> None:
+            loop.call_soon_threadsafe(copies.again if pack == SITE else outbox.closed)
+
+        verifying = Verifying(catalogue, asks, reach)
         restating = Restating(catalogue, asks, audit, opened.made, lambda: loop.call_soon_threadsafe(outbox.closed))
-        facts = Facts(gate, catalogue, journal, desk, outbox.settle, UnreadFacts(layout.unread), refusals, restating.told)
+        facts = Facts(gate, catalogue, journal, desk, outbox.settle, UnreadFacts(layout.unread), refusals, restating.told, damaged)
         reporting = Reporting(
             config,
             layout,
@@ -191,7 +198,7 @@ class _Edge:
             packs,
             reach,
             (restating.notices, commitments.notices, routes.notices),
-            (partial(notices, catalogue), scrubber.alarms, gauge.alarms, intake.alarms, facts.alarms),
+            (partial(notices, catalogue), scrubber.alarms, gauge.alarms, intake.alarms, facts.alarms, verifying.alarms),
             refusals,
             self._clock,
         )
@@ -212,6 +219,7 @@ class _Edge:
             set_aside,
             routing,
             outreach,
+            verifying,
         ]
         controller = Controller(layout.control, nouns, fail_stop)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()
@@ -226,7 +234,7 @@ class _Edge:
                 work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
                     "close quiet packs": closing.close_quiet,
                     "code closed packs": outbox.code_closed,
-                    "copy site state": SiteCopies(layout, copy_site, asks, decided).copy_changes,
+                    "copy site state": copies.copy_changes,
                     "follow facts": partial(facts.follow, rung, config.link.poll_seconds),
                     "recall": desk.work,
                     "keep below mark": keeper.keep_below_mark,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge.journal import Coded, JournalWriter, Recall, Restate, SiteState, Taken
+from edge.journal import Coded, JournalWriter, Recall, Restate, SiteState, Taken, Verify
 
 
 class Asks:
@@ -15,7 +15,7 @@ class Asks:
         self._ring = ring
         self.forget = journal.forget
 
-    def tell(self, *asks: Coded | SiteState | Recall | Taken | Restate) -> int:
+    def tell(self, *asks: Coded | SiteState | Recall | Taken | Restate | Verify) -> int:
         """Durable when it returns; the seq of the last one."""
         seq = self._journal.append(*asks)
         if asks:

@@ -20,6 +20,7 @@ from edge.route_commands import routes
 from edge.site_commands import site
 from edge.study_commands import studies
 from edge.terminal import DEFAULT_STATE, JSON, STATE, ask
+from edge.verify_commands import verify
 
 __all__ = ["DEFAULT_STATE", "STATE", "app"]
 
@@ -37,6 +38,7 @@ app.add_typer(site, name="site")
 peers.command("echo")(errand_commands.echo)
 app.command("evict")(cache_commands.evict)
 app.command("scrub")(cache_commands.scrub)
+app.command("verify")(verify)
 app.command("capacity")(cache_commands.capacity)
 app.command("query")(errand_commands.query)
 app.command("retrieve")(errand_commands.retrieve)

@@ -74,6 +74,10 @@ class Archive(_Section, frozen=True):
     credential_file: str = ""
     """azure_blob: a file, readable by cloudsync alone, that holds a connection string or a container SAS address."""
     segment_seconds: float = 600.0
+    verify_days: float = 1.0
+    """Between two comparisons of the archive with the ledger that begin by themselves; 0 = none do."""
+    verify_read_percent: float = 0.1
+    verify_bytes_per_second: float = 16_384.0
 
 
 class Link(_Section, frozen=True):
@@ -199,6 +203,8 @@ _MAY_BE_ZERO = frozenset(
         "quarantine_max_bytes",
         "quarantine_peer_max_bytes",
         "segment_seconds",
+        "verify_days",
+        "verify_read_percent",
     }
     | {"offline_after_seconds", "backoff_max_seconds"}
 )
@@ -216,6 +222,8 @@ def _check(config: Config) -> None:
     _check_tls(config.dicom)
     if config.archive.kind not in {"folder", "azure_blob"}:
         raise ConfigError("archive.kind", f"{config.archive.kind!r} is not known", 'Use "folder" or "azure_blob".')
+    if config.archive.verify_read_percent > 100:
+        raise ConfigError("archive.verify_read_percent", f"{config.archive.verify_read_percent} is out of range", "Use 0 to 100.")
     if not 128 << 10 <= config.link.part_bytes <= 1 << 20:
         raise ConfigError("link.part_bytes", f"{config.link.part_bytes} is out of range", "Use 131072 to 1048576.")
     if not 0 < config.cache.low_water_percent < config.cache.high_water_percent <= 100:

@@ -11,6 +11,7 @@ from edge.errors import Corrupt, OutpostError, StoreFull
 from edge.journal import (
     Ack,
     AsksUnread,
+    Damaged,
     Entry,
     Held,
     Here,
@@ -22,6 +23,7 @@ from edge.journal import (
     Restate,
     Stopped,
     Unread,
+    Verification,
     encode,
 )
 from edge.link import LinkState
@@ -32,6 +34,9 @@ from edge.unread import UnreadFacts, fault_of
 from edge.wall import Gate, Trespass
 
 log = logging.getLogger(__name__)
+
+SITE = "site"
+"""Stands in for the pack of a site state."""
 
 
 class Desk(Protocol):
@@ -63,8 +68,11 @@ class Facts:
         unread: UnreadFacts,
         refusals: Refusals,
         told: Callable[[], None] = lambda: None,
+        damaged: Callable[[str], None] = lambda pack: None,
     ) -> None:
-        """`settle` is told of each pack that is held, `told` when all holdings that were asked for once more are told."""
+        """`settle` is told of each pack that is held, `damaged` of each whose copy in the archive is not whole (`site`: of site state), and
+        `told` when all holdings that were asked for once more are told.
+        """
         self._reader = JournalReader(gate, int(catalogue.figure("facts_upto")))
         self._catalogue = catalogue
         self._asks = asks
@@ -76,12 +84,13 @@ class Facts:
         self._asks_unread = ""
         self._asked_again = False
         self._told = told
+        self._damaged = damaged
         self._restated = False
 
     def begin(self) -> None:
         """At start: what was set aside, and can be followed by this version."""
         for entry in self._unread.followable():
-            if isinstance(entry, Link | AsksUnread | Progress | Ack):  # said again since, or never mind
+            if isinstance(entry, Link | AsksUnread | Progress | Ack | Verification):  # said again since, or never mind
                 continue
             log.info("fact %d, which was set aside, is followed now", entry.seq)
             with self._catalogue.change():
@@ -167,6 +176,10 @@ class Facts:
                 catalogue.mark_progress(entry.pack, entry.confirmed, entry.total)
             case Stopped():
                 catalogue.mark_stopped(entry.pack, entry.reason)
+            case Damaged() if entry.pack != SITE:
+                catalogue.archive_damaged(PackId(entry.pack), entry.reason)
+            case Verification():
+                catalogue.set_verification(encode(entry).decode())
             case Link():
                 catalogue.set_link(_link(entry))
             case Ack():
@@ -183,6 +196,9 @@ class Facts:
                 self._desk.arrived(entry.pack, entry.number, entry.digest, entry.bytes)
             case RecallFailed():
                 self._desk.failed(entry.pack, entry.reason, entry.final)
+            case Damaged():
+                log.error("pack %s is damaged in the archive: %s", entry.pack, entry.reason)
+                self._damaged(entry.pack)
             case Stopped():
                 log.error("pack %s is not shipped: %s", entry.pack, entry.reason)
                 self._refusals.report(f"pack {entry.pack}: {entry.reason}")

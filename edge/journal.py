@@ -85,6 +85,12 @@ class Restate(Line, frozen=True, tag="restate"):
     """Ask: tell all holdings again from the ledger."""
 
 
+class Verify(Line, frozen=True, tag="verify"):
+    """Ask: compare the archive with the ledger now, from the start, and read `percent` of its objects. One that is under way gives way."""
+
+    percent: float
+
+
 class Progress(Line, frozen=True, tag="progress"):
     """Fact: `confirmed` of `total` objects of a pack are proven to be in the archive."""
 
@@ -161,8 +167,38 @@ class AsksUnread(Line, frozen=True, tag="asks-unread"):
     """Which, why, and what to do, for people. No secret, no PHI."""
 
 
-Ask = Ack | Coded | SiteState | Recall | Taken | Restate
-Fact = Ack | Progress | Held | Here | RecallFailed | Stopped | Link | SiteStateHere | AsksUnread
+class Damaged(Line, frozen=True, tag="damaged"):
+    """Fact: the archive's copy of a held pack is not whole. Where the cache has the pack it is coded and asked for once more; `site` stands
+    for the newest copy of site state. Comes behind the `held` of the pack.
+    """
+
+    pack: str
+    reason: str
+
+
+class Verification(Line, frozen=True, tag="verification"):
+    """Fact: how far the comparison of the archive with the ledger is, or how the last one ended."""
+
+    asked: int
+    """The seq of the ask; 0 where it began by itself."""
+    percent: float
+    """So much of the objects is read."""
+    began_at: float
+    ended_at: float | None
+    done: float
+    """From 0 to 1."""
+    objects: int
+    """That were looked for by name and size."""
+    read_objects: int
+    read_bytes: int
+    damaged: int
+    """Packs of which something is missing or not what it was."""
+    faults: list[str]
+    """What is wrong with the catalog or with site state: sentences with the cure, no PHI."""
+
+
+Ask = Ack | Coded | SiteState | Recall | Taken | Restate | Verify
+Fact = Ack | Progress | Held | Here | RecallFailed | Stopped | Link | SiteStateHere | AsksUnread | Damaged | Verification
 Entry = Ask | Fact
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import enum
+import hashlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -54,6 +55,12 @@ def parse_digest(text: str) -> Digest | None:
 
 def new_pack_id() -> PackId:
     return PackId(base64.b32encode(os.urandom(16)).decode().rstrip("=").lower())
+
+
+def successor(pack: PackId) -> PackId:
+    """The id under which a pack is archived once more, where the archive's copy under this one is damaged: always the same one."""
+    digest = hashlib.sha256(b"outpost replaces " + pack.encode()).digest()
+    return PackId(base64.b32encode(digest[:16]).decode().rstrip("=").lower())
 
 
 class Level(enum.StrEnum):

@@ -87,6 +87,11 @@ class SiteCopies:
             await asyncio.sleep(pace.pause_seconds)
             await self._decides_within(pace.errand_seconds)
 
+    def again(self) -> None:
+        """The archive lost the newest copy: another one is asked for, even if it is the same. In the loop."""
+        self._told = None
+        self._decided.set()
+
     async def _decides_within(self, seconds: float | None) -> bool:
         try:
             async with asyncio.timeout(seconds):

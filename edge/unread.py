@@ -9,7 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.journal import Ack, AsksUnread, Entry, Held, Here, Link, Progress, RecallFailed, SiteStateHere, Stopped, Unread, decode
+from edge.journal import (
+    Ack,
+    AsksUnread,
+    Damaged,
+    Entry,
+    Held,
+    Here,
+    Link,
+    Progress,
+    RecallFailed,
+    SiteStateHere,
+    Stopped,
+    Unread,
+    Verification,
+    decode,
+)
 from edge.keptlines import KeptLines
 from edge.model import parse_digest, parse_pack_id
 from edge.store.fold import first
@@ -50,14 +65,14 @@ def fault_of(fact: Entry) -> str:
     match fact:
         case Held():
             return _held_fault(fact)
-        case Progress() | Stopped() | RecallFailed():
+        case Progress() | Stopped() | RecallFailed() | Damaged():
             return "" if parse_pack_id(fact.pack) or fact.pack == "site" else "it names no pack"
         case Here():
             whole = parse_pack_id(fact.pack) and parse_digest(fact.digest) and fact.number >= 0 and fact.bytes >= 0
             return "" if whole else "it names no pack, no digest, or no part"
         case SiteStateHere():
             return "" if parse_digest(fact.digest) else "it names no digest"
-        case Link() | Ack() | AsksUnread():
+        case Link() | Ack() | AsksUnread() | Verification():
             return ""
         case _:
             return "it is an ask, not a fact"

@@ -54,6 +54,7 @@ from edge.store.pins import Pins
 from edge.store.room import Room
 from edge.store.site import SiteState
 from edge.studies import Studies
+from edge.verifying import Verifying
 from tests.desks import Desk
 from tests.dimse.fakes import FakeAudit, FakeIndex
 from tests.store.rows import Clock, admission, close, hold, put
@@ -129,6 +130,7 @@ class Box:
             SetAside(self.layout, self.catalogue, intake, self.audit, title),
             Outreach(config, self.site, FakeIndex([]), self.retrieve, intake, None, Requestor(), FakeAudit()),
             Routing(None, self.audit, clock),
+            Verifying(self.catalogue, None, reach),
         ]
         self.controller = Controller(self.layout.control, nouns)
 

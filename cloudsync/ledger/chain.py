@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloudsync.ledger.database import Database
-from cloudsync.ledger.values import ChainTip, InFlight, Queued
+from cloudsync.ledger.values import ChainTip, InFlight, Queued, Segment
 from edge.model import Digest
 
 
@@ -46,7 +46,9 @@ class Chain:
     async def record(self, name: str, sealed: bytes, tip: ChainTip, upto: int) -> None:
         """A segment that says all queued entries up to `upto`, before the first byte of it is sent."""
         async with self._database.transaction() as transaction:
-            await transaction.run("segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed)
+            await transaction.run(
+                "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=False
+            )
             await transaction.run("entries_taken", sequence=tip.sequence, upto=upto)
 
     async def confirmed(self, sequence: int) -> int:
@@ -57,3 +59,15 @@ class Chain:
             await transaction.run("site_states_listed", sequence=sequence)
             await transaction.run("entries_said", sequence=sequence)
             return held
+
+    async def confirmed_after(self, sequence: int, at_most: int) -> tuple[Segment, ...]:
+        """The segments that the archive had confirmed behind a number, in order."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.all("segments_after", sequence=sequence, at_most=at_most)
+            return tuple(Segment(row["sequence"], row["name"], Digest(row["tip"]), row["signer"], row["size"]) for row in rows)
+
+    async def sealed(self, sequence: int) -> bytes | None:
+        """The bytes of a segment; None where they are not kept."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("segment_sealed", sequence=sequence)
+        return None if row is None else row["sealed"]

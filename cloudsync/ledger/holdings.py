@@ -9,6 +9,7 @@ import msgspec
 
 from cloudsync.ledger.database import Database, Value
 from cloudsync.ledger.values import ChainTip, Pack
+from cloudsync.seal.part import NotOurs
 from cloudsync.segment import Held
 from edge.model import Digest, PackId
 
@@ -28,11 +29,20 @@ class Holdings:
         async with self._database.transaction() as transaction:
             await transaction.run("holding_sums", pack=pack, sums=sums, sums_digest=digest)
 
-    async def follow(self, name: str, tip: ChainTip, held: Iterable[Held]) -> None:
-        """A verified segment of an archive that a box is rebuilt from, and the holdings that it names: edge will be told of them."""
+    async def follow(self, name: str, sealed: bytes, tip: ChainTip, held: Iterable[Held]) -> None:
+        """A verified segment of an archive that a box is rebuilt from, and the holdings that it names: edge will be told of them.
+
+        Raises NotOurs for a holding that replaces one that no segment named.
+        """
         async with self._database.transaction() as transaction:
-            await transaction.run("segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=None)
-            await transaction.many("holding_put", map(_holding, held))
+            await transaction.run(
+                "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=True
+            )
+            for entry in held:
+                if not entry.replaces:
+                    await transaction.run("holding_put", **_holding(entry))
+                elif not await transaction.run("holding_replaced", **_holding(entry), replaces=entry.replaces):
+                    raise NotOurs(f"{name}: pack {entry.pack} replaces {entry.replaces}, which no segment before it names")
 
     async def site_state_here(self, number: int, size: int, digest: Digest) -> None:
         """The site state of the archive lies in the inbox; edge is told of it before it is told of any holding."""
@@ -73,4 +83,7 @@ def pack_of(row: Row) -> Pack:
         None if digest is None else Digest(digest),
         row["proven_at"] or 0.0,
         row["reason"] or "",
+        PackId(row["stored_as"] or row["pack"]),
+        None if row["replaces"] is None else PackId(row["replaces"]),
+        row["damage"] or "",
     )

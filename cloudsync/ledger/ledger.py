@@ -13,6 +13,7 @@ from cloudsync.ledger.holdings import Holdings
 from cloudsync.ledger.recalls import Recalls
 from cloudsync.ledger.shipping import Shipping
 from cloudsync.ledger.telling import Telling
+from cloudsync.ledger.verifying import Verifying
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,22 @@ class Ledger:
     holdings: Holdings
     recalls: Recalls
     telling: Telling
+    verifying: Verifying
 
     @classmethod
     async def open(cls, path: Path) -> Ledger:
         """Open the file, made on first use. Raises NewerDatabase, and Corrupt when it is no ledger or damaged."""
         opened, turn = await Database.open(path), asyncio.Lock()
-        return cls(opened, Asked(opened, turn), Shipping(opened), Chain(opened), Holdings(opened), Recalls(opened), Telling(opened, turn))
+        return cls(
+            opened,
+            Asked(opened, turn),
+            Shipping(opened),
+            Chain(opened),
+            Holdings(opened),
+            Recalls(opened),
+            Telling(opened, turn),
+            Verifying(opened),
+        )
 
     async def close(self) -> None:
         await self.database.close()

@@ -8,7 +8,12 @@ UPDATE asks SET position = :position, owed = CASE WHEN :owed THEN :position ELSE
 UPDATE asks SET acknowledged = :upto WHERE acknowledged < :upto;
 
 -- pack_state: where a pack stands
-SELECT state, sums IS NOT NULL AS summed FROM packs WHERE pack = :pack;
+SELECT state, sums IS NOT NULL AS summed, damage, coalesce(stored_as, pack) AS stored_as FROM packs WHERE pack = :pack;
+
+-- pack_anew: a held pack whose copy in the archive is damaged is shipped once more, under another id
+UPDATE packs SET state = 'shipping', replaces = coalesce(stored_as, pack), stored_as = :stored_as, damage = NULL,
+    sums = NULL, sums_digest = NULL, sealed_bytes = NULL, proven_at = NULL, told = 1
+WHERE pack = :pack AND state = 'held' AND damage IS NOT NULL;
 
 -- pack_put: a pack that edge coded; asking again starts a stopped one anew
 INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects, told)
@@ -51,7 +56,8 @@ WHERE pack = :pack AND confirmed = 0 AND sealed_digest IS NOT NULL;
 DELETE FROM parts WHERE pack = :pack AND number >= :objects;
 
 -- parts_next: unconfirmed objects of packs under way: STAT first, heads before parts, then in the order asked
-SELECT pack, number, attempt, plain_bytes, plain_digest, parts.sealed_bytes, sealed_digest, sealed_md5, urgency
+SELECT pack, number, attempt, plain_bytes, plain_digest, parts.sealed_bytes, sealed_digest, sealed_md5, urgency,
+    coalesce(stored_as, pack) AS stored_as
 FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND confirmed = 0
 ORDER BY urgency, number > 0, asked, number LIMIT :at_most;
 
@@ -76,7 +82,7 @@ SELECT number FROM site_states WHERE state = 'sealed';
 SELECT COUNT(*) FILTER (WHERE confirmed = 1) AS confirmed, COUNT(*) AS total FROM parts WHERE pack = :pack;
 
 -- packs_complete: packs whose objects are all confirmed and whose sums are not
-SELECT pack, urgency, sums FROM packs
+SELECT pack, urgency, sums, coalesce(stored_as, pack) AS stored_as FROM packs
 WHERE state = 'shipping' AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.pack = packs.pack AND confirmed = 0)
 ORDER BY urgency, asked LIMIT :at_most;
 
@@ -144,10 +150,17 @@ SELECT sequence, name, sealed FROM segments WHERE confirmed = 0;
 
 -- segment_put: a segment with its bytes, or one that lies in the archive already
 INSERT INTO segments (sequence, name, tip, signer, sealed, confirmed)
-VALUES (:sequence, :name, :tip, :signer, :sealed, :sealed IS NULL);
+VALUES (:sequence, :name, :tip, :signer, :sealed, :confirmed);
 
 -- segment_confirmed: the archive has exactly these bytes
-UPDATE segments SET confirmed = 1, sealed = NULL WHERE sequence = :sequence;
+UPDATE segments SET confirmed = 1 WHERE sequence = :sequence;
+
+-- segments_after: confirmed segments behind a number, at most so many
+SELECT sequence, name, tip, signer, length(sealed) AS size FROM segments WHERE sequence > :sequence AND confirmed = 1
+ORDER BY sequence LIMIT :at_most;
+
+-- segment_sealed: the bytes of a segment, where they are kept
+SELECT sealed FROM segments WHERE sequence = :sequence;
 
 -- packs_held: the packs that a confirmed segment names
 UPDATE packs SET state = 'held', told = 0
@@ -165,6 +178,11 @@ INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, st
                    sealed_bytes, sums_digest, proven_at, told)
 VALUES (:pack, 'held', 1, 0, :instances, :raw_bytes, :sha256, :study, :series, :objects, :sealed_bytes, :sums_digest, :proven_at, 0)
 ON CONFLICT (pack) DO NOTHING;
+
+-- holding_replaced: the archive has a holding anew, under another id
+UPDATE packs SET stored_as = :pack, replaces = :replaces, instances = :instances, raw_bytes = :raw_bytes, sha256 = :sha256, study = :study,
+    series = :series, objects = :objects, sealed_bytes = :sealed_bytes, sums = NULL, sums_digest = :sums_digest, proven_at = :proven_at, told = 0
+WHERE coalesce(stored_as, pack) = :replaces AND state = 'held';
 
 -- holding_sums: the sums of a rebuilt holding, compared with the digest that the catalog names
 UPDATE packs SET sums = :sums WHERE pack = :pack AND sums_digest = :sums_digest;
@@ -215,7 +233,41 @@ SELECT pack, number, state, bytes, digest, reason FROM recalls WHERE told = 0 OR
 UPDATE site_states SET told = 1 WHERE number = :number;
 
 -- told_pack: the fact stands in the journal
-UPDATE packs SET told = 1 WHERE pack = :pack AND state = :state;
+UPDATE packs SET told = 1 WHERE pack = :pack AND state = :state AND coalesce(damage, '') = :damage;
 
 -- told_recall: the fact stands in the journal
 UPDATE recalls SET told = 1 WHERE pack = :pack AND number = :number AND state = :state;
+
+-- holdings_stored: holdings by their ids in the archive, of a range
+SELECT pack, coalesce(stored_as, pack) AS stored_as, sums, sums_digest, damage FROM packs
+WHERE state = 'held' AND coalesce(stored_as, pack) >= :first AND coalesce(stored_as, pack) < :beyond ORDER BY coalesce(stored_as, pack);
+
+-- holdings_counted: how many holdings there are
+SELECT COUNT(*) AS holdings FROM packs WHERE state = 'held';
+
+-- holding_damaged: the archive's copy is not whole; edge is told, once for each reason
+UPDATE packs SET damage = :reason, told = 0
+WHERE pack = :pack AND state = 'held' AND coalesce(stored_as, pack) = :stored_as AND damage IS NOT :reason;
+
+-- holding_sound: the archive's copy was read, and is whole after all
+UPDATE packs SET damage = NULL, told = 0
+WHERE pack = :pack AND state = 'held' AND coalesce(stored_as, pack) = :stored_as AND damage IS NOT NULL;
+
+-- site_state_listed: the newest copy of the site's decisions that the catalog names
+SELECT number, bytes, digest, sealed_bytes, sealed_digest, sealed_md5 FROM site_states WHERE state = 'listed' ORDER BY number DESC LIMIT 1;
+
+-- site_state_damaged: the archive has not got this copy as it was; edge makes another one
+UPDATE site_states SET state = 'dropped' WHERE number = :number AND state = 'listed';
+
+-- verification: the comparison that is under way, or ended last
+SELECT number, asked, percent, start, upto, began_at, ended_at, objects, read_objects, read_bytes, damaged, faults FROM verification;
+
+-- verification_asked: begin another one, whose sample begins where that of the one before it ended
+UPDATE verification SET number = number + 1, asked = :asked, percent = :percent,
+    start = start + percent / 100 - CAST(start + percent / 100 AS INTEGER),
+    upto = '', began_at = NULL, ended_at = NULL, objects = 0, read_objects = 0, read_bytes = 0, damaged = 0, faults = '[]';
+
+-- verification_advanced: so far it is, unless another one was begun meanwhile
+UPDATE verification SET upto = :upto, began_at = :began_at, ended_at = :ended_at, objects = :objects, read_objects = :read_objects,
+    read_bytes = :read_bytes, damaged = :damaged, faults = :faults
+WHERE number = :number;

@@ -29,12 +29,16 @@ CREATE TABLE packs (
     proven_at    REAL,
     reason       TEXT,
     told         INTEGER NOT NULL CHECK (told IN (0, 1)),
+    stored_as    TEXT    CHECK (length(stored_as) = 26),               -- its id in the archive, where that is another one: it was shipped anew
+    replaces     TEXT    CHECK ((replaces IS NULL) = (stored_as IS NULL)), -- the id in the archive before that
+    damage       TEXT    CHECK (damage IS NULL OR state = 'held'),     -- what a verification found wrong with the archive's copy
     CHECK (state NOT IN ('proven', 'held') OR (sums_digest IS NOT NULL AND sealed_bytes IS NOT NULL AND proven_at IS NOT NULL)),
     CHECK ((state = 'stopped') = (reason IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX packs_under_way ON packs (urgency, asked) WHERE state = 'shipping';
 CREATE INDEX packs_untold ON packs (proven_at) WHERE told = 0;
+CREATE INDEX packs_stored ON packs (coalesce(stored_as, pack));
 
 -- The objects of packs under way; once a pack is proven, its sums say the same. Sealed bytes lie in a file until they are confirmed.
 CREATE TABLE parts (
@@ -68,7 +72,8 @@ CREATE TABLE site_states (
     CHECK (state NOT IN ('sealed', 'proven', 'listed') OR sealed_digest IS NOT NULL)
 ) STRICT;
 
--- The catalog chain. A segment is recorded with its bytes before the first of them is sent, and sent again as the same bytes.
+-- The catalog chain. A segment is recorded with its bytes before the first of them is sent, and sent again as the same bytes. They are kept:
+-- one that went missing in the archive is put back as it was.
 CREATE TABLE segments (
     sequence  INTEGER PRIMARY KEY CHECK (sequence >= 1),
     name      TEXT    NOT NULL UNIQUE,
@@ -76,7 +81,7 @@ CREATE TABLE segments (
     signer    BLOB    NOT NULL,                                        -- signing certificate in force after it
     sealed    BLOB,
     confirmed INTEGER NOT NULL CHECK (confirmed IN (0, 1)),
-    CHECK ((sealed IS NULL) = (confirmed = 1))
+    CHECK (sealed IS NOT NULL OR confirmed = 1)
 ) STRICT;
 
 CREATE UNIQUE INDEX one_segment_in_flight ON segments (confirmed) WHERE confirmed = 0;
@@ -109,3 +114,22 @@ CREATE TABLE recalls (
 
 CREATE INDEX recalls_wanted ON recalls (asked, number) WHERE state = 'wanted';
 CREATE INDEX recalls_untold ON recalls (asked, number) WHERE told = 0;
+
+-- The comparison of the archive with this ledger that is under way, or ended last; number 0: there was none.
+CREATE TABLE verification (
+    only_row     INTEGER PRIMARY KEY CHECK (only_row = 1),
+    number       INTEGER NOT NULL CHECK (number >= 0),
+    asked        INTEGER NOT NULL CHECK (asked >= 0),                  -- seq of the ask; 0: nobody asked
+    percent      REAL    NOT NULL CHECK (percent BETWEEN 0 AND 100),   -- of the objects are read
+    start        REAL    NOT NULL CHECK (start >= 0 AND start < 1),    -- where the sample begins: behind the one before it
+    upto         TEXT    NOT NULL,                                     -- the last step that was done
+    began_at     REAL,
+    ended_at     REAL,
+    objects      INTEGER NOT NULL,
+    read_objects INTEGER NOT NULL,
+    read_bytes   INTEGER NOT NULL,
+    damaged      INTEGER NOT NULL,                                     -- packs
+    faults       TEXT    NOT NULL CHECK (json_valid(faults))           -- of the catalog and of site state, as sentences
+) STRICT;
+
+INSERT INTO verification VALUES (1, 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0, '[]');

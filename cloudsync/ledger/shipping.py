@@ -69,7 +69,7 @@ class Shipping:
         """Packs whose objects are all confirmed, and whose sums are not."""
         async with self._database.transaction() as transaction:
             rows = await transaction.all("packs_complete", at_most=at_most)
-            return tuple(Complete(PackId(row["pack"]), row["urgency"] == 0, row["sums"]) for row in rows)
+            return tuple(Complete(PackId(row["pack"]), row["urgency"] == 0, row["sums"], PackId(row["stored_as"])) for row in rows)
 
     async def sum_up(self, pack: PackId, write: Callable[[tuple[Sum, ...]], bytes]) -> bytes | None:
         """Record the sums of a pack, made by `write` of its objects (head first), before the first byte of them is sent.
@@ -138,6 +138,7 @@ def _part(row: Row) -> Part:
         row["plain_bytes"],
         Digest(row["plain_digest"]),
         _sealed(row),
+        PackId(row["stored_as"]),
     )
 
 

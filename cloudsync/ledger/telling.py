@@ -48,7 +48,7 @@ class Telling:
         async with self._database.transaction() as transaction:
             if site_state is not None:
                 await transaction.run("told_site_state", number=site_state.number)
-            await transaction.many("told_pack", ({"pack": pack.pack, "state": pack.state} for pack in packs))
+            await transaction.many("told_pack", ({"pack": pack.pack, "state": pack.state, "damage": pack.damage} for pack in packs))
             await transaction.many("told_recall", map(_told, recalls))
             await transaction.run("asks_acknowledged", upto=acknowledged)
 

@@ -34,6 +34,8 @@ class Part:
     plain_digest: Digest
     sealed: Sealed | None
     """None until its sealed bytes lie in their file."""
+    stored_as: PackId
+    """The id of the pack in the archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Complete:
     urgent: bool
     sums: bytes | None
     """The text that was recorded; None before that."""
+    stored_as: PackId
+    """The id of the pack in the archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,12 @@ class Pack:
     sums_digest: Digest | None
     proven_at: float
     reason: str
+    stored_as: PackId
+    """Its id in the archive: its own, unless it was shipped anew."""
+    replaces: PackId | None
+    """The id in the archive that it had before."""
+    damage: str
+    """What a verification found wrong with the archive's copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,57 @@ class InFlight:
     sequence: int
     name: str
     sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment that the archive had confirmed."""
+
+    sequence: int
+    name: str
+    digest: Digest
+    """SHA-256 of its signed content."""
+    signer: bytes
+    """The signing certificate in force after it, DER."""
+    size: int | None
+    """Bytes; None where they are not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A holding, as it is to be found in the archive."""
+
+    pack: PackId
+    stored_as: PackId
+    sums: bytes | None
+    sums_digest: Digest
+    damage: str
+    """What was found wrong with it before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A comparison of the archive with the ledger, and how far it is."""
+
+    number: int
+    """0: there was none yet."""
+    asked: int
+    """The seq of the ask; 0 where nobody asked."""
+    percent: float
+    """So much of the objects is read."""
+    start: float
+    """Where the sample begins, from 0 to 1."""
+    upto: str
+    """The last step that was done."""
+    began_at: float | None
+    ended_at: float | None
+    objects: int = 0
+    read_objects: int = 0
+    read_bytes: int = 0
+    damaged: int = 0
+    """Packs."""
+    faults: tuple[str, ...] = ()
+    """Of the catalog and of site state."""
 
 
 @dataclass(frozen=True, slots=True)

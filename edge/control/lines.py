@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from edge.control import cache, capacity, conflicts, corrections, errands, instances, peers, quarantine, routes, scrub, status, studies
+from edge.control import (
+    cache,
+    capacity,
+    conflicts,
+    corrections,
+    errands,
+    instances,
+    peers,
+    quarantine,
+    routes,
+    scrub,
+    status,
+    studies,
+    verify,
+)
 from edge.control.message import Done, Failed
 from edge.errors import AlreadyRunning, Corrupt, Exhausted, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Transient, Unknown
 
@@ -24,6 +38,7 @@ Request = (
     | quarantine.Request
     | routes.Request
     | errands.Request
+    | verify.Request
 )
 Answer = (
     Done
@@ -40,6 +55,7 @@ Answer = (
     | quarantine.Answer
     | routes.Answer
     | errands.Answer
+    | verify.Answer
 )
 
 encode = msgspec.json.Encoder().encode

@@ -132,6 +132,7 @@ class Catalogue:
         """The pack is, byte for byte, as it was closed. Nothing changes when it was evicted meanwhile."""
         with self._transaction(flushed=True):
             self._run("set_whole", pack)
+            self._ship_damaged(pack)
 
     def lose(self, pack: PackId, header_offsets: Iterable[int]) -> None:
         """The pack file does not prove these instances that are catalogued in it."""
@@ -224,6 +225,20 @@ class Catalogue:
 
     def mark_stopped(self, pack: str, reason: str) -> None:
         self._run("mark_stopped", reason, pack)
+
+    def archive_damaged(self, pack: PackId, reason: str) -> None:
+        """The archive's copy of a pack is not whole. Where the cache has all of it, it is coded and shipped once more, and stays until
+        then; else it is as soon as all of it is back. Inside `facts`.
+        """
+        self._run("mark_damaged", reason, pack)
+        self._ship_damaged(pack)
+
+    def _ship_damaged(self, pack: PackId) -> None:
+        if self._connection.execute(self._sql["unhold_damaged"], (pack,)).rowcount == 1:
+            self._run("code_again", pack)
+
+    def set_verification(self, told: str) -> None:
+        self._run("set_verification", told)
 
     def set_link(self, link: LinkState) -> None:
         self._run("set_link", *astuple(link))

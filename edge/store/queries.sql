@@ -195,13 +195,35 @@ UPDATE pack SET stopped = NULL WHERE pack = ?;
 UPDATE pack SET stopped = NULL, coded_at = NULL, coded_bytes = NULL, asked = NULL, confirmed = 0, objects = 0
 WHERE pack = ? AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack);
 
+-- mark_damaged --
+-- The archive's copy of a pack is not whole.
+UPDATE pack SET damaged = ? WHERE pack = ?;
+
+-- unhold_damaged --
+-- The cache has a pack whole whose copy in the archive is not: it is the only copy until it was shipped once more.
+DELETE FROM holding WHERE pack = ? AND EXISTS (
+    SELECT 1 FROM pack WHERE pack.pack = holding.pack AND damaged IS NOT NULL AND here = 'whole');
+
+-- damaged_packs --
+-- Packs whose copy in the archive is not whole, by study: what is wrong, and whether the pack is being shipped once more.
+SELECT study.uid, accession, pack.pack, damaged, NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack) AND stopped IS NULL
+FROM pack JOIN study USING (study) WHERE damaged IS NOT NULL ORDER BY study.uid, pack.pack;
+
+-- set_verification --
+-- What cloudsync said last of the comparison of the archive.
+INSERT INTO verification VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET told = excluded.told;
+
+-- verification --
+-- What cloudsync said last of the comparison of the archive.
+SELECT told FROM verification;
+
 -- insert_holding --
 -- The archive provably has this pack.
 INSERT INTO holding (pack, held_at, sealed_bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- settle_pack --
 -- A held pack needs its ask no longer, and is not coded again although its head was lost.
-UPDATE pack SET asked = NULL, stopped = NULL, confirmed = objects, coded_at = coalesce(coded_at, ?) WHERE pack = ?;
+UPDATE pack SET asked = NULL, stopped = NULL, damaged = NULL, confirmed = objects, coded_at = coalesce(coded_at, ?) WHERE pack = ?;
 
 -- insert_archived_pack --
 -- A pack that only the archive has, as a rebuilt box hears of it.

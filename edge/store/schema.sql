@@ -153,6 +153,7 @@ CREATE TABLE pack (
     here         TEXT NOT NULL CHECK (here IN ('whole', 'some', 'no')), -- how much of it the cache holds
     has_head     INTEGER NOT NULL DEFAULT 0 CHECK (has_head IN (0, 1)),
     used_at      REAL NOT NULL,                             -- last retrieve, or reception; the retrieve is not derived
+    damaged      TEXT,                                      -- what is wrong with the archive's copy of it; told again, not derived
     CHECK ((closed_at IS NULL) = (sha256 IS NULL)),
     CHECK (coded_at IS NULL OR closed_at IS NOT NULL)
 ) STRICT;
@@ -162,6 +163,7 @@ CREATE INDEX pack_here_by_use ON pack (used_at) WHERE here != 'no';
 CREATE INDEX pack_asked ON pack (coded_at) WHERE asked IS NOT NULL;
 CREATE INDEX pack_stopped ON pack (closed_at) WHERE stopped IS NOT NULL;
 CREATE INDEX pack_in_part ON pack (pack) WHERE here = 'some';
+CREATE INDEX pack_damaged ON pack (pack) WHERE damaged IS NOT NULL;
 CREATE INDEX pack_headless ON pack (study) WHERE has_head = 0 AND here != 'whole';
 
 -- edge's own copy of the fact that head, parts, sums and the catalog segment of a pack are proven to be in the archive.
@@ -388,6 +390,12 @@ CREATE TABLE link (
     answered_at REAL NOT NULL,   -- 0: not since cloudsync started
     sequence    INTEGER NOT NULL, -- of the archive's catalog
     said_at     REAL NOT NULL DEFAULT 0 -- 0: not known
+) STRICT;
+
+-- What cloudsync said last of the comparison of the archive with its ledger; one row. Told again, not derived.
+CREATE TABLE verification (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    told TEXT NOT NULL CHECK (json_valid(told))
 ) STRICT;
 
 -- How far the journal of facts is committed here; one row.

@@ -125,7 +125,7 @@ class EdgeSide:
 
 
 def settings(archive: Path, **link: object) -> str:
-    """Settings of a test site on a folder archive."""
+    """Settings of a test site on a folder archive, which is compared with the ledger when the test asks for it."""
     values = {"backoff_max_seconds": 0.2, "poll_seconds": 0.5} | link
     lines = "".join(f"{name} = {value}\n" for name, value in values.items())
-    return f'[archive]\nkind = "folder"\npath = "{archive}"\nsegment_seconds = 3600\n[link]\n{lines}'
+    return f'[archive]\nkind = "folder"\npath = "{archive}"\nsegment_seconds = 3600\nverify_days = 0\n[link]\n{lines}'

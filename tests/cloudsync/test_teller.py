@@ -50,7 +50,7 @@ class Facts:
 
 async def test_a_holding_that_is_asked_for_again_while_it_is_told_is_told_again(tmp_path: Path) -> None:
     ledger = await Ledger.open(tmp_path / "ledger.db")
-    await ledger.holdings.follow("x/c/0/000000000001", ChainTip(1, Digest("0" * 64), b"signer"), [HELD])
+    await ledger.holdings.follow("x/c/0/000000000001", b"sealed", ChainTip(1, Digest("0" * 64), b"signer"), [HELD])
     facts = Facts()
     teller = Teller(ledger, facts, lambda: None)
     telling = asyncio.create_task(teller.flush())
@@ -67,7 +67,7 @@ async def test_a_holding_that_is_asked_for_again_while_it_is_told_is_told_again(
 async def test_an_acknowledgement_comes_behind_every_holding_that_was_asked_for_again(tmp_path: Path) -> None:
     ledger = await Ledger.open(tmp_path / "ledger.db")
     packs = [replace(HELD, pack=f"{number:026d}".translate(str.maketrans("0189", "abcd"))) for number in range(450)]
-    await ledger.holdings.follow("x/c/0/000000000001", ChainTip(1, Digest("0" * 64), b"signer"), packs)
+    await ledger.holdings.follow("x/c/0/000000000001", b"sealed", ChainTip(1, Digest("0" * 64), b"signer"), packs)
     facts = Facts()
     facts.go.set()
     teller = Teller(ledger, facts, lambda: None)

@@ -41,6 +41,11 @@ EXAMPLES = [
     journal.Link(state="up", since=1.0, goodput_bytes_per_second=2.0, sentence="Good."),
     journal.SiteStateHere(bytes=1, digest="d"),
     journal.AsksUnread(sentence="Ask 1 was set aside."),
+    journal.Verify(percent=2.5),
+    journal.Damaged(pack="p", reason="It is missing."),
+    journal.Verification(
+        asked=1, percent=2.5, began_at=1.0, ended_at=None, done=0.5, objects=3, read_objects=2, read_bytes=1, damaged=1, faults=["One."]
+    ),
 ]
 
 

@@ -175,6 +175,7 @@ WAITING = {
     "figures_to_count",
     "instance_by_variant",
     "pack_asked",
+    "pack_damaged",
     "pack_headless",
     "pack_here_by_use",
     "pack_in_part",

@@ -82,7 +82,10 @@ async def test_nothing_of_a_transaction_that_raises_or_is_cancelled_stands(tmp_p
         "UPDATE parts SET sealed_digest = printf('%064d', 1)",  # without its size and MD5
         "UPDATE asks SET owed = 99",
         "INSERT INTO asks VALUES (2, 0, 0, 0)",
-        "INSERT INTO segments VALUES (1, 'a', printf('%064d', 1), x'00', x'00', 1)",  # confirmed, and still kept
+        "INSERT INTO segments VALUES (1, 'a', printf('%064d', 1), x'00', NULL, 0)",  # on its way, and not kept
+        "UPDATE packs SET damage = 'a part is missing'",  # and not held
+        "UPDATE packs SET stored_as = pack",  # and replaces nothing
+        "INSERT INTO verification SELECT 2, 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0, '[]'",
         "INSERT INTO recalls (pack, number, state, asked, told) VALUES (printf('%026d', 1), 0, 'here', 1, 0)",  # without a digest
         "INSERT INTO site_states (number, state, bytes, digest, told) VALUES (1, 'proven', 1, printf('%064d', 1), 0)",
     ],
