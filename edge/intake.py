@@ -19,6 +19,7 @@ from edge.store.packs import OpenPacks
 from edge.store.quarantine import About, Allowance, QuarantineWriter
 from edge.store.room import Room
 
+SET_BACK_SECONDS = 86_400.0
 _PIECE = 1 << 18
 _CONTRADICTION = "command set and dataset disagree about SOP class or SOP instance"
 
@@ -48,6 +49,8 @@ class PackIntake:
             cache.quarantine_max_bytes, cache.quarantine_peer_max_bytes, lambda: dict(catalogue.rows("quarantined_bytes"))
         )
 
+        self._newest = float(catalogue.figure("newest_reception") or 0.0)
+        self._stamping = threading.Lock()
         self.looking = threading.Lock()
         """Held by who looks at a dataset whose UIDs come late: that takes memory and time, for one at a time."""
 
@@ -56,6 +59,15 @@ class PackIntake:
         self.fail_stop.check()
         self.room.demand()
         return _Reception(self, arrival)
+
+    def received_at(self) -> float:
+        """Now, in whole seconds since the epoch, as the pack keeps it. What is received later is never of an earlier time (variants are
+        told apart by it) unless the clock was set back by more than SET_BACK_SECONDS: then the times before were wrong.
+        """
+        with self._stamping:
+            now = float(int(self.clock.now()))
+            self._newest = self._newest if now < self._newest <= now + SET_BACK_SECONDS else now
+            return self._newest
 
     def urgency(self, arrival: Arrival) -> Urgency:
         """What is sent to the urgent AE title is urgent; the rest is of the class of the peer that sends it."""
@@ -88,8 +100,7 @@ class _Reception:
         self._outcome = Outcome.UNIDENTIFIED
         self._late = False
         """It may yet identify itself, further in."""
-        self._received_at = float(int(intake.clock.now()))
-        """In whole seconds, as the pack keeps it."""
+        self._received_at = intake.received_at()
 
     def write(self, fragment: memoryview) -> None:
         try:

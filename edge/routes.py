@@ -226,9 +226,9 @@ class _Sender:
         self._forwards.know(name)
         self._forwards.match(self._route)
         failures, next_at = self._forwards.trouble(name)
-        if next_at > now:
+        if now < next_at <= now + _DESTINATION.max_seconds:
             return min(POLL_SECONDS, next_at - now)
-        owed = self._forwards.due(name, now, BATCH)
+        owed = self._forwards.due(name, now, BATCH, now + _INSTANCE.max_seconds)
         if not owed:
             self._close_books(now)
             return POLL_SECONDS

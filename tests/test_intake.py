@@ -286,6 +286,20 @@ def test_what_was_acknowledged_is_there_after_a_kill_and_a_lost_catalogue(box: B
             assert os.pread(file.fileno(), one.dataset_length, one.dataset_offset) == data
 
 
+def test_what_is_received_later_is_never_of_an_earlier_time_unless_the_times_before_were_wrong(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    for number, (now, received) in enumerate([(1000, 1000), (400, 1000), (1001, 1001), (80_000, 80_000), (5, 80_000)]):
+        if number == 4:  # also after a start
+            box.catalogue.close()
+            box = Box(tmp_path)
+        box.clock.time = float(now)
+        box.store(dataset(instance=f"1.2.3.1.{number}", number=number), f"1.2.3.1.{number}")
+        assert box.catalogue.figure("newest_reception") == received
+    box.clock.time = -10_000.0
+    assert box.intake.received_at() == -10_000.0
+    box.catalogue.close()
+
+
 # When the disk does not take it
 
 

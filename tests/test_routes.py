@@ -322,19 +322,6 @@ def test_a_catalogue_that_was_made_anew_sends_a_day_again_and_no_more(tmp_path: 
         until(lambda: pacs.got == [recent], "the last day is sent again")
 
 
-def test_a_clock_that_ran_ahead_once_keeps_nothing_from_being_sent(tmp_path: Path) -> None:
-    pacs, clock = Fake(), Clock(10_000 * DAY)
-    with boxed(tmp_path, {"all": pacs}, clock) as ours:
-        ours.table.put(ALL)
-        ours.routes.start()
-        until(lambda: ours.table.all()[0].since == 9_999 * DAY, "the books are closed by the wrong clock")
-        ours.routes.stop()
-        clock.time = 100 * DAY
-        later = arrive(ours.catalogue, 1, received_at=100 * DAY)
-        ours.routes.start()
-        until(lambda: pacs.got == [later], "what arrives by the right clock is sent")
-
-
 def test_a_variant_that_becomes_the_visible_one_is_sent_too(tmp_path: Path) -> None:
     with boxed(tmp_path) as ours:
         uid = arrive(ours.catalogue, 1)

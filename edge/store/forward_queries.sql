@@ -38,10 +38,10 @@ ON CONFLICT DO NOTHING;
 UPDATE forwarding SET upto = :last WHERE route = :route;
 
 -- due_forwards --
--- What a route owes and may try now, in the order of arrival, what was not tried yet first.
+-- What a route owes and may try now, in the order of arrival, what was not tried yet first; also what is put off farther than anything is.
 SELECT forward.instance, study.uid, instance.uid, class, attempts
 FROM forward JOIN instance USING (instance) JOIN series USING (series) JOIN study USING (study)
-WHERE route = :route AND next_at <= :now AND visible = 1 AND rejected = 0 ORDER BY attempts > 0, forward.instance LIMIT :most;
+WHERE route = :route AND (next_at <= :now OR next_at > :farthest) AND visible = 1 AND rejected = 0 ORDER BY attempts > 0, forward.instance LIMIT :most;
 
 -- forwarded --
 -- These instances are at the destination of a route.

@@ -110,6 +110,10 @@ ORDER BY series.uid, instance.uid, instance.received_at, instance.instance;
 UPDATE study SET received_at = max(received_at, (SELECT coalesce(max(received_at), 0) FROM instance WHERE instance.pack = :pack))
 WHERE study = (SELECT study FROM pack WHERE pack = :pack);
 
+-- newest_reception --
+-- When an instance was received last.
+SELECT received_at FROM instance WHERE instance = (SELECT max(instance) FROM instance);
+
 -- insert_pack --
 -- A pack is born open, with its first instance; its study is known by now. The instances are counted when it closes.
 INSERT INTO pack (pack, study, urgency, opened_at, instances, here, used_at)

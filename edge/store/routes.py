@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -149,9 +150,11 @@ class Forwards:
             )
             self._catalogue.rows("matched_upto", route=route.name, last=last)
 
-    def due(self, route: str, now: float, most: int) -> list[Owed]:
-        """At most so many that may be tried now: in the order of arrival, what was not tried yet first."""
-        return [Owed(*row) for row in self._catalogue.rows("due_forwards", route=route, now=now, most=most)]
+    def due(self, route: str, now: float, most: int, farthest: float = math.inf) -> list[Owed]:
+        """At most so many that may be tried now: in the order of arrival, what was not tried yet first. Nothing is put off beyond
+        `farthest` but by a clock that has been set back since: that may be tried now too.
+        """
+        return [Owed(*row) for row in self._catalogue.rows("due_forwards", route=route, now=now, farthest=farthest, most=most)]
 
     def forwarded(self, route: str, instances: Sequence[int], now: float) -> None:
         """These are there, which also says that the destination can be used."""
