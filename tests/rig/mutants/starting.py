@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from edge import startup
 from edge.dataset.part10 import META_CAP, read_file_meta
 from edge.dataset.walk import Malformed
 from edge.store import pack, proving
 from edge.store.instances import Admission
 from edge.store.pack import BLOCK, Found, Member
-from tests.rig.power_cut import verdict
 
 
 def no_digest_check() -> None:
@@ -27,7 +27,7 @@ def no_digest_check() -> None:
     proving._proves = lambda file, offset, length, digest: True
 
 
-class Trusted(verdict.Catalogue):
+class Trusted(startup.Catalogue):
     """What it does not know of a pack is not there."""
 
     def open_pack(self, pack: str, urgency: str, first_of: Admission) -> bool:
@@ -35,4 +35,4 @@ class Trusted(verdict.Catalogue):
 
 
 def catalogue_trusted_over_packs() -> None:
-    verdict.Catalogue = Trusted
+    startup.Catalogue = Trusted
