@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -17,7 +14,8 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import ContainerClient, generate_container_sas
 
-NPM = Path(__file__).parent / "npm"
+from tests.npm_packages import installed
+
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """The well-known account of the emulator, printed in its documentation; it opens nothing else."""
@@ -61,7 +59,7 @@ class Azurite:
 @contextlib.contextmanager
 def running(location: Path) -> Iterator[Azurite]:
     """Azurite on a free port until the block ends. Skips the test when it cannot be had, and fails it where CI is set."""
-    program = _installed()
+    program = str(installed(".bin/azurite-blob"))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     options = ["--silent", "--skipApiVersionCheck", "--disableTelemetry", "--blobHost", "127.0.0.1"]
@@ -86,23 +84,3 @@ def _await_listening(process: subprocess.Popen[bytes], port: int) -> None:
             return
         time.sleep(0.05)
     pytest.fail(f"azurite did not listen on port {port} within {_START_SECONDS} s")
-
-
-def _installed() -> str:
-    program = NPM / "node_modules" / ".bin" / "azurite-blob"
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        _lacking("node and npm are not installed")
-    with (NPM / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test runs may want it first
-        if not program.exists():
-            command = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
-            done = subprocess.run(command, cwd=NPM, capture_output=True, text=True)
-            if done.returncode != 0:
-                _lacking(f"npm ci failed: {done.stderr.strip()[-300:]}")
-    return str(program)
-
-
-def _lacking(reason: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(f"Azurite is needed in CI: {reason}")
-    pytest.skip(f"Azurite cannot be had: {reason}")

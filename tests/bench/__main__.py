@@ -9,10 +9,10 @@ import argparse
 import sys
 from functools import partial
 
-from tests.bench import ingest, query, retrieve
+from tests.bench import code, ingest, query, retrieve, seal, wire
 from tests.bench.table import show
 
-GROUPS = ("ingest", "retrieve", "query")
+GROUPS = ("ingest", "retrieve", "query", "wire", "seal", "code")
 
 
 def main() -> int:
@@ -26,6 +26,9 @@ def main() -> int:
         "ingest": partial(ingest.rows, chosen.runs),
         "retrieve": partial(retrieve.rows, chosen.runs),
         "query": partial(query.rows, chosen.runs, chosen.studies),
+        "wire": wire.rows,
+        "seal": partial(seal.rows, chosen.runs),
+        "code": partial(code.rows, chosen.runs),
     }
     for group in chosen.groups or GROUPS:
         show(rows[group](), as_json=chosen.json)

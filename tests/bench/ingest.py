@@ -71,7 +71,7 @@ def _hammered(runs: int, study: Study, state: Path, ours: Endpoint) -> Row:
             study.refresh()
             idle = send(study, ours)
             study.refresh()
-            with _busy(lambda: get("/studies?PatientName=Phantom*"), lambda: get(f"/studies/{held}/metadata")):
+            with busy(lambda: get("/studies?PatientName=Phantom*"), lambda: get(f"/studies/{held}/metadata")):
                 hammered = send(study, ours)
             if run:
                 times[IDLE].append(idle)
@@ -81,7 +81,7 @@ def _hammered(runs: int, study: Study, state: Path, ours: Endpoint) -> Row:
 
 
 @contextmanager
-def _busy(*work: Callable[[], object]) -> Iterator[None]:
+def busy(*work: Callable[[], object]) -> Iterator[None]:
     """Each of these, again and again, in a thread of its own."""
     over = threading.Event()
 

@@ -43,14 +43,23 @@ def real_instances() -> tuple[list[Instance], list[str]]:
     found: dict[str, Instance] = {}
     others: list[str] = []
     for package in (pydicom, data_store, pynetdicom):
-        root = Path(package.__file__).parent
-        for path in sorted(path for path in root.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi", ".json"}):
-            instance = read_instance(path)
-            if instance is None:
-                others.append(path.name)
-            else:
-                found.setdefault(instance.digest, instance)
+        here, rest = instances_below(Path(package.__file__).parent)
+        others += rest
+        for instance in here:
+            found.setdefault(instance.digest, instance)
     return list(found.values()), others
+
+
+def instances_below(root: Path) -> tuple[list[Instance], list[str]]:
+    """Every instance in the files of a directory, and the names of the files that hold none."""
+    found, others = [], []
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi", ".json"}):
+        instance = read_instance(path)
+        if instance is None:
+            others.append(path.name)
+        else:
+            found.append(instance)
+    return found, others
 
 
 def read_instance(path: Path) -> Instance | None:
