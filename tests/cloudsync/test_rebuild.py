@@ -230,9 +230,14 @@ async def test_the_link_may_fail_meanwhile(shipped: EdgeSide, kit: Kit, other: L
     mark = archive_folder / ".outpost-archive"
     unplugged = mark.rename(archive_folder.parent / "unplugged")
     said: list[str] = []
-    task = asyncio.create_task(rebuild(other.state, settings(archive_folder), kit, said.append))
-    await asyncio.sleep(0.2)
-    assert said
+    heard = asyncio.Event()
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        heard.set()
+
+    task = asyncio.create_task(rebuild(other.state, settings(archive_folder), kit, say))
+    await asyncio.wait_for(heard.wait(), 60)
     assert said[0].startswith(f"Waiting until the archive folder:{archive_folder} answers: there is no archive at")
     unplugged.rename(mark)
     assert (await task).holdings == 3

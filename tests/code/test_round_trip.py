@@ -61,7 +61,7 @@ def test_every_instance_of_packages_for_other_languages_and_purposes_comes_back_
     instances = list({instance.digest: instance for instance in others()}.values())
     counts = assert_all_come_back(tmp_path, instances, capsys)
     assert len(instances) > 30
-    assert counts["1.2.840.10008.1.2.1", "jpegls"] >= 20
+    assert counts["1.2.840.10008.1.2.1", "jpegls"] >= 15
 
 
 def assert_all_come_back(tmp_path: Path, instances: list[Instance], capsys: pytest.CaptureFixture[str]) -> Counter[tuple[str, str]]:
