@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from edge.model import Identity, parse_uid
 _MARK = b"77777777"
 """Stands in every UID; each run puts a number of as many digits in its place, so lengths and offsets stay."""
 
-
-_UIDS = 10_000_000
+_numbers = itertools.count(10_000_001)
+"""Of all studies of the process: two that took the same would send one another's instances again."""
 _HEAD = 4096
 """Bytes of a file within which its UIDs lie."""
 
@@ -39,7 +40,7 @@ class Study:
     def __init__(self, directory: Path, instances: int, kind: Kind = CT, shares: int = 1) -> None:
         self.directory = directory
         self.instances = instances
-        self._run = 0
+        self._number = 0
         directory.mkdir(parents=True)
         self.shares = [directory / str(share) for share in range(shares)]
         for share in self.shares:
@@ -60,14 +61,14 @@ class Study:
     @property
     def uid(self) -> str:
         """The Study Instance UID of the run."""
-        return f"{ROOT}.{_UIDS + self._run}.1"
+        return f"{ROOT}.{self._number}.1"
 
     def refresh(self) -> None:
         """Give every UID a value that no run before had, and let the disk come to rest: what the sender wrote must not be flushed by
         whoever receives.
         """
-        self._run += 1
-        fresh = b"%08d" % (_UIDS + self._run)
+        self._number = next(_numbers)
+        fresh = b"%08d" % self._number
         for path, head in self._heads.items():
             with path.open("r+b") as file:
                 file.write(head.replace(_MARK, fresh))
