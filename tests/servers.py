@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,10 +102,15 @@ def started(command: list[str], log: Path, **options: object) -> Iterator[subpro
 
 @contextmanager
 def edge_alone(
-    state: Path, peers: tuple[str, ...] = ("BENCH",), settings: str = "", destinations: tuple[Endpoint, ...] = (), dicom: str = ""
+    state: Path,
+    peers: tuple[str, ...] = ("BENCH",),
+    settings: str = "",
+    destinations: tuple[Endpoint, ...] = (),
+    dicom: str = "",
+    under: Sequence[str] = (),
 ) -> Iterator[Endpoint]:
     """Our edge process without cloudsync, on a state directory of its own; these AE titles may talk to it, and be sent to. `settings` and
-    `dicom` are more lines of the sections cache and dicom.
+    `dicom` are more lines of the sections cache and dicom. `under` is the command that runs it and lets it be a child of this process.
     """
     layout = Layout(state)
     for directory in (layout.edge, layout.cloudsync):
@@ -115,7 +120,7 @@ def edge_alone(
     port = layout.edge / "dicom.port"
     for left in (port, layout.control):
         left.unlink(missing_ok=True)
-    with started([sys.executable, "-m", "edge", "--state", str(state)], state / "edge.log", env=environment) as process:
+    with started([*under, sys.executable, "-m", "edge", "--state", str(state)], state / "edge.log", env=environment) as process:
         until(lambda: (port.exists() and answers(layout.control)) or process.poll() is not None, "edge is ready")
         assert process.poll() is None, (state / "edge.log").read_text()
         endpoint = Endpoint("OUTPOST", int(port.read_text()))
@@ -150,9 +155,9 @@ def edge_web(state: Path) -> Iterator[Callable[[str], bytes]]:
 
 
 @contextmanager
-def orthanc(place: Path, nodelay: str = "1", **settings: object) -> Iterator[Endpoint]:
+def orthanc(place: Path, nodelay: str = "1", under: Sequence[str] = (), **settings: object) -> Iterator[Endpoint]:
     """Debian's Orthanc with a flush for each instance, and its DICOMweb plugin where that is installed. `nodelay` is dcmtk's variable
-    TCP_NODELAY: 1, as it runs best, or 0, as it comes.
+    TCP_NODELAY: 1, as it runs best, or 0, as it comes; `under` is the command that runs it.
     """
     program = need("Orthanc", "orthanc")
     place.mkdir(parents=True)
@@ -177,7 +182,7 @@ def orthanc(place: Path, nodelay: str = "1", **settings: object) -> Iterator[End
     }
     path = place / "orthanc.json"
     path.write_text(json.dumps(configuration))
-    with started([program, str(path)], place / "orthanc.log", env={**os.environ, "TCP_NODELAY": nodelay}) as process:
+    with started([*under, program, str(path)], place / "orthanc.log", env={**os.environ, "TCP_NODELAY": nodelay}) as process:
         until(lambda: listens(endpoint.port) or process.poll() is not None, "Orthanc listens")
         assert process.poll() is None, (place / "orthanc.log").read_text()
         yield endpoint

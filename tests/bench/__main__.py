@@ -9,10 +9,10 @@ import argparse
 import sys
 from functools import partial
 
-from tests.bench import code, ingest, query, retrieve, seal, wire
+from tests.bench import ack, code, ingest, query, retrieve, seal, wire
 from tests.bench.table import show
 
-GROUPS = ("ingest", "retrieve", "query", "wire", "seal", "code")
+GROUPS = ("ingest", "ack", "retrieve", "query", "wire", "seal", "code")
 
 
 def main() -> int:
@@ -24,6 +24,7 @@ def main() -> int:
     chosen = arguments.parse_args()
     rows = {
         "ingest": partial(ingest.rows, chosen.runs),
+        "ack": partial(ack.rows, chosen.runs),
         "retrieve": partial(retrieve.rows, chosen.runs),
         "query": partial(query.rows, chosen.runs, chosen.studies),
         "wire": wire.rows,
