@@ -170,7 +170,7 @@ class _Edge:
         gauge = Gauge(config, layout, catalogue, room, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, room, self._clock, fail_stop)
         finder = Finder(layout.catalogue)
-        retrieve = PackRetrieve(layout, catalogue, finder, desk, reach, self._clock)
+        retrieve = PackRetrieve(layout, catalogue, finder, desk, reach, self._clock, scrubber.suspect)
         index = CatalogueIndex(finder, reach)
         peering = Peering(config, state, callers, audit)
         correcting = Correcting(catalogue, decisions, audit, self._clock)

@@ -124,7 +124,7 @@ class StowDestination:
 
     def _store(self, ready: Ready) -> str | None:
         located = ready.located
-        stored = Stored(ready.descriptor, ready.offset, ready.length)
+        stored = Stored(ready.descriptor, ready.offset, ready.length, ready.unread)
         try:
             dataset = patched(stored, located.transfer_syntax, located.correction) if located.correction else stored
             digest = _digest(dataset) if located.correction else located.digest

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from edge.config import Layout
 from edge.dimse.ports import Lost, Ready
@@ -30,11 +31,15 @@ class PackRetrieval:
         located: list[Located],
         missing: int,
         whole_packs: bool,
+        suspect: Callable[[PackId], None],
     ) -> None:
-        """`missing` is how many instances there are besides that only the archive could name, and did not."""
+        """`missing` is how many instances there are besides that only the archive could name, and did not; `suspect` is told of a pack
+        whose bytes are not there or cannot be read.
+        """
         self._catalogue = catalogue
         self._desk = desk
         self._reach = reach
+        self._suspect = suspect
         self.located: Sequence[Located] = tuple(located)
         self.missing = missing
         self.total = len(located)
@@ -98,7 +103,7 @@ class PackRetrieval:
                 self._want_again(found)
                 return None
             if self._files.is_current(found.pack):
-                return Ready(found, descriptor, found.dataset_offset, found.dataset_length)
+                return Ready(found, descriptor, found.dataset_offset, found.dataset_length, partial(self._suspect, found.pack))
             self._files.drop(found.pack)
 
     def _is_here(self, one: Located) -> bool:

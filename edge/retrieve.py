@@ -45,14 +45,26 @@ class SeveralOfOneID(Refused):
 class PackRetrieve:
     """Where instances come from, for C-MOVE and C-GET. Used by many threads at once."""
 
-    def __init__(self, layout: Layout, catalogue: Catalogue, finder: Finder, desk: RecallDesk, reach: Reach, clock: Clock) -> None:
-        """`finder` reads beside the catalogue's writer: however much a request matches, reception goes on meanwhile."""
+    def __init__(
+        self,
+        layout: Layout,
+        catalogue: Catalogue,
+        finder: Finder,
+        desk: RecallDesk,
+        reach: Reach,
+        clock: Clock,
+        suspect: Callable[[PackId], None],
+    ) -> None:
+        """`finder` reads beside the catalogue's writer: however much a request matches, reception goes on meanwhile. `suspect` is told of a
+        pack whose bytes are not there or cannot be read.
+        """
         self._layout = layout
         self._catalogue = catalogue
         self._finder = finder
         self._desk = desk
         self._reach = reach
         self._clock = clock
+        self._suspect = suspect
 
     def begin(
         self, query: Query, skipped: frozenset[UID] = frozenset(), meanwhile: Callable[[int], None] = lambda known: None
@@ -83,7 +95,7 @@ class PackRetrieve:
         with suppress(StoreFull):  # a full disk must not keep anybody from viewing
             self._catalogue.touch({one.pack for one in located}, now)
         whole = query.level in {Level.PATIENT, Level.STUDY}
-        return PackRetrieval(self._layout, self._catalogue, self._desk, self._reach, located, missing, whole)
+        return PackRetrieval(self._layout, self._catalogue, self._desk, self._reach, located, missing, whole, self._suspect)
 
     def want_study(self, study: UID) -> None:
         """Have every pack of a study recalled, those with hidden variants alone included. Returns at once."""

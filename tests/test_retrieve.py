@@ -11,7 +11,9 @@ from typing import NamedTuple
 import pytest
 
 from edge.config import Layout
+from edge.dimse.outgoing import Stored
 from edge.dimse.ports import Lost, Ready
+from edge.errors import Corrupt
 from edge.link import LinkState
 from edge.model import Json, Level, PackId, Query
 from edge.reach import Reach
@@ -62,18 +64,19 @@ class Box(NamedTuple):
     catalogue: Catalogue
     finder: Finder
     desk: Desk
+    suspects: list[PackId]
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     catalogue, finder = Catalogue(tmp_path / "catalogue.db"), Finder(tmp_path / "catalogue.db")
-    yield Box(Layout(tmp_path), catalogue, finder, Desk())
+    yield Box(Layout(tmp_path), catalogue, finder, Desk(), [])
     finder.close()
     catalogue.close()
 
 
 def retrieve(box: Box, clock: Clock, reach: type[Reach] = Reach) -> PackRetrieve:
-    return PackRetrieve(box.layout, box.catalogue, box.finder, box.desk, reach(box.catalogue, 900.0, clock), clock)
+    return PackRetrieve(box.layout, box.catalogue, box.finder, box.desk, reach(box.catalogue, 900.0, clock), clock, box.suspects.append)
 
 
 def study(uid: str = "1.2.3") -> Query:
@@ -81,7 +84,7 @@ def study(uid: str = "1.2.3") -> Query:
 
 
 def test_a_head_that_does_not_come_is_not_waited_for_without_end(box: Box) -> None:
-    _, catalogue, _, desk = box
+    _, catalogue, _, desk, _ = box
     with catalogue.change():
         catalogue.hear_of(pack_id("a"), STUDY, SERIES, "0" * 64, 1, 5.0)
         catalogue.hold(pack_id("a"), 5.0, 100)
@@ -92,7 +95,7 @@ def test_a_head_that_does_not_come_is_not_waited_for_without_end(box: Box) -> No
 
 
 def test_a_study_of_many_packs_keeps_few_of_them_open(box: Box) -> None:
-    layout, catalogue, _, _ = box
+    layout, catalogue, _, _, _ = box
     letters = "abcdefghijklmnopqrstuvwxyz"
     assert len(letters) > OPEN_MAX
     for number, letter in enumerate(letters):
@@ -121,8 +124,24 @@ def test_a_pack_that_should_be_here_and_has_no_file_is_lost_and_said_so(box: Box
     assert "missing from the cache" in item.reason
 
 
+def test_a_pack_whose_bytes_are_not_there_is_suspected_by_whoever_reads_it(box: Box) -> None:
+    put(box.catalogue, admission("a"))
+    close(box.catalogue, "a", size=100)
+    path = box.layout.cached(pack_id("a"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(1030))
+    retrieval = retrieve(box, Clock()).begin(study())
+    item = retrieval.next(0)
+    assert isinstance(item, Ready)
+    assert box.suspects == []
+    with pytest.raises(Corrupt):
+        Stored(item.descriptor, item.offset, item.length, item.unread).read_into([memoryview(bytearray(16))], 0)
+    assert box.suspects == [pack_id("a")]
+    retrieval.close()
+
+
 def test_a_held_pack_without_its_file_is_recalled(box: Box) -> None:
-    _, catalogue, _, desk = box
+    _, catalogue, _, desk, _ = box
     put(catalogue, admission("a"))
     close(catalogue, "a", size=100)
     hold(catalogue, "a")
@@ -155,7 +174,7 @@ def test_what_is_waited_for_is_lost_when_the_archive_cannot_be_reached_any_more(
 
 def at_hand(box: Box, content: bytes, *offsets: int) -> Path:
     """A held pack of instances at these offsets, and its file."""
-    layout, catalogue, _, _ = box
+    layout, catalogue, _, _, _ = box
     for number, offset in enumerate(offsets):
         put(catalogue, admission("a", offset, instance=f"1.2.3.1.{number}", number=number))
     close(catalogue, "a", size=len(content))

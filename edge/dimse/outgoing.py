@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge.dimse.faults import SourceFailed
@@ -34,15 +35,21 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A dataset as it lies in a file."""
+    """A dataset as it lies in a file. `unread` is called when its bytes are not there or cannot be read."""
 
     descriptor: int
     offset: int
     length: int
+    unread: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+
+    def read(self, position: int, count: int) -> bytes:
+        """At most `count` bytes, fewer at the end. Raises as `read_into`, but for those that are not there."""
+        with self._noticed(), read_errors():
+            return os.pread(self.descriptor, max(0, min(count, self.length - position)), self.offset + position)
 
     def read_into(self, rooms: Sequence[memoryview], position: int) -> None:
         wanted = sum(map(len, rooms))
-        with read_errors():
+        with self._noticed(), read_errors():
             count = os.preadv(self.descriptor, rooms, self.offset + position)
             while count < wanted:
                 # A read may stop early at a page that has to come from the disk; only 0 means the end.
@@ -51,6 +58,14 @@ class Stored:
                 if not more:
                     raise Corrupt("A stored dataset is shorter than the catalogue says.")
                 count += more
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        try:
+            yield
+        except Corrupt:
+            self.unread()
+            raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from edge.dataset.patch import patch
 from edge.dimse.outgoing import Spliced, Stored
@@ -45,5 +46,5 @@ def _stretch(pieces: tuple[bytes | Stored, ...], offset: int, length: int) -> It
         skip = min(offset, size)
         count = min(size - skip, length)
         if count:
-            yield piece[skip : skip + count] if isinstance(piece, bytes) else Stored(piece.descriptor, piece.offset + skip, count)
+            yield piece[skip : skip + count] if isinstance(piece, bytes) else replace(piece, offset=piece.offset + skip, length=count)
         offset, length = offset - skip, length - count

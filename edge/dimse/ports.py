@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge.model import UID, AETitle, Json, Located, Peer, Query
@@ -79,6 +79,8 @@ class Ready:
     descriptor: int
     offset: int
     length: int
+    unread: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+    """To be called, in any thread, when its bytes are not there or cannot be read: they are looked at next."""
 
 
 @dataclass(frozen=True, slots=True)

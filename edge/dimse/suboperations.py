@@ -232,7 +232,7 @@ def store_request(message_id: int, ready: Ready, priority: int | None, originato
 def source_for(ready: Ready, context: Context) -> Source:
     """The dataset as the context wants it, corrected where a person did. Raises Corrupt."""
     located = ready.located
-    stored = Stored(ready.descriptor, ready.offset, ready.length)
+    stored = Stored(ready.descriptor, ready.offset, ready.length, ready.unread)
     as_is = context.transfer_syntax == located.transfer_syntax
     dataset = stored if as_is else transcode(stored, located.transfer_syntax)
     return patched(dataset, context.transfer_syntax, located.correction) if located.correction else dataset

@@ -6,9 +6,8 @@ length, group lengths are dropped (PS3.5 sections 7.2 and 7.5).
 
 from __future__ import annotations
 
-import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.dataset.vr import LONG, vr_of
 from edge.dimse.classes import EXPLICIT_LE
@@ -131,7 +130,7 @@ class _Transcoder:
     def _copy(self, tag: tuple[int, int], length: int) -> None:
         if length > _LARGE_BYTES:
             self._flush()
-            self._pieces.append(Stored(self._source.descriptor, self._source.offset + self._at, length))
+            self._pieces.append(replace(self._source, offset=self._source.offset + self._at, length=length))
             self._at += length
             return
         value = self._take(length)
@@ -151,8 +150,7 @@ class _Transcoder:
     def _take(self, count: int) -> bytes:
         begin = self._at - self._window_at
         if begin < 0 or begin + count > len(self._window):
-            limit = min(_WINDOW_BYTES, self._source.length - self._at)
-            self._window = os.pread(self._source.descriptor, limit, self._source.offset + self._at) if limit > 0 else b""
+            self._window = self._source.read(self._at, _WINDOW_BYTES)
             self._window_at, begin = self._at, 0
             if len(self._window) < count:
                 raise self._corrupt("ends early")
