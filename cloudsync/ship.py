@@ -95,17 +95,19 @@ class Shipper:
 
     async def _choose(self) -> list[Job]:
         """What goes next into the free lanes: urgent before the rest; what finishes a pack before what begins one."""
-        free = self._lanes() - len(self._under_way)
+        # One that ends while the ledger is read may be among the rows that were read before it ended.
+        busy = frozenset(self._under_way)
+        free = self._lanes() - len(busy)
         if free <= 0:
             return []
-        enough = free + len(self._under_way)
+        enough = free + len(busy)
         shipping = self._ledger.shipping
         site_state = await shipping.next_site_state()
         jobs: list[Job] = [*await shipping.complete(enough)]
         jobs += [site_state] if site_state else []
         jobs += await shipping.next_parts(enough)
         jobs.sort(key=lambda job: isinstance(job, SiteState) or not job.urgent)
-        return [job for job in jobs if _key(job) not in self._under_way][:free]
+        return [job for job in jobs if _key(job) not in busy][:free]
 
     async def _work(self, job: Job) -> None:
         try:
