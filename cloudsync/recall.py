@@ -72,12 +72,12 @@ class Recaller:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()
-                wanted = await self._ledger.recalls.wanted(self._parallel + len(self._under_way))
-                for pack, number in wanted:
-                    if len(self._under_way) < self._parallel and (pack, number) not in self._under_way:
-                        self._under_way.add((pack, number))
-                        self._busy_changed()
-                        group.create_task(self._work(archive, pack, number), name=f"recall {pack}/{number}")
+                busy = frozenset(self._under_way)  # one that ends while the ledger is read may be among the rows that were read before
+                wanted = await self._ledger.recalls.wanted(self._parallel + len(busy))
+                for pack, number in [one for one in wanted if one not in busy][: self._parallel - len(busy)]:
+                    self._under_way.add((pack, number))
+                    self._busy_changed()
+                    group.create_task(self._work(archive, pack, number), name=f"recall {pack}/{number}")
                 await self._changed.wait()
 
     def answered(self) -> None:
