@@ -185,10 +185,12 @@ class _Edge:
         routing = Routing(routes, audit, self._clock)
         copies = SiteCopies(layout, copy_site, asks, decided)
 
+        verifying = Verifying(catalogue, asks, reach)
+
         def damaged(pack: str) -> None:
+            verifying.found(pack)
             loop.call_soon_threadsafe(copies.again if pack == SITE else outbox.closed)
 
-        verifying = Verifying(catalogue, asks, reach)
         restating = Restating(catalogue, asks, audit, opened.made, lambda: loop.call_soon_threadsafe(outbox.closed))
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, UnreadFacts(layout.unread), refusals, restating.told, damaged)
         reporting = Reporting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Iterable
 
 import msgspec
@@ -22,15 +23,24 @@ _NAMED = 5
 
 
 class Verifying:
-    """Answers requests in the loop; `alarms` is for any thread."""
+    """Answers requests in the loop; `found` and `alarms` are for any thread."""
 
     def __init__(self, catalogue: Catalogue, asks: Asks, reach: Reach) -> None:
         self._catalogue = catalogue
         self._asks = asks
         self._reach = reach
+        self._waiting: list[dict[str, Hurt]] = []
+        """For each comparison that somebody waits for: what it found, also where the pack was mended before its end."""
 
     def responders(self) -> Iterable[Responder]:
         return [at_once(GetVerify, PEOPLE, self._tell), streamed(StartVerify, PEOPLE, self._start)]
+
+    def found(self, pack: str) -> None:
+        """The archive's copy of this pack is not whole, as the catalogue has it now."""
+        for hurt in self._hurt():
+            if hurt.pack == pack:
+                for one in list(self._waiting):
+                    one[pack] = hurt
 
     def alarms(self) -> list[str]:
         """What a person must see to."""
@@ -47,7 +57,20 @@ class Verifying:
         return [*([] if told is None else [self._verified(told)]), *self._hurt()]
 
     async def _start(self, request: StartVerify, _asker: Asker) -> AsyncGenerator[Verified | Hurt, None]:
-        seq = await asyncio.to_thread(self._ask, request.percent)
+        found: dict[str, Hurt] = {}
+        self._waiting.append(found)
+        try:
+            async with contextlib.aclosing(self._follow(await asyncio.to_thread(self._ask, request.percent))) as followed:
+                async for now in followed:
+                    yield now
+        finally:
+            self._waiting[:] = [one for one in self._waiting if one is not found]
+        found |= {hurt.pack: hurt for hurt in await asyncio.to_thread(self._hurt)}
+        for hurt in found.values():
+            yield hurt
+
+    async def _follow(self, seq: int) -> AsyncGenerator[Verified, None]:
+        """How far the comparison is that was asked for, whenever it has come further, until it ends."""
         before: Verified | None = None
         while True:
             told = await asyncio.to_thread(self._told)
@@ -57,12 +80,10 @@ class Verifying:
                     before = now
                     yield now
                 if told.ended_at is not None:
-                    break
+                    return
             elif self._reach.silent_since() is not None:
                 raise Transient("Cloudsync, which asks the archive, does not run: its log says why. It compares the archive once it runs.")
             await asyncio.sleep(LOOK_SECONDS)
-        for hurt in await asyncio.to_thread(self._hurt):
-            yield hurt
 
     def _ask(self, percent: float) -> int:
         with disk_errors():

@@ -61,9 +61,13 @@ class EdgeSide:
             lambda pack: None,
             UnreadFacts(self.layout.unread),
             Refusals(),
-            damaged=self.woken.append,
+            damaged=self._damaged,
         )
         self.verifying = Verifying(self.catalogue, Asks(self.asks, lambda: None), Reach(self.catalogue, 900.0, self.clock))
+
+    def _damaged(self, pack: str) -> None:
+        self.woken.append(pack)
+        self.verifying.found(pack)
 
     def hear(self, *facts: Entry) -> None:
         self.cloudsync.append(*facts)
@@ -166,6 +170,22 @@ async def test_who_asks_is_told_how_far_it_is_and_at_the_end_what_was_found(edge
     assert isinstance(last, Verified)
     assert isinstance(hurt, Hurt)
     assert (first.ended_at, last.ended_at, last.damaged, hurt.study) == (None, 9.0, 1, "1.2.3")
+
+
+@pytest.mark.asyncio
+async def test_a_pack_that_is_mended_before_the_comparison_ends_is_named_all_the_same(edge: EdgeSide) -> None:
+    (responder,) = [one for one in edge.verifying.responders() if one.request is StartVerify]
+    async with contextlib.aclosing(responder.answer(StartVerify(), Asker(0, Role.ROOT))) as answered:
+        following = asyncio.ensure_future(anext(answered))
+        seq, _ = await asyncio.to_thread(next_verify, edge)
+        edge.hear(held(), Damaged(pack=pack_id("a"), reason=REASON))
+        edge.hear(held())
+        edge.hear(verification(seq, ended_at=9.0, damaged=1))
+        last = await asyncio.wait_for(following, 20)
+        found = [row async for row in answered]
+    assert isinstance(last, Verified)
+    assert found == [Hurt(study="1.2.3", accession="A77", pack=pack_id("a"), reason=REASON, mending=True)]
+    assert edge.catalogue.rows("damaged_packs") == []
 
 
 def next_verify(edge: EdgeSide) -> tuple[int, Verify]:

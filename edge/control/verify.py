@@ -18,7 +18,7 @@ class GetVerify(Message, frozen=True, tag="get-verify"):
 
 class StartVerify(Message, frozen=True, tag="start-verify"):
     """Begin one now, from the start, and read `percent` (0 to 100) of the archive. Answered by a Verified whenever it has come further, the
-    last one final, then as GetVerify. Who goes early does not end it.
+    last one final, then by a Hurt for each pack that is not whole, or was not when it was looked at. Who goes early does not end it.
     """
 
     percent: float = 0.0
