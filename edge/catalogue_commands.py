@@ -8,10 +8,8 @@ import time
 
 import typer
 
-from edge import process
-from edge.config import Layout, load
-from edge.errors import AlreadyRunning, OutpostError
-from edge.terminal import DEFAULT_STATE, STATE, check_user
+from edge.errors import OutpostError
+from edge.terminal import DEFAULT_STATE, STATE, stopped_site
 
 catalogue = typer.Typer(no_args_is_help=True, help="Edge's index of what exists.")
 
@@ -30,15 +28,9 @@ def rebuild_catalogue(state: STATE = DEFAULT_STATE) -> None:
     from edge.store.decisions import Decisions  # noqa: PLC0415
     from edge.store.site import SiteState  # noqa: PLC0415
 
-    layout = Layout(state)
     begun = time.monotonic()
     try:
-        load(layout.config)
-        check_user(layout, "catalogue rebuild")
-        try:
-            process.lock(layout.edge_lock)
-        except AlreadyRunning as fault:
-            raise AlreadyRunning(f"Outpost runs on {state}. Stop it first (`systemctl stop outpost.target`, or Ctrl-C).") from fault
+        layout = stopped_site(state, "catalogue rebuild")
         os.umask(0o027)
         site = SiteState(layout.site)
         try:

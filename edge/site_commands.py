@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from edge import process
 from edge.clock import utc
-from edge.config import Layout, load
-from edge.errors import AlreadyRunning, OutpostError, Unknown
-from edge.terminal import DEFAULT_STATE, STATE, check_user, fail
+from edge.errors import OutpostError, Unknown
+from edge.terminal import DEFAULT_STATE, STATE, fail, stopped_site
 
 site = typer.Typer(no_args_is_help=True, help="What people decided: peers, routes, corrections, choices, pins.")
 
@@ -33,14 +31,8 @@ def restore_site(state: STATE = DEFAULT_STATE, copy: COPY = None) -> None:
     from edge.store import site as site_state  # noqa: PLC0415
     from edge.wall import Gate  # noqa: PLC0415
 
-    layout = Layout(state)
     try:
-        load(layout.config)
-        check_user(layout, "site restore")
-        try:
-            process.lock(layout.edge_lock)
-        except AlreadyRunning as fault:
-            raise AlreadyRunning(f"Outpost runs on {state}. Stop it first (`systemctl stop outpost.target`, or Ctrl-C).") from fault
+        layout = stopped_site(state, "site restore")
         made_at: float | None
         if copy is None:
             made_at = restore_newest(layout, Gate(layout.facts), Gate(layout.inbox))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from edge.config import Layout
+from edge import process
+from edge.config import Layout, load
 from edge.control import asking, lines
 from edge.control.lines import Answer, NotRunning, Request
-from edge.errors import OutpostError, Permanent, Refused
+from edge.errors import AlreadyRunning, OutpostError, Permanent, Refused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,11 +43,26 @@ def ask(state: Path, request: Request, descriptor: int | None = None) -> Iterato
         fail(fault)
 
 
-def check_user(layout: Layout, command: str) -> None:
+def _check_user(layout: Layout, command: str) -> None:
     """Raises Refused where edge's directory belongs to another user, who has to run the command: it makes files there."""
     owner = layout.edge.stat().st_uid
     if owner != os.geteuid():
         raise Refused(f"{layout.edge} belongs to another user. Use that one: `sudo -u '#{owner}' outpost {command}`.")
+
+
+def stopped_site(state: Path, command: str) -> Layout:
+    """The layout of a site that does not run, and cannot be started until this process ends. `command` is what is being done to it.
+
+    Raises AlreadyRunning while it runs, Refused for another user than edge's, and what `load` raises for its configuration.
+    """
+    layout = Layout(state)
+    load(layout.config)
+    _check_user(layout, command)
+    try:
+        process.lock(layout.edge_lock)
+    except AlreadyRunning as fault:
+        raise AlreadyRunning(f"Outpost runs on {state}. Stop it first (`systemctl stop outpost.target`, or Ctrl-C).") from fault
+    return layout
 
 
 def fail(fault: OutpostError) -> NoReturn:
