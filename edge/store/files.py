@@ -37,6 +37,10 @@ class PackFiles:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def __contains__(self, pack: PackId) -> bool:
+        """Whether a pack file is open now."""
+        return pack in self._open
+
     def open(self, pack: PackId) -> int:
         """A descriptor of a pack file, open or closed. Raises Gone when it was evicted, Corrupt when it cannot be opened, or Exhausted."""
         if pack not in self._open:

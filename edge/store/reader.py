@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import aiosqlite
@@ -92,6 +92,11 @@ class CatalogueReader:
         keys = {"study": target.study, "series": target.series}
         rows = await self._all(name, keys if target.instance is None else keys | {"instance": target.instance})
         return [_stored(row) for row in rows]
+
+    async def here(self, one: Located) -> Literal["pack", "instance", "no"]:
+        """Whether the cache has all of the pack of an instance now, or the instance at least, or not even that."""
+        rows = await self._all("here", {"instance": one.sop_instance, "pack": one.pack, "offset": one.dataset_offset})
+        return rows[0][0] if rows else "no"
 
     async def headless(self, study: UID) -> int:
         """How many packs of a study have instances that are not catalogued, because their heads are not here yet."""

@@ -15,6 +15,12 @@ SELECT class, instance.uid, series.uid, study.uid, syntax, pack, dataset_offset,
 FROM study JOIN series USING (study) JOIN instance USING (series)
 WHERE study.rejected = 0 AND study.uid = :study AND series.uid = :series AND instance.uid = :instance AND visible = 1;
 
+-- here --
+-- Whether the cache has all of a pack, one instance of it at least, or not even that; no row when it is not known any more.
+SELECT CASE WHEN pack.here = 'whole' THEN 'pack' WHEN instance.here THEN 'instance' ELSE 'no' END
+FROM instance JOIN pack USING (pack)
+WHERE instance.uid = :instance AND +instance.pack = :pack AND dataset_offset = :offset;
+
 -- headless --
 -- How many packs of a study only the archive has, head included: their instances are not catalogued.
 SELECT count(*) FROM pack JOIN study USING (study) WHERE study.uid = :study AND has_head = 0 AND here != 'whole';

@@ -35,7 +35,7 @@ def make(config: Config, layout: Layout, token: Token, clock: Clock | None = Non
     reader = CatalogueReader(layout.catalogue, config.link.offline_after_seconds, clock)
     uses = Uses(layout.control, clock)
     supply = Supply(reader, layout, uses)
-    searches, retrieves, bulks, stores = Searches(reader), Retrieves(supply, layout), Bulks(supply, layout), Stores(config, layout)
+    searches, retrieves, bulks, stores = Searches(reader), Retrieves(supply, layout), Bulks(supply), Stores(config, layout)
     handlers: dict[tuple[str, str], Handler] = {
         ("GET", "/healthz"): Health(reader, layout).healthz,
         ("GET", "/studies"): searches.studies,

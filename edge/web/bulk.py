@@ -8,15 +8,14 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from edge.config import Layout
 from edge.dataset.source import PackSource, Source
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, PIXEL_DATA, Malformed
-from edge.store.files import PackFiles
 from edge.store.reader import Stored
 from edge.web.accept import OCTETS, Form
 from edge.web.faults import BadRequest, NotAcceptable, NotFound
 from edge.web.frames import Frame, Frames, cut_bits, locate
 from edge.web.metadata import find_bulk, plain
+from edge.web.packs import OpenedPacks
 from edge.web.streaming import Answer, FileRange, Part, Piece
 from edge.web.supply import Supply
 from edge.web.target import address, base_of, forms_of, target_of
@@ -45,15 +44,14 @@ _IMAGES = {
 class Bulks:
     """The resources that are parts of an instance."""
 
-    def __init__(self, supply: Supply, layout: Layout) -> None:
+    def __init__(self, supply: Supply) -> None:
         self._supply = supply
-        self._layout = layout
 
     async def frames(self, request: web.Request) -> web.StreamResponse:
         """The frames of a list of numbers from 1, in its order. A number that the instance does not have is NotFound for all."""
         numbers = _numbers(request.match_info["frames"])
-        with PackFiles(self._layout) as files:
-            descriptor, stored = await self._one(request, files)
+        with self._supply.packs() as packs:
+            descriptor, stored = await self._one(request, packs)
             source, frames = await asyncio.to_thread(_located, descriptor, stored)
             if max(numbers) > frames.count:
                 raise NotFound(f"This instance has {frames.count} frames.")
@@ -64,8 +62,8 @@ class Bulks:
         path = request.match_info["path"]
         if not _BULK.fullmatch(path):
             raise BadRequest("A path of bulk data is a tag of eight hexadecimal digits, or tags with item numbers between them.")
-        with PackFiles(self._layout) as files:
-            descriptor, stored = await self._one(request, files)
+        with self._supply.packs() as packs:
+            descriptor, stored = await self._one(request, packs)
             located = stored.located
             if path == f"{PIXEL_DATA:08X}":
                 source, frames = await asyncio.to_thread(_located, descriptor, stored)
@@ -79,11 +77,11 @@ class Bulks:
             piece: Piece = found if isinstance(found, bytes) else FileRange(descriptor, located.dataset_offset + found[0], found[1])
             return await _answer(request, forms_of(request), [Part(OCTETS, [piece])], OCTETS)
 
-    async def _one(self, request: web.Request, files: PackFiles) -> tuple[int, Stored]:
+    async def _one(self, request: web.Request, packs: OpenedPacks) -> tuple[int, Stored]:
         """The one instance of the path, recalled if need be, and a descriptor of its pack."""
-        async with aclosing(self._supply.begin(target_of(request))) as delivery:
-            async for stored in delivery:
-                return files.open(stored.located.pack), stored
+        async with aclosing(self._supply.begin(target_of(request))) as delivery, aclosing(delivery.opened(packs)) as opened:
+            async for descriptor, stored in opened:
+                return descriptor, stored
         raise NotFound
 
     async def _send(

@@ -17,7 +17,7 @@ from edge.dataset.patch import PatchedSource, Uncorrectable, patch
 from edge.dataset.source import PackSource, Source
 from edge.errors import Corrupt
 from edge.model import Json, PackId
-from edge.store.files import Gone, PackFiles
+from edge.store.files import OPEN_MAX
 from edge.store.reader import Stored
 from edge.web.accept import DICOM, DICOM_JSON, Form, choose, takes
 from edge.web.faults import NotAcceptable, Unavailable
@@ -28,9 +28,6 @@ from edge.web.supply import Supply
 from edge.web.target import address, base_of, forms_of, target_of
 
 log = logging.getLogger(__name__)
-
-_BATCH = 16
-"""Instances whose metadata is made in one go in a thread."""
 
 
 class Retrieves:
@@ -43,19 +40,19 @@ class Retrieves:
     async def instances(self, request: web.Request) -> web.StreamResponse:
         """Each as it is stored, or in Explicit VR Little Endian; those in the cache first, the others as they come from the archive."""
         target, forms, base = target_of(request), forms_of(request), base_of(request)
-        async with aclosing(self._supply.begin(target)) as delivery:
-            chosen = _agree(forms, await delivery.known(), single=target.instance is not None)
-            with PackFiles(self._layout) as files:
+        with self._supply.packs() as packs:
+            async with aclosing(self._supply.begin(target)) as delivery, aclosing(delivery.opened(packs)) as opened:
+                chosen = _agree(forms, await delivery.known(), single=target.instance is not None)
                 if not chosen.multipart:
-                    async for stored in delivery:
-                        part = await _part(files, stored, chosen.syntax(stored), base)
+                    async for descriptor, stored in opened:
+                        part = await _part(descriptor, stored, chosen.syntax(stored), base)
                         async with Answer(request, part.content_type, part.length) as answer:
                             await answer.send(part)
                         return answer.response
                 async with Answer.multipart(request, DICOM) as answer:
-                    async for stored in delivery:
+                    async for descriptor, stored in opened:
                         try:
-                            part = await _part(files, stored, chosen.syntax(stored), base)
+                            part = await _part(descriptor, stored, chosen.syntax(stored), base)
                         except Uncorrectable as fault:  # the others are sent: it is too late for another status
                             log.warning("retrieve: %s", fault)
                             continue
@@ -69,11 +66,12 @@ class Retrieves:
         known = await self._supply.known(target_of(request))
         base, separator = base_of(request), b"["
         answer = Answer(request, DICOM_JSON)
-        with PackFiles(self._layout) as files:
+        with self._supply.packs() as packs:
             heads = _Heads(self._layout)
             async with answer:
-                for begin in range(0, len(known), _BATCH):
-                    made = await asyncio.to_thread(_describe, files, heads, known[begin : begin + _BATCH], base)
+                for begin in range(0, len(known), OPEN_MAX):
+                    batch = [(await packs.open(one) if one.located.present else None, one) for one in known[begin : begin + OPEN_MAX]]
+                    made = await asyncio.to_thread(_describe, heads, batch, base)
                     if made:
                         await answer.write(separator + b",".join(map(_encode, made)))
                         separator = b","
@@ -104,8 +102,7 @@ def _agree(forms: list[Form], known: Sequence[Stored], single: bool) -> _Chosen:
     return _Chosen(multipart, syntaxes)
 
 
-async def _part(files: PackFiles, stored: Stored, syntax: str, base: str) -> Part:
-    descriptor = files.open(stored.located.pack)
+async def _part(descriptor: int, stored: Stored, syntax: str, base: str) -> Part:
     located = stored.located
     if syntax == located.transfer_syntax and located.correction is None:
         pieces = as_stored(descriptor, stored)
@@ -137,11 +134,12 @@ class _Heads:
         raise Corrupt(f"The head of pack {pack} does not know an instance of it. Evict and recall the study.")
 
 
-def _describe(files: PackFiles, heads: _Heads, batch: Sequence[Stored], base: str) -> list[Json]:
+def _describe(heads: _Heads, batch: Sequence[tuple[int | None, Stored]], base: str) -> list[Json]:
+    """The metadata of instances, each with a descriptor of its pack where it is in the cache."""
     made = []
-    for stored in batch:
+    for descriptor, stored in batch:
         try:
-            source = _source(files, heads, stored)
+            source = _source(descriptor, heads, stored)
         except Uncorrectable as fault:  # nothing is answered uncorrected
             log.warning("metadata: %s", fault)
             continue
@@ -149,22 +147,13 @@ def _describe(files: PackFiles, heads: _Heads, batch: Sequence[Stored], base: st
     return made
 
 
-def _source(files: PackFiles, heads: _Heads, stored: Stored) -> Source:
+def _source(descriptor: int | None, heads: _Heads, stored: Stored) -> Source:
     located = stored.located
-    source = _as_stored(files, heads, stored)
+    here = None if descriptor is None else PackSource(descriptor, located.dataset_offset, located.dataset_length)
+    source = here or heads.source(stored)
     if located.correction is None:
         return source
     return PatchedSource(source, patch(source, located.transfer_syntax, located.correction))
-
-
-def _as_stored(files: PackFiles, heads: _Heads, stored: Stored) -> Source:
-    located = stored.located
-    if located.present:
-        try:
-            return PackSource(files.open(located.pack), located.dataset_offset, located.dataset_length)
-        except Gone:
-            pass  # evicted since it was looked up: its head stays
-    return heads.source(stored)
 
 
 def _builtin(value: object) -> object:

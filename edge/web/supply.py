@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from edge.config import Layout
@@ -12,6 +12,7 @@ from edge.errors import Refused, Transient
 from edge.store.reader import CatalogueReader, Stored, Target
 from edge.web.asking import ask
 from edge.web.faults import NotFound, Unavailable
+from edge.web.packs import OpenedPacks
 from edge.web.uses import Uses
 
 
@@ -31,6 +32,10 @@ class Supply:
     def begin(self, target: Target, instances_too: bool = True) -> Delivery:
         """The instances of a target. Close the delivery: what is still under way is taken back."""
         return Delivery(self._reader, self._layout, self._uses, target, instances_too)
+
+    def packs(self) -> OpenedPacks:
+        """The pack files of one request; they are closed at the end of the `with` block."""
+        return OpenedPacks(self._layout, self._reader)
 
 
 class Delivery:
@@ -69,20 +74,27 @@ class Delivery:
             self._uses.note({one.located.pack for one in stored})
         return stored
 
-    async def __aiter__(self) -> AsyncIterator[Stored]:
-        pending = list(await self.known())
+    async def opened(self, packs: OpenedPacks) -> AsyncGenerator[tuple[int, Stored], None]:
+        """Each instance of the target with the descriptor that it is to be read from before the next is taken."""
+        pending, over = list(await self.known()), False
         while pending:
-            here = [one for one in pending if one.located.present]
-            for one in here:
-                yield one
-            pending = [one for one in pending if not one.located.present]
-            if pending:
-                over = not await self._comes()
-                wanted = {(one.located.series, one.located.sop_instance) for one in pending}
-                found = await self._reader.instances(self._target)
-                pending = [one for one in found if (one.located.series, one.located.sop_instance) in wanted]
-                if over and not any(one.located.present for one in pending):
-                    raise Unavailable("Not all of it came back from the archive.")
+            away = []
+            for one in pending:
+                descriptor = await packs.open(one) if one.located.present else None
+                if descriptor is None:
+                    away.append(one)
+                else:
+                    yield descriptor, one
+            if not away:
+                return
+            if over and len(away) == len(pending):
+                raise Unavailable("Not all of it came back from the archive.")
+            if self._asking is None and any(one.located.present for one in away):
+                self._asking = self._recall()  # evicted since it was looked up
+            over = not await self._comes()
+            wanted = {(one.located.series, one.located.sop_instance) for one in away}
+            found = await self._reader.instances(self._target)
+            pending = [one for one in found if (one.located.series, one.located.sop_instance) in wanted]
 
     async def aclose(self) -> None:
         """Take back what is still asked for. Idempotent."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from io import BytesIO
 
 import pydicom
 import pytest
 from aiohttp import ClientError
 
+from edge.clock import SystemClock
+from edge.model import parse_uid
+from edge.store.reader import CatalogueReader, Target
+from edge.web.packs import OpenedPacks
 from edge.web.streaming import STEP
 from tests.web.box import ANY, BIG, CT, IMPLICIT, JPEG_2000, REPORT, RLE, Web, dataset_of, parts_of, path_of, sample, stored
 
@@ -170,13 +175,39 @@ async def test_a_fault_behind_the_first_byte_cuts_the_connection_instead_of_endi
 
 
 @pytest.mark.asyncio
-async def test_a_pack_that_was_evicted_a_moment_ago_is_503(served: Web) -> None:
+async def test_what_was_evicted_a_moment_ago_is_recalled_and_503_if_it_does_not_come(served: Web) -> None:
     _, path = await stored(served, CT)
     (pack,) = served.box.close_packs()
     served.box.layout.cached(pack).rename(served.box.layout.edge / "away")
-    status, headers, body = await served.get(path)
-    assert (status, headers["Retry-After"]) == (503, "30")
-    assert b"Ask again" in body
+    for resource in (path, path + "/frames/1"):
+        status, headers, body = await served.get(resource)
+        assert (status, headers["Retry-After"], body) == (503, "30", b"Not all of it came back from the archive.\n")
+    assert [type(request).__name__ for request in served.edge.requests] == ["RecallStudy", "RecallStudy"]
+
+
+@pytest.mark.asyncio
+async def test_of_a_pack_that_is_another_file_by_now_only_that_file_is_read(served: Web) -> None:
+    data, path = await stored(served, CT)
+    (pack,) = served.box.close_packs()
+    reader = CatalogueReader(served.box.layout.catalogue, 900.0, SystemClock())
+    (one,) = await reader.instances(Target(*map(parse_uid, path.split("/")[2::2])))
+    with OpenedPacks(served.box.layout, reader) as packs:
+        first = await packs.open(one)
+        assert first is not None
+        whole = served.box.layout.cached(pack).read_bytes()
+        served.box.hold_and_evict(pack)
+        assert await packs.open(one) == first, "the file that was opened whole stays whole"
+    with OpenedPacks(served.box.layout, reader) as packs:
+        assert await packs.open(one) is None
+        served.box.catalogue.begin_recall(pack)
+        served.box.layout.cached(pack).write_bytes(bytes(len(whole)))
+        assert await packs.open(one) is None, "a hole is no instance"
+        served.box.layout.cached(pack).write_bytes(whole)
+        served.box.catalogue.recalled(pack, [one.located.dataset_offset])
+        descriptor = await packs.open(one)
+        assert descriptor is not None
+        assert os.pread(descriptor, one.located.dataset_length, one.located.dataset_offset) == dataset_of(data)
+    await reader.close()
 
 
 @pytest.mark.asyncio
