@@ -13,7 +13,8 @@ from typing import Protocol
 from edge.audit import Audit, Repaired, Rotted
 from edge.clock import Clock
 from edge.config import Config, Layout
-from edge.control.scrub import GetScrub, Rot, Scrubbing, StartScrub
+from edge.control.message import Done, Message
+from edge.control.scrub import GetScrub, Rot, Scrubbing, StartScrub, Suspect
 from edge.errors import OutpostError, StoreFailed
 from edge.model import UID, PackId
 from edge.responder import PEOPLE, Asker, Responder, at_once
@@ -110,7 +111,11 @@ class Scrubber:
             self._changed.notify_all()
 
     def responders(self) -> Iterable[Responder]:
-        return [at_once(GetScrub, PEOPLE, self._tell), at_once(StartScrub, PEOPLE, self._begin)]
+        return [
+            at_once(GetScrub, PEOPLE, self._tell),
+            at_once(StartScrub, PEOPLE, self._begin),
+            at_once(Suspect, PEOPLE, self._hear),
+        ]
 
     def alarms(self) -> list[str]:
         """What a person must see to: rot in the only copy."""
@@ -145,6 +150,11 @@ class Scrubber:
         return 0.0
 
     # What is asked
+
+    def _hear(self, request: Suspect, _asker: Asker) -> list[Message]:
+        for pack in request.packs:
+            self.suspect(pack)
+        return [Done()]
 
     def _begin(self, _request: StartScrub, asker: Asker) -> list[Scrubbing | Rot]:
         self._rows.begin(self._clock.now(), hurried=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge.control.message import Message
+from edge.model import PackId
 
 
 class GetScrub(Message, frozen=True, tag="get-scrub"):
@@ -11,6 +12,12 @@ class GetScrub(Message, frozen=True, tag="get-scrub"):
 
 class StartScrub(Message, frozen=True, tag="start-scrub"):
     """Begin a scrub now, from the start and faster than the period asks for. Answered as GetScrub."""
+
+
+class Suspect(Message, frozen=True, tag="suspect"):
+    """Bytes of these packs were not there, or could not be read: they are looked at next. Answered by Done."""
+
+    packs: list[PackId]
 
 
 class Scrubbing(Message, frozen=True, tag="scrubbing"):
@@ -45,5 +52,5 @@ class Rot(Message, frozen=True, tag="rot"):
     found_at: float
 
 
-Request = GetScrub | StartScrub
+Request = GetScrub | StartScrub | Suspect
 Answer = Scrubbing | Rot

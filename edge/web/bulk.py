@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextlib import aclosing
 
 from aiohttp import web
@@ -55,7 +56,7 @@ class Bulks:
             source, frames = await asyncio.to_thread(_located, descriptor, stored)
             if max(numbers) > frames.count:
                 raise NotFound(f"This instance has {frames.count} frames.")
-            return await self._send(request, descriptor, stored, source, frames, [number - 1 for number in numbers])
+            return await self._send(request, packs.unread(stored), descriptor, stored, source, frames, [number - 1 for number in numbers])
 
     async def bulkdata(self, request: web.Request) -> web.StreamResponse:
         """The value that a BulkDataURI of the metadata names; encapsulated Pixel Data as its frames."""
@@ -68,14 +69,14 @@ class Bulks:
             if path == f"{PIXEL_DATA:08X}":
                 source, frames = await asyncio.to_thread(_located, descriptor, stored)
                 if frames.encapsulated:
-                    return await self._send(request, descriptor, stored, source, frames, list(range(frames.count)))
+                    return await self._send(request, packs.unread(stored), descriptor, stored, source, frames, list(range(frames.count)))
             dataset = PackSource(descriptor, located.dataset_offset, located.dataset_length)
             try:
                 found = await asyncio.to_thread(find_bulk, dataset, located.transfer_syntax, path)
             except Malformed as fault:
                 raise NotFound("This instance has no such value.") from fault
             piece: Piece = found if isinstance(found, bytes) else FileRange(descriptor, located.dataset_offset + found[0], found[1])
-            return await _answer(request, forms_of(request), [Part(OCTETS, [piece])], OCTETS)
+            return await _answer(request, forms_of(request), [Part(OCTETS, [piece], unread=packs.unread(stored))], OCTETS)
 
     async def _one(self, request: web.Request, packs: OpenedPacks) -> tuple[int, Stored]:
         """The one instance of the path, recalled if need be, and a descriptor of its pack."""
@@ -85,13 +86,25 @@ class Bulks:
         raise NotFound
 
     async def _send(
-        self, request: web.Request, descriptor: int, stored: Stored, source: Source, frames: Frames, indexes: list[int]
+        self,
+        request: web.Request,
+        unread: Callable[[], None],
+        descriptor: int,
+        stored: Stored,
+        source: Source,
+        frames: Frames,
+        indexes: list[int],
     ) -> web.StreamResponse:
         forms, base = forms_of(request), base_of(request)
         media, syntax = _form_of(forms, stored.located.transfer_syntax, frames.encapsulated)
         at = address(base, stored.located)
         parts = [
-            Part(f"{media}; transfer-syntax={syntax}", _pieces(descriptor, stored, source, frames.at(index)), f"{at}/frames/{index + 1}")
+            Part(
+                f"{media}; transfer-syntax={syntax}",
+                _pieces(descriptor, stored, source, frames.at(index)),
+                f"{at}/frames/{index + 1}",
+                unread,
+            )
             for index in indexes
         ]
         return await _answer(request, forms, parts, media)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 
 from edge.config import Layout
@@ -17,7 +19,9 @@ class OpenedPacks:
     only if the file still is the pack's after the catalogue said that the instance is here.
     """
 
-    def __init__(self, layout: Layout, reader: CatalogueReader) -> None:
+    def __init__(self, layout: Layout, reader: CatalogueReader, suspect: Callable[[PackId], None]) -> None:
+        """`suspect` is told of a pack whose bytes are not there or cannot be read."""
+        self._suspect = suspect
         self._files = PackFiles(layout)
         self._reader = reader
         self._whole: set[PackId] = set()
@@ -52,3 +56,7 @@ class OpenedPacks:
                     self._whole.add(located.pack)
                 return descriptor
             self._files.drop(located.pack)
+
+    def unread(self, stored: Stored) -> Callable[[], None]:
+        """What to call when the bytes of an instance were not there or could not be read."""
+        return partial(self._suspect, stored.located.pack)

@@ -22,6 +22,7 @@ from edge.store.reader import Stored
 from edge.web.accept import DICOM, DICOM_JSON, Form, choose, takes
 from edge.web.faults import NotAcceptable, Unavailable
 from edge.web.metadata import metadata
+from edge.web.packs import OpenedPacks
 from edge.web.part10 import as_explicit, as_stored
 from edge.web.streaming import Answer, Part
 from edge.web.supply import Supply
@@ -45,14 +46,14 @@ class Retrieves:
                 chosen = _agree(forms, await delivery.known(), single=target.instance is not None)
                 if not chosen.multipart:
                     async for descriptor, stored in opened:
-                        part = await _part(descriptor, stored, chosen.syntax(stored), base)
+                        part = await _part(packs, descriptor, stored, chosen.syntax(stored), base)
                         async with Answer(request, part.content_type, part.length) as answer:
                             await answer.send(part)
                         return answer.response
                 async with Answer.multipart(request, DICOM) as answer:
                     async for descriptor, stored in opened:
                         try:
-                            part = await _part(descriptor, stored, chosen.syntax(stored), base)
+                            part = await _part(packs, descriptor, stored, chosen.syntax(stored), base)
                         except Uncorrectable as fault:  # the others are sent: it is too late for another status
                             log.warning("retrieve: %s", fault)
                             continue
@@ -102,13 +103,13 @@ def _agree(forms: list[Form], known: Sequence[Stored], single: bool) -> _Chosen:
     return _Chosen(multipart, syntaxes)
 
 
-async def _part(descriptor: int, stored: Stored, syntax: str, base: str) -> Part:
+async def _part(packs: OpenedPacks, descriptor: int, stored: Stored, syntax: str, base: str) -> Part:
     located = stored.located
     if syntax == located.transfer_syntax and located.correction is None:
         pieces = as_stored(descriptor, stored)
     else:
         pieces = await asyncio.to_thread(as_stored if syntax == located.transfer_syntax else as_explicit, descriptor, stored)
-    return Part(f"{DICOM}; transfer-syntax={syntax}", pieces, address(base, stored.located))
+    return Part(f"{DICOM}; transfer-syntax={syntax}", pieces, address(base, stored.located), packs.unread(stored))
 
 
 class _Heads:

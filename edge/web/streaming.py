@@ -7,12 +7,13 @@ import errno
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from aiohttp import hdrs, web
 
+from edge.durable import read_errors
 from edge.errors import Corrupt, OutpostError
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class Part:
     content_type: str
     pieces: Sequence[Piece]
     location: str | None = None
+    unread: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
+    """Called when its bytes are not there or cannot be read."""
 
     @property
     def length(self) -> int:
@@ -52,7 +55,7 @@ class Part:
 
 
 async def steps(piece: Piece) -> AsyncIterator[bytes]:
-    """The bytes of a piece, at most STEP at a time. Raises Corrupt when the file ends before the range does."""
+    """The bytes of a piece, at most STEP at a time. Raises Corrupt when the file ends before the range does, or cannot be read."""
     if isinstance(piece, bytes):
         yield piece
         return
@@ -111,9 +114,13 @@ class Answer:
             if part.location is not None:
                 lines.append(b"Content-Location: %b" % part.location.encode())
             await self._write(b"\r\n".join([*lines, b"", b""]))
-        for piece in part.pieces:
-            async for data in steps(piece):
-                await self._write(data)
+        try:
+            for piece in part.pieces:
+                async for data in steps(piece):
+                    await self._write(data)
+        except Corrupt:
+            part.unread()
+            raise
         if self._boundary is not None:
             await self._write(b"\r\n")
 
@@ -131,12 +138,13 @@ class Answer:
 async def _read(descriptor: int, count: int, offset: int) -> bytes:
     """From the page cache at once; what the disk has to bring, in a thread."""
     buffer = bytearray(count)
-    try:
-        found = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
-    except OSError as fault:
-        if fault.errno not in {errno.EAGAIN, errno.EOPNOTSUPP}:
-            raise
-        found = 0
-    if found:
-        return bytes(memoryview(buffer)[:found]) if found < count else bytes(buffer)
-    return await asyncio.to_thread(os.pread, descriptor, count, offset)
+    with read_errors():
+        try:
+            found = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
+        except OSError as fault:
+            if fault.errno not in {errno.EAGAIN, errno.EOPNOTSUPP}:
+                raise
+            found = 0
+        if found:
+            return bytes(memoryview(buffer)[:found]) if found < count else bytes(buffer)
+        return await asyncio.to_thread(os.pread, descriptor, count, offset)

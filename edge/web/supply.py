@@ -35,7 +35,7 @@ class Supply:
 
     def packs(self) -> OpenedPacks:
         """The pack files of one request; they are closed at the end of the `with` block."""
-        return OpenedPacks(self._layout, self._reader)
+        return OpenedPacks(self._layout, self._reader, self._uses.suspect)
 
 
 class Delivery:

@@ -1,4 +1,4 @@
-"""Which packs were retrieved from, told to edge: it evicts what was used least recently, and alone writes the catalogue."""
+"""Which packs were retrieved from, and which could not be read, told to edge: it evicts what was used least recently, and heals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge.clock import Clock
 from edge.control.cache import NoteUse
+from edge.control.scrub import Suspect
 from edge.errors import OutpostError
 from edge.model import PackId
 from edge.web.asking import ask
@@ -33,6 +34,8 @@ class Uses:
         self._clock = clock
         self.pending: set[PackId] = set()
         """What edge has yet to hear."""
+        self.suspects: set[PackId] = set()
+        """Those whose bytes were not there, or could not be read."""
         self._again: dict[PackId, float] = {}
         self._some = asyncio.Event()
 
@@ -43,6 +46,11 @@ class Uses:
         if self.pending:
             self._some.set()
 
+    def suspect(self, pack: PackId) -> None:
+        """Bytes of a pack were not there, or could not be read."""
+        self.suspects.add(pack)
+        self._some.set()
+
     async def tell(self) -> None:
         """Tell edge, for ever."""
         while True:
@@ -52,20 +60,27 @@ class Uses:
 
     async def tell_once(self) -> None:
         """Tell edge what is pending, if it hears."""
-        batch = sorted(self.pending)[:MOST]
+        batch, suspects = sorted(self.pending)[:MOST], sorted(self.suspects)[:MOST]
         try:
-            async with aclosing(ask(self._path, NoteUse(packs=list(batch)))) as answers:
-                async for _ in answers:
-                    pass
+            if suspects:
+                await self._say(Suspect(packs=suspects))
+                self.suspects.difference_update(suspects)
+            if batch:
+                await self._say(NoteUse(packs=list(batch)))
         except OutpostError as fault:
             log.info("edge does not hear what was used: %s", type(fault).__name__)
         else:
             self.told(batch)
+
+    async def _say(self, request: NoteUse | Suspect) -> None:
+        async with aclosing(ask(self._path, request)) as answers:
+            async for _ in answers:
+                pass
 
     def told(self, packs: Iterable[PackId]) -> None:
         """Edge has heard of these."""
         now = self._clock.monotonic()
         self.pending.difference_update(packs)
         self._again = {pack: until for pack, until in self._again.items() if until > now} | dict.fromkeys(packs, now + AGAIN_SECONDS)
-        if not self.pending:
+        if not self.pending and not self.suspects:
             self._some.clear()

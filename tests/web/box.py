@@ -20,6 +20,7 @@ from edge.control import lines
 from edge.control.cache import NoteUse
 from edge.control.instances import Admit, Admitted
 from edge.control.message import Done, Failed
+from edge.control.scrub import Suspect
 from edge.control.studies import Recalled, RecallStudy
 from edge.dataset.part10 import read_file_meta
 from edge.dimse.ports import Arrival
@@ -111,6 +112,7 @@ class FakeEdge:
         self.requests: list[lines.Request] = []
         self.used: list[str] = []
         self.told = asyncio.Event()
+        self.suspected: asyncio.Queue[list[str]] = asyncio.Queue()
         self.away: list[str] = []
         self.offline: str | None = None
         self.refusal: Failed | None = None
@@ -136,6 +138,8 @@ class FakeEdge:
             if isinstance(request, NoteUse):
                 self.used += request.packs
                 self.told.set()
+            elif isinstance(request, Suspect):
+                self.suspected.put_nowait(list(request.packs))
             else:
                 self.requests.append(request)
             answers = await asyncio.to_thread(self._answer, request, descriptors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from io import BytesIO
@@ -11,7 +12,7 @@ import pytest
 from aiohttp import ClientError
 
 from edge.clock import SystemClock
-from edge.model import parse_uid
+from edge.model import PackId, parse_uid
 from edge.store.reader import CatalogueReader, Target
 from edge.web.packs import OpenedPacks
 from edge.web.streaming import STEP
@@ -158,7 +159,8 @@ async def test_a_report_without_pixels_is_retrieved_like_any_other(served: Web) 
 
 
 @pytest.mark.asyncio
-async def test_a_fault_behind_the_first_byte_cuts_the_connection_instead_of_ending_the_answer(served: Web) -> None:
+@pytest.mark.parametrize("resource", ["", "/frames/1", "/bulkdata/7FE00010"])
+async def test_a_fault_behind_the_first_byte_cuts_the_connection_instead_of_ending_the_answer(served: Web, resource: str) -> None:
     data = pydicom.dcmread(BytesIO(sample(CT)))
     data.Rows, data.Columns, data.PixelData = 2048, 2048, bytes(2048 * 2048 * 2)
     out = BytesIO()
@@ -168,9 +170,10 @@ async def test_a_fault_behind_the_first_byte_cuts_the_connection_instead_of_endi
     (pack,) = served.box.close_packs()
     with served.box.layout.cached(pack).open("r+b") as file:
         file.truncate(3 << 20)
-    for resource in (path, path + "/frames/1"):
-        with pytest.raises(ClientError):
-            await served.get(resource)
+    with pytest.raises(ClientError):
+        await served.get(path + resource)
+    async with asyncio.timeout(20):
+        assert await served.edge.suspected.get() == [pack], "edge looks at it next"
     assert (await served.get("/studies"))[0] == 200
 
 
@@ -189,15 +192,16 @@ async def test_what_was_evicted_a_moment_ago_is_recalled_and_503_if_it_does_not_
 async def test_of_a_pack_that_is_another_file_by_now_only_that_file_is_read(served: Web) -> None:
     data, path = await stored(served, CT)
     (pack,) = served.box.close_packs()
+    suspects: list[PackId] = []
     reader = CatalogueReader(served.box.layout.catalogue, 900.0, SystemClock())
     (one,) = await reader.instances(Target(*map(parse_uid, path.split("/")[2::2])))
-    with OpenedPacks(served.box.layout, reader) as packs:
+    with OpenedPacks(served.box.layout, reader, suspects.append) as packs:
         first = await packs.open(one)
         assert first is not None
         whole = served.box.layout.cached(pack).read_bytes()
         served.box.hold_and_evict(pack)
         assert await packs.open(one) == first, "the file that was opened whole stays whole"
-    with OpenedPacks(served.box.layout, reader) as packs:
+    with OpenedPacks(served.box.layout, reader, suspects.append) as packs:
         assert await packs.open(one) is None
         served.box.catalogue.begin_recall(pack)
         served.box.layout.cached(pack).write_bytes(bytes(len(whole)))

@@ -48,3 +48,10 @@ async def test_what_nobody_hears_is_told_later(tmp_path: Path) -> None:
     uses.note([PackId("a" * 26)])
     await uses.tell_once()
     assert uses.pending == {"a" * 26}
+
+
+async def test_a_pack_that_cannot_be_read_is_named_until_edge_hears_it(tmp_path: Path) -> None:
+    uses = Uses(tmp_path / "nobody", Clock())
+    uses.suspect(PackId("a" * 26))
+    await uses.tell_once()
+    assert uses.suspects == {"a" * 26}
