@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import Certificate, load_der_x509_certificate
 
 from cloudsync import segment
 from cloudsync.seal import signed
@@ -19,13 +19,15 @@ from cloudsync.seal.certificates import to_der
 from cloudsync.seal.epoch import open_epoch, seal_epoch
 from cloudsync.seal.keys import Keys, RecoveryKey
 from cloudsync.seal.part import NotOurs
+from cloudsync.seal.sharing import share
 from cloudsync.seal.signed import BadSignature
-from cloudsync.segment import Entry, EpochEntry, Header, Held, NewerFormat, SiteStateEntry
+from cloudsync.segment import Entry, EpochEntry, Header, Held, NewerFormat, SharedEntry, SiteStateEntry
 from edge.model import Digest
 
 __all__ = [
     "Appended", "BadSignature", "BrokenChain", "CatalogChain", "ChainState", "Entry", "EpochEntry", "Followed", "Held", "Listing",
-    "NewerFormat", "SiteStateEntry", "epoch_entry", "open_site_state", "restore_keys", "sequence_of", "site_state_name",
+    "NewerFormat", "SharedEntry", "SiteStateEntry", "epoch_entry", "open_site_state", "restore_keys", "sequence_of", "shared_entry",
+    "site_state_name",
 ]  # fmt: skip
 
 _SEQUENCE = re.compile(r"/c/0/([0-9]{12})$")
@@ -162,6 +164,11 @@ def sequence_of(name: str) -> int:
 def epoch_entry(keys: Keys, began: float) -> EpochEntry:
     """The entry for the current epoch of these keys. `began` in seconds since the epoch."""
     return EpochEntry(epoch=keys.epoch, began=began, recovery=to_der(keys.recovery), signing=to_der(keys.signing), sealed=seal_epoch(keys))
+
+
+def shared_entry(keys: Keys, sibling: Certificate, at: float) -> SharedEntry:
+    """The entry by which a sibling may read all until the current epoch of these keys ends. `at` in seconds since the epoch."""
+    return SharedEntry(epoch=keys.epoch, at=at, sibling=to_der(sibling), sealed=share(keys, sibling))
 
 
 def open_site_state(entry: SiteStateEntry, sealed: bytes, site: str, opener: Opener) -> bytes:

@@ -11,9 +11,9 @@ import zstandard
 from cloudsync.seal.part import NotOurs
 from edge.errors import Permanent
 
-FORMAT = 2
-"""A new kind of entry, or a new field in one, is a new format. A segment has the lowest one that says what it says: 2 where an entry
-replaces another, else 1.
+FORMAT = 3
+"""A new kind of entry, or a new field in one, is a new format. A segment has the lowest one that says what it says: 3 where keys are
+shared, 2 where an entry replaces another, else 1.
 """
 MAX_TEXT_BYTES = 256 << 20
 """Of the lines of one segment. One is closed at 64 KiB compressed; a merged one is some dozens of those."""
@@ -91,7 +91,22 @@ class EpochEntry(_Entry, frozen=True, tag="epoch"):
     """KEK and signing key, in the one-recipient form, for the place `<site id>/k/<epoch, 6 digits>`."""
 
 
-Entry = Held | SiteStateEntry | EpochEntry
+class SharedEntry(_Entry, frozen=True, tag="shared"):
+    """A sibling was given the KEKs of this and all earlier epochs, for reading. Who is named for the newest epoch is given the next one
+    too; who is not was revoked, and keeps what was shared. Format 3.
+    """
+
+    epoch: int
+    """The newest epoch then."""
+    at: float
+    """Seconds since the epoch."""
+    sibling: bytes
+    """Its certificate, DER."""
+    sealed: bytes
+    """The KEKs, in the one-recipient form, for the place `<site id>/k/<SubjectKeyIdentifier, 40 hexadecimal digits>`."""
+
+
+Entry = Held | SiteStateEntry | EpochEntry | SharedEntry
 
 _ENCODER = msgspec.json.Encoder()
 _HEADER = msgspec.json.Decoder(Header)
@@ -100,7 +115,7 @@ _ENTRY: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 def format_of(entries: Iterable[Entry]) -> int:
     """The format of a segment with these entries."""
-    return 2 if any(isinstance(entry, Held) and entry.replaces for entry in entries) else 1
+    return max((_format(entry) for entry in entries), default=1)
 
 
 def write(header: Header, entries: Sequence[Entry]) -> bytes:
@@ -132,6 +147,16 @@ def read_first(content: bytes, name: str) -> Entry:
         raise NotOurs(f"{name}: not the first segment of a site") from fault
     _header(header, name)
     return _entry(first, 2, name)
+
+
+def _format(entry: Entry) -> int:
+    match entry:
+        case SharedEntry():
+            return 3
+        case Held(replaces=replaces) if replaces:
+            return 2
+        case _:
+            return 1
 
 
 def _header(line: bytes, name: str) -> Header:

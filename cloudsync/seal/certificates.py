@@ -1,4 +1,4 @@
-"""The two self-signed certificates of a site. They name no person and never expire: what counts is the SHA-256 that the kit carries."""
+"""The self-signed certificates of a site. They name no person and never expire: what counts is their SHA-256, which people compare."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def recovery_certificate(site_id: str, key: ec.EllipticCurvePrivateKey, now: flo
 def signing_certificate(site_id: str, key: ec.EllipticCurvePrivateKey, now: float) -> x509.Certificate:
     """The signer of the catalog: EC P-256, keyUsage digitalSignature."""
     return _self_signed(f"Outpost site {site_id} signing", key, _usage(agreement=False), hashes.SHA256(), now)
+
+
+def sibling_certificate(site_id: str, key: ec.EllipticCurvePrivateKey, now: float) -> x509.Certificate:
+    """The recipient of what other sites share with this one: as the recovery certificate, under another name."""
+    return _self_signed(f"Outpost site {site_id} sibling", key, _usage(agreement=True), hashes.SHA384(), now)
 
 
 def public_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:

@@ -133,13 +133,13 @@ def save(directory: Path, keys: Keys) -> None:
 def load(directory: Path) -> Keys:
     """The keys in `directory`. Raises KeysMissing naming the file, or KeysExposed."""
     try:
-        site = msgspec.json.decode(_read(directory, _SITE), type=_Site)
+        site = msgspec.json.decode(read_file(directory, _SITE), type=_Site)
         trust_root = parse_digest(site.trust_root)
         if site.format != 1 or not is_site_id(site.site_id) or trust_root is None:
             raise ValueError("of another format")
-        signing_key = serialization.load_pem_private_key(_read(directory, "signing.key"), None)
-        signing = load_pem_x509_certificate(_read(directory, "signing.pem"))
-        recovery = load_pem_x509_certificate(_read(directory, "recovery.pem"))
+        signing_key = serialization.load_pem_private_key(read_file(directory, "signing.key"), None)
+        signing = load_pem_x509_certificate(read_file(directory, "signing.pem"))
+        recovery = load_pem_x509_certificate(read_file(directory, "recovery.pem"))
         if not isinstance(signing_key, ec.EllipticCurvePrivateKey) or signing_key.public_key() != signing.public_key():
             raise ValueError("signing.key and signing.pem do not belong together")
         return Keys(
@@ -153,6 +153,20 @@ def load(directory: Path) -> Keys:
         )
     except (ValueError, TypeError, msgspec.DecodeError) as fault:
         raise KeysMissing(f"the keys in {directory} are damaged ({fault}). Run `outpost restore` with the recovery kit.") from fault
+
+
+def read_file(directory: Path, name: str) -> bytes:
+    """A file of the keys directory. Raises KeysMissing, naming it, or KeysExposed."""
+    try:
+        descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as fault:
+        raise KeysMissing(
+            f"{directory / name} is not there. Run `outpost setup` for a new site, or `outpost restore` with the recovery kit."
+        ) from fault
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_mode & 0o007:
+            raise KeysExposed(f"every user of this machine can read {directory / name}. Run `chmod 600` on it.")
+        return file.read()
 
 
 def is_site_id(text: str) -> bool:
@@ -181,20 +195,7 @@ def _kek_name(epoch: int) -> str:
 
 
 def _read_kek(directory: Path, epoch: int) -> bytes:
-    key = bytes.fromhex(_read(directory, _kek_name(epoch)).decode())
+    key = bytes.fromhex(read_file(directory, _kek_name(epoch)).decode())
     if len(key) != 32:
         raise ValueError(f"{_kek_name(epoch)} has {len(key)} bytes")
     return key
-
-
-def _read(directory: Path, name: str) -> bytes:
-    try:
-        descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as fault:
-        raise KeysMissing(
-            f"{directory / name} is not there. Run `outpost setup` for a new site, or `outpost restore` with the recovery kit."
-        ) from fault
-    with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(descriptor).st_mode & 0o007:
-            raise KeysExposed(f"every user of this machine can read {directory / name}. Run `chmod 600` on it.")
-        return file.read()

@@ -10,19 +10,27 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from cloudsync.seal import part, signed, sums
+from cloudsync.seal import part, sharing, signed, sums
 from cloudsync.seal.part import Kek, NotOurs, WrongKey
+from cloudsync.seal.sharing import Sibling
 from cloudsync.seal.signed import BadSignature
 from edge.model import PackId
 
 VECTORS = Path(__file__).parents[1] / "vectors/seal"
 PLACE = "k7q2abcdef/p/mzxw6ytbmzxw6ytbmzxw6ytbmz/000003"
 DATA = b"A part is a slice of a tar."
+KEK = Kek(1, bytes.fromhex((VECTORS / "kek").read_text()))
 ERRORS = {"not-ours": NotOurs, "not-named": NotOurs, "wrong-key": WrongKey, "bad-signature": BadSignature}
 
 
 def open_with_kek(der: bytes, place: str = PLACE) -> bytes:
-    return part.open_with_kek(der, place, Kek(1, bytes.fromhex((VECTORS / "kek").read_text())))
+    return part.open_with_kek(der, place, KEK)
+
+
+def private(name: str) -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key((VECTORS / name).read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
 
 
 def opened(kind: str, der: bytes) -> bytes:
@@ -32,10 +40,12 @@ def opened(kind: str, der: bytes) -> bytes:
         text, (site, _, pack, number) = (VECTORS / "sums").read_bytes(), PLACE.split("/")
         named = sums.proven(text, sha256(text).hexdigest(), site, PackId(pack))
         return named.open(int(number), der, open_with_kek)
+    if kind == "shared":
+        sibling = Sibling(load_pem_x509_certificate((VECTORS / "sibling.pem").read_bytes()), private("sibling.key"))
+        assert sharing.open_shared(der, PLACE.split("/", maxsplit=1)[0], sibling).keks == {1: KEK}
+        return DATA
     if kind == "recovery":
-        key = load_pem_private_key((VECTORS / "recovery.key").read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        return part.open_with_recovery(der, PLACE, key)
+        return part.open_with_recovery(der, PLACE, private("recovery.key"))
     return signed.verify(der, load_pem_x509_certificate((VECTORS / "signing.pem").read_bytes()), PLACE)
 
 
@@ -61,7 +71,7 @@ def test_the_key_alone_opens_what_the_sums_do_not_name() -> None:
 def test_there_is_a_vector_for_each_kind_and_outcome() -> None:
     seen = {tuple(path.name.split(".")[:2]) for path in VECTORS.glob("*.der")}
     assert seen == {
-        *((kind, outcome) for kind in ("part", "recovery") for outcome in ("opens", "not-ours", "wrong-key")),
+        *((kind, outcome) for kind in ("part", "recovery", "shared") for outcome in ("opens", "not-ours", "wrong-key")),
         *(("named", outcome) for outcome in ("opens", "not-named")),
         *(("signed", outcome) for outcome in ("opens", "not-ours", "bad-signature")),
     }

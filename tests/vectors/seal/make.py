@@ -1,11 +1,13 @@
 """Makes the vectors of this folder anew: `python -m tests.vectors.seal.make`, from the top of the repository.
 
 A vector's name is `<kind>.<what has to happen>.<why>.der`, where kind is `part` (by the KEK), `recovery` (by the recovery key), `named` (by
-the KEK, if `sums` names it) or `signed`. All parts are for PLACE; the keys are those of a throw-away site, and lie here too.
+the KEK, if `sums` names it), `signed`, or `shared` (by the sibling's key). All parts are for PLACE; the keys are those of a throw-away
+site, and lie here too.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,11 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cloudsync.seal import keys, part, signed, sums
+from cloudsync.seal import keys, part, sharing, signed, sums
 from cloudsync.seal.certificates import key_id, to_der
 from cloudsync.seal.der import BIT_STRING, OCTET_STRING, SEQUENCE, SET, Reader, context, integer, oid, tlv
 from cloudsync.seal.keys import Keys, private_pem
 from cloudsync.seal.part import Kek
+from cloudsync.seal.sharing import Sibling
 from cloudsync.seal.sums import Sum, Sums
 from edge.model import Digest, PackId
 from tests.seal.forgery import forged
@@ -186,6 +189,33 @@ def signed_texts(site: Keys, other: Keys) -> dict[str, bytes]:
     }
 
 
+def shares(site: Keys, other: Keys, sibling: Sibling, stranger: Sibling) -> dict[str, bytes]:
+    """What the site is to have shared with the sibling."""
+    place, kek = sharing.place(site.site_id, sibling.certificate), "11" * 32
+
+    def text(keks: dict[str, str], **fields: object) -> bytes:
+        whole = {"format": 1, "site": site.site_id, "trust_root": site.trust_root, "keks": keks} | fields
+        return part.seal_for(place, json.dumps(whole).encode(), sibling.certificate)
+
+    return {
+        "opens.by-share": sharing.share(site, sibling.certificate),
+        "opens.by-hand": text({"1": site.kek.key.hex()}),
+        "not-ours.of-another-site": sharing.share(other, sibling.certificate),
+        "not-ours.for-the-place-of-another-sibling": part.seal_for(place + "0", DATA, sibling.certificate),
+        "not-ours.another-site-inside": text({"1": kek}, site=other.site_id),
+        "not-ours.newer-format": text({"1": kek}, format=2),
+        "not-ours.unheard-of-field": text({"1": kek}, signing_key="none"),
+        "not-ours.no-trust-root": text({"1": kek}, trust_root="root"),
+        "not-ours.no-key": text({}),
+        "not-ours.first-epoch-missing": text({"2": kek}),
+        "not-ours.epoch-twice": text({"1": kek, "01": kek}),
+        "not-ours.epoch-in-words": text({"one": kek}),
+        "not-ours.key-cut": text({"1": kek[:-2]}),
+        "not-ours.no-text": part.seal_for(place, DATA, sibling.certificate),
+        "wrong-key.for-another-certificate": part.seal_for(place, DATA, stranger.certificate),
+    }
+
+
 def _signer_info(body: bytes) -> bytes:
     """The contents of the last SET of a SignedData."""
     reader = Reader(body)
@@ -199,6 +229,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         site, recovery = keys.make(Path(directory) / "site", "k7q2abcdef", now=1_767_225_600.0)
         other, _ = keys.make(Path(directory) / "other", now=1_767_225_600.0)
+        sibling, stranger = (sharing.make(Path(directory) / each, other.site_id, now=1_767_225_600.0) for each in ("other", "site"))
     for old in HERE.glob("*.der"):
         old.unlink()
     (HERE / "kek").write_text(site.kek.key.hex() + "\n")
@@ -207,6 +238,10 @@ def main() -> None:
     for kind, vectors in (("part", by_kek), ("recovery", by_recovery), ("signed", signed_texts)):
         for name, der in vectors(site, other).items():
             (HERE / f"{kind}.{name}.der").write_bytes(der)
+    (HERE / "sibling.key").write_bytes(private_pem(sibling.private))
+    (HERE / "sibling.pem").write_bytes(sibling.certificate.public_bytes(Encoding.PEM))
+    for name, der in shares(site, other, sibling, stranger).items():
+        (HERE / f"shared.{name}.der").write_bytes(der)
     write_named(site.kek, site.seal(PLACE, DATA), site.seal(PLACE, DATA))
 
 
