@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,8 @@ from cloudsync.lane import AnotherWriter, CatalogLane
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
 from cloudsync.link.goodput import deadline_seconds
+from cloudsync.link.pacing import Pacing
+from cloudsync.link.schedule import schedule
 from cloudsync.recall import Recaller
 from cloudsync.seal import keys as seal_keys
 from cloudsync.sealed import SealedFiles
@@ -53,6 +56,7 @@ class Service:
         self._given = archive
         self._clock = clock or SystemClock()
         self._halted = False
+        self._schedule = schedule(config.link.cap_bytes_per_second, config.link.schedule)
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Ship and recall until `stop` is set. `ready` is called once everything runs."""
@@ -61,7 +65,8 @@ class Service:
             directory.mkdir(mode=0o750, exist_ok=True)
         keys = seal_keys.load(layout.keys)
         async with contextlib.AsyncExitStack() as stack:
-            metered = Metered(self._given or open_archive(config.archive), self._clock)
+            pacing = Pacing(self._clock, self._cap, self._schedule.cap_bytes_per_second)
+            metered = Metered(self._given or open_archive(config.archive, pacing), self._clock)
             stack.push_async_callback(metered.close)
             ledger = await Ledger.open(layout.ledger)
             stack.push_async_callback(ledger.close)
@@ -131,9 +136,13 @@ class Service:
             watcher,
             wake,
             backoff=Backoff(max_seconds=link.backoff_max_seconds),
-            deadline=lambda size: deadline_seconds(size, inner.goodput, link.parallel_parts),
+            deadline=lambda size: deadline_seconds(size, inner.goodput, link.parallel_parts, self._schedule.least),
             patient=_PATIENT,
         )
+
+    def _cap(self) -> float:
+        """What may be taken of the line now, by the clinic's clock."""
+        return self._schedule.cap_at(datetime.fromtimestamp(self._clock.now()))  # noqa: DTZ006 - the schedule means the local time
 
     def _lanes(self, recalling: bool) -> int:
         """How many objects may be shipped at once: recall outranks shipping, which keeps one lane."""

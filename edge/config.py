@@ -12,6 +12,14 @@ import msgspec
 from edge.errors import ConfigError
 from edge.model import parse_ae_title
 
+HOURS = re.compile(
+    r"(?:(?P<first>mon|tue|wed|thu|fri|sat|sun)(?:-(?P<last>mon|tue|wed|thu|fri|sat|sun))? )?"
+    r"(?P<begin>(?:[01]\d|2[0-3]):[0-5]\d)-(?P<end>(?:[01]\d|2[0-3]):[0-5]\d|24:00)"
+)
+"""Hours of the week: "08:00-18:00", "mon-fri 08:00-18:00", "sat 22:00-06:00" (into the next day)."""
+SLOWEST_CAP_BYTES_PER_SECOND = 1024
+"""Below that, a part would take longer than archives wait for it."""
+
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
@@ -83,6 +91,10 @@ class Archive(_Section, frozen=True):
 class Link(_Section, frozen=True):
     parallel_parts: int = 4
     part_bytes: int = 1 << 20
+    cap_bytes_per_second: float = 0.0
+    """What Outpost may take of the line, each way; 0 = all of it."""
+    schedule: dict[str, int] = {}
+    """By hours of the clinic's clock, as HOURS has them: so many percent of the cap. Where several fit, the least."""
     poll_seconds: float = 2.0
     backoff_max_seconds: float = 300.0
     offline_after_seconds: float = 900.0
@@ -205,6 +217,7 @@ _MAY_BE_ZERO = frozenset(
         "segment_seconds",
         "verify_days",
         "verify_read_percent",
+        "cap_bytes_per_second",
     }
     | {"offline_after_seconds", "backoff_max_seconds"}
 )
@@ -226,6 +239,7 @@ def _check(config: Config) -> None:
         raise ConfigError("archive.verify_read_percent", f"{config.archive.verify_read_percent} is out of range", "Use 0 to 100.")
     if not 128 << 10 <= config.link.part_bytes <= 1 << 20:
         raise ConfigError("link.part_bytes", f"{config.link.part_bytes} is out of range", "Use 131072 to 1048576.")
+    _check_rate(config.link)
     if not 0 < config.cache.low_water_percent < config.cache.high_water_percent <= 100:
         raise ConfigError("cache.low_water_percent", "must lie below cache.high_water_percent", "Use for example 80 and 90.")
     if not 4096 <= config.dicom.max_pdu_bytes <= 1 << 20:
@@ -254,3 +268,18 @@ def _check_tls(dicom: Dicom) -> None:
         raise ConfigError("dicom.certificate_file", "is missing, and tls_port is set", "Use a certificate and its key, or tls_port = 0.")
     if dicom.tls_port == dicom.port:
         raise ConfigError("dicom.tls_port", "is the same as dicom.port", "Use another one, for example 2762.")
+
+
+def _check_rate(link: Link) -> None:
+    if link.schedule and not link.cap_bytes_per_second:
+        raise ConfigError("link.schedule", "is there without a cap", "Set link.cap_bytes_per_second to what the line carries.")
+    for hours, percent in link.schedule.items():
+        key, found = f"link.schedule.{hours}", HOURS.fullmatch(hours)
+        if not found or found["begin"] == found["end"]:
+            raise ConfigError(key, "names no hours", 'Write them like "08:00-18:00" or "mon-fri 08:00-18:00".')
+        if not 1 <= percent <= 100:
+            raise ConfigError(key, f"{percent} is out of range", "Use 1 to 100: so many percent of link.cap_bytes_per_second.")
+    slowest = link.cap_bytes_per_second * min([100, *link.schedule.values()]) / 100
+    if 0 < slowest < SLOWEST_CAP_BYTES_PER_SECOND:
+        cure = f"Leave Outpost {SLOWEST_CAP_BYTES_PER_SECOND} bytes a second or more at all times."
+        raise ConfigError("link.cap_bytes_per_second", f"leaves Outpost {slowest:.0f} bytes a second", cure)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,11 +26,12 @@ from cloudsync.archive.port import (
     md5_of,
     same,
 )
+from cloudsync.link.pacing import Pacing
+from edge.clock import SystemClock
 from edge.errors import ConfigError, OutpostError
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
-    from azure.core.pipeline import PipelineRequest
     from azure.storage.blob import BlobProperties
     from azure.storage.blob.aio import ContainerClient
 
@@ -55,8 +55,10 @@ class AzureBlob:
     The file is read at first use, and again after the archive refused what it held: a renewed credential needs no restart.
     """
 
-    def __init__(self, container: str, credential_file: Path) -> None:
+    def __init__(self, container: str, credential_file: Path, pacing: Pacing | None = None) -> None:
+        """Without `pacing` it goes as fast as it can."""
         self._container = container
+        self._pacing = pacing or Pacing(SystemClock(), lambda: 0.0)
         self._credential_file = credential_file
         self._credential = ""
         self._refused = False
@@ -124,10 +126,10 @@ class AzureBlob:
         if self._client is None or self._refused:
             credential = read_credential(self._credential_file)
             if self._client is None:
-                self._client = _connect(self._container, credential)
+                self._client = _connect(self._container, credential, self._pacing)
             elif credential != self._credential:
                 self._replaced = (*self._replaced, self._client)  # calls that are under way keep it
-                self._client = _connect(self._container, credential)
+                self._client = _connect(self._container, credential, self._pacing)
             self._credential, self._refused = credential, False
         return self._client
 
@@ -145,18 +147,18 @@ class AzureBlob:
                 raise
 
 
-def _connect(container: str, credential: str) -> ContainerClient:
+def _connect(container: str, credential: str, pacing: Pacing) -> ContainerClient:
     from azure.storage.blob.aio import ContainerClient  # noqa: PLC0415
+
+    from cloudsync.archive.paced_http import PacedTransport  # noqa: PLC0415
 
     options: dict[str, Any] = {
         "api_version": API_VERSION,
         "retry_total": 0,
-        "connection_timeout": _CONNECT_SECONDS,
-        "read_timeout": _SILENCE_SECONDS,
+        "transport": PacedTransport(pacing, connection_timeout=_CONNECT_SECONDS, read_timeout=_SILENCE_SECONDS),
         "max_single_put_size": _WHOLE_BYTES,
         "max_single_get_size": 8 << 20,
         "max_chunk_get_size": 4 << 20,
-        "raw_request_hook": _in_pieces,
     }
     key = "archive.credential_file"
     try:
@@ -170,12 +172,6 @@ def _connect(container: str, credential: str) -> ContainerClient:
     if address.scheme != "https" and address.hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise ConfigError(key, "names an address without TLS", "Use an https address.")
     return client
-
-
-def _in_pieces(request: PipelineRequest[Any]) -> None:
-    """Hand a body to aiohttp as a stream: as bytes it would go out in one write that nobody could cancel."""
-    if isinstance(request.http_request.data, bytes):
-        request.http_request.data = io.BytesIO(request.http_request.data)
 
 
 def read_credential(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cloudsync.archive.port import Archive
+from cloudsync.link.pacing import Pacing
 from edge.config import Archive as Settings
 from edge.errors import ConfigError
 
@@ -17,8 +18,8 @@ def check(settings: Settings) -> None:
         raise ConfigError("archive.credential_file", "is empty", "Name a file that holds a connection string or a container SAS address.")
 
 
-def open_archive(settings: Settings) -> Archive:
-    """The adapter for these settings; nothing is sent yet. Raises ConfigError as `check`."""
+def open_archive(settings: Settings, pacing: Pacing | None = None) -> Archive:
+    """The adapter for these settings, at this pace; nothing is sent yet. Raises ConfigError as `check`. A folder's disk is not paced."""
     check(settings)
     if settings.kind == "folder":
         from cloudsync.archive.folder import Folder  # noqa: PLC0415 - only the configured kind is imported
@@ -26,7 +27,7 @@ def open_archive(settings: Settings) -> Archive:
         return Folder(Path(settings.path))
     from cloudsync.archive.azure_blob import AzureBlob  # noqa: PLC0415
 
-    return AzureBlob(settings.container, Path(settings.credential_file))
+    return AzureBlob(settings.container, Path(settings.credential_file), pacing)
 
 
 def prepare(settings: Settings) -> None:

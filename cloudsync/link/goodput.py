@@ -30,11 +30,15 @@ class Goodput:
         return Goodput(rate, faded + busy)
 
 
-def deadline_seconds(size_bytes: int, goodput: Goodput, transfers: int) -> float:
+def deadline_seconds(size_bytes: int, goodput: Goodput, transfers: int, cap_bytes_per_second: float = 0.0) -> float:
     """How long one transfer may take before it counts as stalled: eight times its fair share of the goodput, a minute at least.
 
-    Before anything was measured, and for links that became slower, 1 KiB/s is what a living link moves at least.
+    Before anything was measured, and for links that became slower, 1 KiB/s is what a living link moves at least. A cap, the lowest of
+    the week, 0 for none, makes it longer: what we hold back ourselves is no stall, also when the hours change in the middle.
     """
-    share = goodput.bytes_per_second / max(transfers, 1)
-    slowest = 60.0 + size_bytes / 1024
+    share, capped = goodput.bytes_per_second / max(transfers, 1), 0.0
+    if cap_bytes_per_second > 0:
+        share = min(share, cap_bytes_per_second / max(transfers, 1))
+        capped = 60.0 + 2 * size_bytes * max(transfers, 1) / cap_bytes_per_second
+    slowest = max(60.0 + size_bytes / 1024, capped)
     return slowest if share <= 0 else min(slowest, 60.0 + 8 * size_bytes / share)
