@@ -9,7 +9,7 @@ import time
 import typer
 
 from edge.errors import OutpostError
-from edge.terminal import DEFAULT_STATE, STATE, stopped_site
+from edge.terminal import DEFAULT_STATE, STATE, fail, stopped_site
 
 catalogue = typer.Typer(no_args_is_help=True, help="Edge's index of what exists.")
 
@@ -38,8 +38,7 @@ def rebuild_catalogue(state: STATE = DEFAULT_STATE) -> None:
         finally:
             site.close()
     except OutpostError as fault:
-        typer.echo(f"Error: {fault}", err=True)
-        raise typer.Exit(fault.exit_code) from fault
+        fail(fault)
     except KeyboardInterrupt as fault:
         typer.echo("\nEnded before it was finished. The catalogue is as it was.", err=True)
         raise typer.Exit(130) from fault
