@@ -112,7 +112,7 @@ class CatalogChain:
         return Listing(tuple(ordered), tuple(sorted(left)))
 
     def append(self, keys: Keys, entries: Sequence[Entry]) -> Appended:
-        """A segment with these entries after `state`.
+        """A segment with these entries after `state`, sealed under the current epoch of `keys`.
 
         Raises ValueError when the first segment of a site does not begin with an epoch entry, or when these keys do not sign for the
         site (any more).
@@ -188,7 +188,11 @@ def site_state_name(site: str, number: int) -> str:
 
 
 def restore_keys(site: str, recovery: RecoveryKey, entries: Iterable[Entry]) -> Keys:
-    """The keys of a site from the epoch entries of its verified catalog. Raises NotOurs when one is missing or does not open, WrongKey."""
+    """The keys of a site from its verified catalog: epochs, and who else reads.
+
+    Raises NotOurs when an epoch is missing or does not open, WrongKey.
+    """
+    entries = tuple(entries)
     epochs = [entry for entry in entries if isinstance(entry, EpochEntry)]
     if [entry.epoch for entry in epochs] != list(range(1, len(epochs) + 1)) or not epochs:
         raise NotOurs(f"the catalog of site {site} does not bring the keys of every epoch")
@@ -196,6 +200,7 @@ def restore_keys(site: str, recovery: RecoveryKey, entries: Iterable[Entry]) -> 
     signing = load_der_x509_certificate(epochs[-1].signing)
     if signing.public_key() != secrets[-1].signing_key.public_key():
         raise NotOurs(f"the catalog of site {site} brings a signing key and a certificate that do not belong together")
+    siblings = dict.fromkeys(entry.sibling for entry in entries if isinstance(entry, SharedEntry) and entry.epoch == epochs[-1].epoch)
     return Keys(
         site_id=site,
         epoch=epochs[-1].epoch,
@@ -204,6 +209,8 @@ def restore_keys(site: str, recovery: RecoveryKey, entries: Iterable[Entry]) -> 
         signing_key=secrets[-1].signing_key,
         signing=signing,
         trust_root=Digest(sha256(epochs[0].signing).hexdigest()),
+        began={entry.epoch: entry.began for entry in epochs},
+        siblings=tuple(map(load_der_x509_certificate, siblings)),
     )
 
 

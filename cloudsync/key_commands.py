@@ -22,7 +22,7 @@ kit = typer.Typer(no_args_is_help=True, help="The recovery kit.")
 keys = typer.Typer(no_args_is_help=True, help="The keys of this box.")
 
 STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="The state directory.", show_default=True)]
-_DEFAULT_STATE = Path("/var/lib/outpost")
+DEFAULT_STATE = Path("/var/lib/outpost")
 _CLEAR = "\033[H\033[2J\033[3J"
 """Of the screen and of what it remembers."""
 
@@ -33,7 +33,7 @@ class NotAllowed(Refused):
 
 @kit.command("test")
 def test(
-    state: STATE = _DEFAULT_STATE,
+    state: STATE = DEFAULT_STATE,
     directory: Annotated[Path | None, typer.Option("--kit", help="Test the files and the eight words, instead of the sheet.")] = None,
     passphrase_file: WORDS = None,
     as_json: JSON = False,
@@ -46,7 +46,7 @@ def test(
 
     layout = Layout(state)
     with plainly("Ended before it was finished. The kit counts as not tested."):
-        own = _load(layout.keys)
+        own = load(state)
         typed = _from_sheet(own) if directory is None else look(directory).open(words(passphrase_file))
         prove(typed, own)
         passed = tested.record(layout.kit_tested, own, "sheet" if directory is None else "kit", now=SystemClock().now())
@@ -58,25 +58,29 @@ def test(
 
 
 @keys.command("show")
-def show(state: STATE = _DEFAULT_STATE, as_json: JSON = False) -> None:
-    """Who can open what this box seals, since which epoch, the fingerprints, and when the recovery kit was last tested."""
+def show(state: STATE = DEFAULT_STATE, as_json: JSON = False) -> None:
+    """Who can open what this box seals, the epochs and since when, the fingerprints, and when the recovery kit was last tested."""
     from cloudsync.seal import tested  # noqa: PLC0415
     from cloudsync.seal.certificates import fingerprint, key_id  # noqa: PLC0415
+    from edge.clock import utc  # noqa: PLC0415
     from edge.config import Layout  # noqa: PLC0415
 
     layout = Layout(state)
     with plainly():
-        own = _load(layout.keys)
+        own = load(state)
         passed = tested.last(layout.kit_tested, own)
     recovery, signing = (
         {"sha256": fingerprint(each), "key_id": key_id(each).hex(), "made": f"{each.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}"}
         for each in (own.recovery, own.signing)
     )
+    epochs = [(epoch, utc(own.began[epoch]) if epoch in own.began else None) for epoch in sorted(own.keks)]
+    siblings = [{"key_id": key_id(each).hex(), "sha256": fingerprint(each), "name": each.subject.rfc4514_string()} for each in own.siblings]
     if as_json:
         found = {
             "site": own.site_id,
             "epoch": own.epoch,
-            "epochs": sorted(own.keks),
+            "epochs": [{"epoch": epoch, "began": began} for epoch, began in epochs],
+            "shared_with": siblings,
             "recovery": recovery,
             "signing": signing,
             "trust_root": own.trust_root,
@@ -85,9 +89,16 @@ def show(state: STATE = _DEFAULT_STATE, as_json: JSON = False) -> None:
         typer.echo(json.dumps(found))
         return
     typer.echo(f"Site {own.site_id} seals each object for two recipients:")
-    typer.echo(f"  this box      the key of epoch {own.epoch}; keys of {len(own.keks)} epochs are here for reading")
+    typer.echo(f"  this box      the key of epoch {own.epoch}")
     typer.echo(f"  recovery kit  certificate of {recovery['made']}, key {recovery['key_id']}")
     typer.echo(f"                SHA-256 {recovery['sha256']}")
+    for epoch, began in epochs:
+        typer.echo(f"Epoch {epoch} began {began or 'before that was written down'}" + (", for reading" if epoch != own.epoch else ""))
+    for each in siblings:
+        typer.echo(f"All epochs are shared with the key {each['key_id']} ({each['name']})")
+        typer.echo(f"                SHA-256 {each['sha256']}")
+    if not siblings:
+        typer.echo("No key is shared with another site.")
     typer.echo(f"Its catalog is signed by the certificate of {signing['made']}, key {signing['key_id']}")
     typer.echo(f"                SHA-256 {signing['sha256']}")
     typer.echo(f"and began with  SHA-256 {own.trust_root}, which stands on the sheet")
@@ -98,11 +109,13 @@ def show(state: STATE = _DEFAULT_STATE, as_json: JSON = False) -> None:
     )
 
 
-def _load(directory: Path) -> Keys:
-    from cloudsync.seal.keys import load  # noqa: PLC0415
+def load(state: Path) -> Keys:
+    """The keys of a site. Raises NotAllowed, KeysMissing or KeysExposed."""
+    from cloudsync.seal import keys as seal_keys  # noqa: PLC0415
+    from edge.config import Layout  # noqa: PLC0415
 
     try:
-        return load(directory)
+        return seal_keys.load(Layout(state).keys)
     except PermissionError as fault:
         raise NotAllowed from fault
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from cloudsync import epochs
 from cloudsync.archive.port import Archive, Occupied, md5_of
 from cloudsync.catalog import CatalogChain, ChainState, Entry
 from cloudsync.ledger.ledger import Ledger
@@ -82,7 +83,8 @@ class CatalogLane:
         tip = await self._ledger.chain.tip()
         state = ChainState() if tip is None else ChainState(tip.sequence, tip.digest, tip.signer)
         entries = [msgspec.json.decode(entry, type=Entry) for entry in queued.entries]
-        appended = await asyncio.to_thread(self._chain.at(state).append, self._keys, entries)
+        keys = epochs.in_force(self._keys, await self._ledger.chain.owed())
+        appended = await asyncio.to_thread(self._chain.at(state).append, keys, entries)
         after = ChainTip(appended.state.sequence, appended.state.tip, appended.state.signer)
         await self._ledger.chain.record(appended.name, appended.sealed, after, queued.upto)
 

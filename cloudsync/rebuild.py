@@ -20,6 +20,7 @@ from cloudsync.catalog import (
     CatalogChain,
     EpochEntry,
     Held,
+    SharedEntry,
     SiteStateEntry,
     open_site_state,
     restore_keys,
@@ -108,7 +109,7 @@ class _Rebuild:
         self._archive = archive
         self._ledger = ledger
         self._say = say
-        self._epochs: list[EpochEntry] = []
+        self._keys: list[EpochEntry | SharedEntry] = []
         self._site_state: SiteStateEntry | None = None
         self._holdings = 0
         self._newest: float | None = None
@@ -123,11 +124,11 @@ class _Rebuild:
         async with aclosing(self._fetched(names)) as fetched:
             async for name, sealed in fetched:
                 chain = await self._follow(chain, name, sealed)
-        keys = restore_keys(kit.site_id, kit.recovery, self._epochs)
+        keys = restore_keys(kit.site_id, kit.recovery, self._keys)
         for stray in strays:
             await self._judge(stray, replace(chain, opener=keys.open))
         await asyncio.to_thread(seal_keys.save, self._layout.keys, keys)
-        self._say(f"The keys of {len(self._epochs)} epochs and {self._holdings} holdings are verified.")
+        self._say(f"The keys of {len(keys.keks)} epochs and {self._holdings} holdings are verified.")
         if self._site_state is not None:
             await self._bring(self._site_state)
         await self._tell()
@@ -182,7 +183,7 @@ class _Rebuild:
     async def _follow(self, chain: CatalogChain, name: str, sealed: bytes) -> CatalogChain:
         followed = await asyncio.to_thread(chain.follow, sealed)
         held = [entry for entry in followed.entries if isinstance(entry, Held)]
-        self._epochs += [entry for entry in followed.entries if isinstance(entry, EpochEntry)]
+        self._keys += [entry for entry in followed.entries if isinstance(entry, EpochEntry | SharedEntry)]
         for entry in followed.entries:
             if isinstance(entry, SiteStateEntry):
                 self._site_state = entry

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
+from cloudsync import epochs
 from cloudsync.archive.metered import Metered
 from cloudsync.archive.opening import open_archive
 from cloudsync.archive.port import Archive, CredentialRefused, ObjectRefused, QuotaExceeded
@@ -63,13 +64,14 @@ class Service:
         layout, config = self._layout, self._config
         for directory in (layout.inbox, layout.sealed):
             directory.mkdir(mode=0o750, exist_ok=True)
-        keys = seal_keys.load(layout.keys)
+        seal_keys.load(layout.keys)  # what is wrong with them is said before anything is opened
         async with contextlib.AsyncExitStack() as stack:
             pacing = Pacing(self._clock, self._cap, self._schedule.cap_bytes_per_second)
             metered = Metered(self._given or open_archive(config.archive, pacing), self._clock)
             stack.push_async_callback(metered.close)
             ledger = await Ledger.open(layout.ledger)
             stack.push_async_callback(ledger.close)
+            keys = await epochs.current(layout.keys, ledger)
             facts = JournalWriter(layout.facts)
             stack.callback(facts.close)
             bell = stack.enter_context(_listening(layout.cloudsync_bell))

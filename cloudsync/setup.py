@@ -94,6 +94,6 @@ async def _owe_epoch(layout: Layout, keys: seal_keys.Keys, now: float) -> None:
     """The keys travel sealed in the first catalog segment, which ships before anything else: the kit alone opens the rest by it."""
     ledger = await Ledger.open(layout.ledger)
     try:
-        await ledger.chain.owe(msgspec.json.encode(epoch_entry(keys, now)), now)
+        await ledger.chain.owe([msgspec.json.encode(epoch_entry(keys, now))], now)
     finally:
         await ledger.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cloudsync.ledger.database import Database
 from cloudsync.ledger.values import ChainTip, InFlight, Queued, Segment
 from edge.model import Digest
@@ -11,10 +13,16 @@ class Chain:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def owe(self, entry: bytes, at: float) -> None:
-        """Queue an entry that belongs to no pack and no site state: an epoch of keys."""
+    async def owe(self, entries: Sequence[bytes], at: float) -> None:
+        """Queue entries that belong to no pack and no site state, all or none: an epoch of keys, what is shared. They do not wait."""
         async with self._database.transaction() as transaction:
-            await transaction.run("entry_queued", entry=entry, pack=None, site=None, queued_at=at, urgent=False)
+            for entry in entries:
+                await transaction.run("entry_queued", entry=entry, pack=None, site=None, queued_at=at, urgent=True)
+
+    async def owed(self) -> tuple[bytes, ...]:
+        """Of these entries the ones that the archive does not have yet, oldest first."""
+        async with self._database.transaction() as transaction:
+            return tuple(row["entry"] for row in await transaction.all("entries_of_keys"))
 
     async def queued(self, at_most: int) -> Queued | None:
         """The oldest entries that no segment says yet; None when there are none."""

@@ -136,6 +136,9 @@ INSERT INTO entries (entry, pack, site, queued_at, urgent) VALUES (:entry, :pack
 -- entries_queued: what no segment says yet, oldest first
 SELECT number, entry, queued_at, urgent FROM entries WHERE sequence IS NULL ORDER BY number LIMIT :at_most;
 
+-- entries_of_keys: what belongs to no pack and no site state, and is not in the archive yet
+SELECT entry FROM entries WHERE pack IS NULL AND site IS NULL ORDER BY number;
+
 -- entries_taken: a segment says it
 UPDATE entries SET sequence = :sequence WHERE sequence IS NULL AND number <= :upto;
 

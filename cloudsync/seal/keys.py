@@ -17,10 +17,10 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import Certificate, load_pem_x509_certificate
+from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificate
 
 from cloudsync.seal import part
-from cloudsync.seal.certificates import fingerprint, recovery_certificate, signing_certificate
+from cloudsync.seal.certificates import fingerprint, recovery_certificate, signing_certificate, to_der
 from cloudsync.seal.part import Kek, WrongKey
 from edge.durable import flush_directory, write_whole
 from edge.errors import Permanent, Refused
@@ -72,6 +72,10 @@ class Keys:
     signing: Certificate
     trust_root: Digest
     """SHA-256 of the first signing certificate of the site, in DER: what the kit carries."""
+    began: Mapping[int, float] = field(default_factory=dict)
+    """When each epoch began, in seconds since the epoch; one that began before that was kept is not among them."""
+    siblings: tuple[Certificate, ...] = ()
+    """Who was given the KEK of the current epoch too, for reading; in the order in which they were."""
 
     @property
     def kek(self) -> Kek:
@@ -110,6 +114,7 @@ def make(directory: Path, site_id: str | None = None, *, now: float) -> tuple[Ke
         signing_key=signing_key,
         signing=signing,
         trust_root=fingerprint(signing),
+        began={1: now},
     )
     save(directory, keys)
     return keys, recovery
@@ -126,8 +131,31 @@ def save(directory: Path, keys: Keys) -> None:
     write_whole(directory / "signing.key", private_pem(keys.signing_key), _MODE)
     write_whole(directory / "signing.pem", keys.signing.public_bytes(Encoding.PEM), _MODE)
     write_whole(directory / "recovery.pem", keys.recovery.public_bytes(Encoding.PEM), _MODE)
-    write_whole(directory / _SITE, msgspec.json.encode(_Site(1, keys.site_id, keys.epoch, keys.trust_root)), _MODE)
+    replace(directory, keys)
     flush_directory(directory.parent)
+
+
+def replace(directory: Path, keys: Keys) -> None:
+    """From now on the directory's current epoch, and who else has its KEK, are those of `keys`; their KEKs lie there already. Flushed."""
+    siblings = [to_der(each) for each in keys.siblings]
+    began = {str(epoch): at for epoch, at in keys.began.items()}
+    site = _Site(2, keys.site_id, keys.epoch, keys.trust_root, began, siblings)
+    write_whole(directory / _SITE, msgspec.json.encode(site), _MODE)
+
+
+def new_kek(directory: Path, epoch: int) -> Kek:
+    """A KEK for an epoch that has not begun, flushed in `directory`. Until a record names that epoch, another call replaces it."""
+    kek = Kek(epoch, os.urandom(32))
+    write_whole(directory / _kek_name(epoch), kek.key.hex().encode() + b"\n", _MODE)
+    return kek
+
+
+def read_kek(directory: Path, epoch: int) -> Kek:
+    """The KEK of an epoch that lies in `directory`. Raises KeysMissing, KeysExposed, and ValueError for what is none."""
+    key = bytes.fromhex(read_file(directory, _kek_name(epoch)).decode())
+    if len(key) != 32:
+        raise ValueError(f"{_kek_name(epoch)} has {len(key)} bytes")
+    return Kek(epoch, key)
 
 
 def load(directory: Path) -> Keys:
@@ -135,7 +163,7 @@ def load(directory: Path) -> Keys:
     try:
         site = msgspec.json.decode(read_file(directory, _SITE), type=_Site)
         trust_root = parse_digest(site.trust_root)
-        if site.format != 1 or not is_site_id(site.site_id) or trust_root is None:
+        if site.format not in {1, 2} or not is_site_id(site.site_id) or trust_root is None:
             raise ValueError("of another format")
         signing_key = serialization.load_pem_private_key(read_file(directory, "signing.key"), None)
         signing = load_pem_x509_certificate(read_file(directory, "signing.pem"))
@@ -145,11 +173,13 @@ def load(directory: Path) -> Keys:
         return Keys(
             site_id=site.site_id,
             epoch=site.epoch,
-            keks={epoch: Kek(epoch, _read_kek(directory, epoch)) for epoch in range(1, site.epoch + 1)},
+            keks={epoch: read_kek(directory, epoch) for epoch in range(1, site.epoch + 1)},
             recovery=recovery,
             signing_key=signing_key,
             signing=signing,
             trust_root=trust_root,
+            began={int(epoch): at for epoch, at in site.began.items()},
+            siblings=tuple(map(load_der_x509_certificate, site.siblings)),
         )
     except (ValueError, TypeError, msgspec.DecodeError) as fault:
         raise KeysMissing(f"the keys in {directory} are damaged ({fault}). Run `outpost restore` with the recovery kit.") from fault
@@ -184,6 +214,10 @@ class _Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site_id: str
     epoch: int
     trust_root: str
+    began: dict[str, float] = {}
+    """By epoch. Format 2, as the next."""
+    siblings: list[bytes] = []
+    """Their certificates, DER."""
 
 
 def _new_site_id() -> str:
@@ -192,10 +226,3 @@ def _new_site_id() -> str:
 
 def _kek_name(epoch: int) -> str:
     return f"kek-{epoch:06d}"
-
-
-def _read_kek(directory: Path, epoch: int) -> bytes:
-    key = bytes.fromhex(read_file(directory, _kek_name(epoch)).decode())
-    if len(key) != 32:
-        raise ValueError(f"{_kek_name(epoch)} has {len(key)} bytes")
-    return key

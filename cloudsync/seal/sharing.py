@@ -29,7 +29,7 @@ _KEY, _CERTIFICATE = "sibling.key", "sibling.pem"
 
 
 class UnfitCertificate(Refused):
-    """Nothing can be sealed for this certificate. The message says why."""
+    """Nothing can be sealed for this certificate. The message says why; `outpost keys certificate` on the sibling prints a fit one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,12 @@ def test_a_test_of_another_key_does_not_count(box: Box) -> None:
     assert box.shown()["kit_tested"] is None
 
 
+def recovery_made(shown: dict[str, object]) -> str:
+    recovery = shown["recovery"]
+    assert isinstance(recovery, dict)
+    return str(recovery["made"])
+
+
 def test_what_is_shown_names_the_recipients_and_holds_no_secret(box: Box) -> None:
     own, shown = seal_keys.load(box.layout.keys), box.shown()
     openssl = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in"]
@@ -169,7 +175,12 @@ def test_what_is_shown_names_the_recipients_and_holds_no_secret(box: Box) -> Non
         entry = shown[name]
         assert isinstance(entry, dict)
         assert entry["sha256"] == printed.partition("=")[2].strip().replace(":", "").lower()
-    assert (shown["site"], shown["epoch"], shown["epochs"], shown["trust_root"]) == (own.site_id, 1, [1], own.trust_root)
+    assert (shown["site"], shown["epoch"], shown["epochs"], shown["trust_root"]) == (
+        own.site_id,
+        1,
+        [{"epoch": 1, "began": recovery_made(shown)}],
+        own.trust_root,
+    )
     text = box.outpost("keys", "show").output + json.dumps(shown)
     assert own.kek.key.hex() not in text
     assert f"{own.signing_key.private_numbers().private_value:x}" not in text
