@@ -21,13 +21,13 @@ from cloudsync.seal.keys import Keys, RecoveryKey
 from cloudsync.seal.part import NotOurs
 from cloudsync.seal.sharing import share
 from cloudsync.seal.signed import BadSignature
-from cloudsync.segment import Entry, EpochEntry, Header, Held, NewerFormat, SharedEntry, SiteStateEntry
+from cloudsync.segment import Entry, EpochEntry, Header, Held, NewerFormat, SharedEntry, SiteStateEntry, Tombstone
 from edge.model import Digest
 
 __all__ = [
     "Appended", "BadSignature", "BrokenChain", "CatalogChain", "ChainState", "Entry", "EpochEntry", "Followed", "Held", "Listing",
-    "NewerFormat", "SharedEntry", "SiteStateEntry", "epoch_entry", "open_site_state", "restore_keys", "sequence_of", "shared_entry",
-    "site_state_name",
+    "NewerFormat", "SharedEntry", "SiteStateEntry", "Tombstone", "epoch_entry", "open_site_state", "restore_keys", "sequence_of",
+    "shared_entry", "site_state_name",
 ]  # fmt: skip
 
 _SEQUENCE = re.compile(r"/c/0/([0-9]{12})$")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cloudsync import epoch_commands, key_commands
+from cloudsync import epoch_commands, key_commands, retention_commands
 from cloudsync.terminal import WORDS, plainly, words
 from edge.errors import ConfigError
 
@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 app.add_typer(key_commands.kit, name="kit")
 app.add_typer(key_commands.keys, name="keys")
 key_commands.keys.registered_commands += epoch_commands.app.registered_commands
+app.add_typer(retention_commands.retention, name="retention")
 
 UNATTENDED_SECONDS = 120.0
 """How long `outpost restore` waits for an archive that does not answer where nobody sits at a terminal."""

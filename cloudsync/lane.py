@@ -78,6 +78,16 @@ class CatalogLane:
             except TimeoutError:
                 continue
 
+    async def settle(self) -> None:
+        """Ship segments until nothing is owed. Raises as `run`, and what the archive raises."""
+        while True:
+            if await self._ship():
+                continue
+            queued = await self._ledger.chain.queued(_ENTRIES_AT_MOST)
+            if queued is None:
+                return
+            await self._close(queued)
+
     async def _close(self, queued: Queued) -> None:
         """Make a segment of the entries, and record it with its bytes."""
         tip = await self._ledger.chain.tip()

@@ -22,6 +22,7 @@ from cloudsync.catalog import (
     Held,
     SharedEntry,
     SiteStateEntry,
+    Tombstone,
     open_site_state,
     restore_keys,
     site_state_name,
@@ -189,9 +190,10 @@ class _Rebuild:
                 self._site_state = entry
         stamps = [entry.held_at if isinstance(entry, Held) else entry.at for entry in followed.entries if not isinstance(entry, EpochEntry)]
         self._newest = max(stamps, default=self._newest)
-        self._holdings += sum(not entry.replaces for entry in held)
+        tombstones = [entry for entry in followed.entries if isinstance(entry, Tombstone)]
+        self._holdings += sum(not entry.replaces for entry in held) - len(tombstones)
         state = followed.state
-        await self._ledger.holdings.follow(name, sealed, ChainTip(state.sequence, state.tip, state.signer), held)
+        await self._ledger.holdings.follow(name, sealed, ChainTip(state.sequence, state.tip, state.signer), held, tombstones)
         return chain.at(state)
 
     async def _bring(self, entry: SiteStateEntry) -> None:

@@ -11,9 +11,9 @@ import zstandard
 from cloudsync.seal.part import NotOurs
 from edge.errors import Permanent
 
-FORMAT = 3
-"""A new kind of entry, or a new field in one, is a new format. A segment has the lowest one that says what it says: 3 where keys are
-shared, 2 where an entry replaces another, else 1.
+FORMAT = 4
+"""A new kind of entry, or a new field in one, is a new format. A segment has the lowest one that says what it says: 4 where a pack is
+retired, 3 where keys are shared, 2 where an entry replaces another, else 1.
 """
 MAX_TEXT_BYTES = 256 << 20
 """Of the lines of one segment. One is closed at 64 KiB compressed; a merged one is some dozens of those."""
@@ -106,7 +106,20 @@ class SharedEntry(_Entry, frozen=True, tag="shared"):
     """The KEKs, in the one-recipient form, for the place `<site id>/k/<SubjectKeyIdentifier, 40 hexadecimal digits>`."""
 
 
-Entry = Held | SiteStateEntry | EpochEntry | SharedEntry
+class Tombstone(_Entry, frozen=True, tag="tombstone"):
+    """A held pack is retired: from here on it answers nowhere, and its objects may be deleted. What was said before stays. Format 4."""
+
+    pack: str
+    """Its id in the archive: of the holding that stands."""
+    at: float
+    """Seconds since the epoch, when it was approved."""
+    reason: str
+    law: str
+    by: str
+    """Who approved it."""
+
+
+Entry = Held | SiteStateEntry | EpochEntry | SharedEntry | Tombstone
 
 _ENCODER = msgspec.json.Encoder()
 _HEADER = msgspec.json.Decoder(Header)
@@ -151,6 +164,8 @@ def read_first(content: bytes, name: str) -> Entry:
 
 def _format(entry: Entry) -> int:
     match entry:
+        case Tombstone():
+            return 4
         case SharedEntry():
             return 3
         case Held(replaces=replaces) if replaces:

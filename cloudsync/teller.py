@@ -61,23 +61,25 @@ class Teller:
         position = await self._ledger.asked.position()
         site_state = await telling.site_state()
         packs = await telling.packs(_AT_MOST)
+        retired = await telling.retired(_AT_MOST)
         recalls = await telling.recalls(_AT_MOST)
         said, self._said = self._said, []
         facts: list[journal.Entry] = []
         if site_state is not None:
             facts.append(journal.SiteStateHere(bytes=site_state.size, digest=site_state.digest))
         facts += [fact for pack in packs for fact in _pack_facts(pack)]
+        facts += [journal.Retired(pack=pack) for pack in retired]
         facts += [_recall_fact(recalled) for recalled in recalls]
         facts += said
-        # An acknowledgement comes behind every holding that the asks before it want told: who lost its catalogue waits for it.
+        # An acknowledgement comes behind all that the asks before it want told of packs: who lost its catalogue waits for it.
         acknowledged = position.acknowledged
-        if position.owed > acknowledged and len(packs) < _AT_MOST:
+        if position.owed > acknowledged and max(len(packs), len(retired)) < _AT_MOST:
             acknowledged = position.position
             facts.append(journal.Ack(upto=acknowledged))
         if not facts:
             return False
         await asyncio.to_thread(self._facts.append, *facts)
-        await telling.told(site_state, packs, recalls, acknowledged)
+        await telling.told(site_state, packs, retired, recalls, acknowledged)
         self._ring()
         return True
 

@@ -60,7 +60,7 @@ from edge.routing import Routing
 from edge.scrubber import Scrubber
 from edge.setaside import SetAside
 from edge.sitecopies import SiteCopies
-from edge.store import site
+from edge.store import eviction, site
 from edge.store.callers import Callers
 from edge.store.decisions import Decisions
 from edge.store.finder import Finder
@@ -192,7 +192,9 @@ class _Edge:
             loop.call_soon_threadsafe(copies.again if pack == SITE else outbox.closed)
 
         restating = Restating(catalogue, asks, audit, opened.made, lambda: loop.call_soon_threadsafe(outbox.closed))
-        facts = Facts(gate, catalogue, journal, desk, outbox.settle, UnreadFacts(layout.unread), refusals, restating.told, damaged)
+        retired = partial(eviction.clear, layout, catalogue, desk)
+        unread = UnreadFacts(layout.unread)
+        facts = Facts(gate, catalogue, journal, desk, outbox.settle, unread, refusals, restating.told, damaged, retired)
         reporting = Reporting(
             config,
             layout,

@@ -21,6 +21,7 @@ from edge.journal import (
     Progress,
     RecallFailed,
     Restate,
+    Retired,
     Stopped,
     Unread,
     Verification,
@@ -69,9 +70,10 @@ class Facts:
         refusals: Refusals,
         told: Callable[[], None] = lambda: None,
         damaged: Callable[[str], None] = lambda pack: None,
+        retired: Callable[[], None] = lambda: None,
     ) -> None:
         """`settle` is told of each pack that is held, `damaged` of each whose copy in the archive is not whole (`site`: of site state), and
-        `told` when all holdings that were asked for once more are told.
+        `told` when all holdings that were asked for once more are told, and `retired` when packs were retired, whose files are to go.
         """
         self._reader = JournalReader(gate, int(catalogue.figure("facts_upto")))
         self._catalogue = catalogue
@@ -85,6 +87,7 @@ class Facts:
         self._asked_again = False
         self._told = told
         self._damaged = damaged
+        self._retired = retired
         self._restated = False
 
     def begin(self) -> None:
@@ -138,6 +141,8 @@ class Facts:
             raise
         for entry in entries:
             self._tell(entry)
+        if any(isinstance(entry, Retired) for entry in entries):
+            self._retired()
         answers: list[Entry] = []
         if len(entries) < len(lines) and not self._asked_again:
             self._asked_again = True
@@ -178,6 +183,8 @@ class Facts:
                 catalogue.mark_stopped(entry.pack, entry.reason)
             case Damaged() if entry.pack != SITE:
                 catalogue.archive_damaged(PackId(entry.pack), entry.reason)
+            case Retired():
+                catalogue.retire(PackId(entry.pack))
             case Verification():
                 catalogue.set_verification(encode(entry).decode())
             case Link():
@@ -196,6 +203,9 @@ class Facts:
                 self._desk.arrived(entry.pack, entry.number, entry.digest, entry.bytes)
             case RecallFailed():
                 self._desk.failed(entry.pack, entry.reason, entry.final)
+            case Retired():
+                log.info("pack %s is retired", entry.pack)
+                self._desk.failed(entry.pack, "The study was retired: the archive's catalog says so.", True)
             case Damaged():
                 log.error("pack %s is damaged in the archive: %s", entry.pack, entry.reason)
                 self._damaged(entry.pack)

@@ -197,8 +197,14 @@ class Verification(Line, frozen=True, tag="verification"):
     """What is wrong with the catalog or with site state: sentences with the cure, no PHI."""
 
 
+class Retired(Line, frozen=True, tag="retired"):
+    """Fact: the archive's catalog says that a pack is retired: nothing of it is to be known any more, and its cached file goes too."""
+
+    pack: str
+
+
 Ask = Ack | Coded | SiteState | Recall | Taken | Restate | Verify
-Fact = Ack | Progress | Held | Here | RecallFailed | Stopped | Link | SiteStateHere | AsksUnread | Damaged | Verification
+Fact = Ack | Progress | Held | Here | RecallFailed | Stopped | Link | SiteStateHere | AsksUnread | Damaged | Verification | Retired
 Entry = Ask | Fact
 
 

@@ -67,8 +67,9 @@ class Keeper:
 
     async def keep_below_mark(self) -> None:
         """Evict whenever the cache is over its high-water mark, or the disk nearly full, at once where somebody is turned away; for ever.
-        What an eviction left behind when it was killed goes first.
+        What an eviction, or the retirement of a pack, left behind when it was killed goes first.
         """
+        await asyncio.to_thread(eviction.clear, self._layout, self._catalogue, self._desk)
         if swept := await asyncio.to_thread(eviction.sweep, self._layout, self._catalogue, self._desk):
             log.info("%d files of evicted packs were left and are removed", swept)
         while True:

@@ -19,6 +19,7 @@ from edge.journal import (
     Link,
     Progress,
     RecallFailed,
+    Retired,
     SiteStateHere,
     Stopped,
     Unread,
@@ -67,6 +68,8 @@ def fault_of(fact: Entry) -> str:
             return _held_fault(fact)
         case Progress() | Stopped() | RecallFailed() | Damaged():
             return "" if parse_pack_id(fact.pack) or fact.pack == "site" else "it names no pack"
+        case Retired():
+            return "" if parse_pack_id(fact.pack) else "it names no pack"
         case Here():
             whole = parse_pack_id(fact.pack) and parse_digest(fact.digest) and fact.number >= 0 and fact.bytes >= 0
             return "" if whole else "it names no pack, no digest, or no part"

@@ -61,15 +61,19 @@ async def _apply(transaction: Transaction, ask: journal.Entry) -> None:
             await transaction.run("recalls_taken", pack=ask.pack)
         case journal.Restate():
             await transaction.run("packs_tell_again")
+            await transaction.run("retired_all_tell_again")
         case journal.Verify():
             await transaction.run("verification_asked", asked=ask.seq, percent=ask.percent)
 
 
 async def _coded(transaction: Transaction, ask: journal.Coded) -> None:
-    """A pack that is new, that was coded anew, or that is asked for again. What the archive has proven stays as it is.
+    """A pack that is new, that was coded anew, or that is asked for again. What the archive has proven stays as it is,
+    and so does what is retired: edge is told once more.
 
     Where the archive's copy is damaged, the pack is shipped once more under the id that follows from the one it has there.
     """
+    if await transaction.run("retired_tell_again", pack=ask.pack):
+        return
     known = await transaction.one("pack_state", pack=ask.pack)
     if known is not None and known["damage"] is not None:
         await transaction.run("pack_anew", pack=ask.pack, stored_as=successor(PackId(known["stored_as"])))

@@ -10,7 +10,7 @@ import msgspec
 from cloudsync.ledger.database import Database, Value
 from cloudsync.ledger.values import ChainTip, Pack
 from cloudsync.seal.part import NotOurs
-from cloudsync.segment import Held
+from cloudsync.segment import Held, Tombstone
 from edge.model import Digest, PackId
 
 
@@ -29,10 +29,11 @@ class Holdings:
         async with self._database.transaction() as transaction:
             await transaction.run("holding_sums", pack=pack, sums=sums, sums_digest=digest)
 
-    async def follow(self, name: str, sealed: bytes, tip: ChainTip, held: Iterable[Held]) -> None:
-        """A verified segment of an archive that a box is rebuilt from, and the holdings that it names: edge will be told of them.
+    async def follow(self, name: str, sealed: bytes, tip: ChainTip, held: Iterable[Held], tombstones: Iterable[Tombstone] = ()) -> None:
+        """A verified segment of an archive that a box is rebuilt from, and the holdings that it names: edge will be told of them, but for
+        those that are retired.
 
-        Raises NotOurs for a holding that replaces one that no segment named.
+        Raises NotOurs for a holding that replaces, or a tombstone that retires, one that no segment named.
         """
         async with self._database.transaction() as transaction:
             await transaction.run(
@@ -43,6 +44,12 @@ class Holdings:
                     await transaction.run("holding_put", **_holding(entry))
                 elif not await transaction.run("holding_replaced", **_holding(entry), replaces=entry.replaces):
                     raise NotOurs(f"{name}: pack {entry.pack} replaces {entry.replaces}, which no segment before it names")
+            for tombstone in tombstones:
+                row = await transaction.one("holding_named", stored_as=tombstone.pack)
+                if row is None:
+                    raise NotOurs(f"{name}: pack {tombstone.pack} is retired, and no segment before it names it")
+                await transaction.run("holding_retired", pack=row["pack"], stored_as=tombstone.pack, at=tombstone.at, entry=None, told=True)
+                await transaction.run("holding_drop", pack=row["pack"])
 
     async def site_state_here(self, number: int, size: int, digest: Digest) -> None:
         """The site state of the archive lies in the inbox; edge is told of it before it is told of any holding."""

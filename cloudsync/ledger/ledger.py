@@ -11,6 +11,7 @@ from cloudsync.ledger.chain import Chain
 from cloudsync.ledger.database import Database
 from cloudsync.ledger.holdings import Holdings
 from cloudsync.ledger.recalls import Recalls
+from cloudsync.ledger.retiring import Retiring
 from cloudsync.ledger.shipping import Shipping
 from cloudsync.ledger.telling import Telling
 from cloudsync.ledger.verifying import Verifying
@@ -28,6 +29,7 @@ class Ledger:
     recalls: Recalls
     telling: Telling
     verifying: Verifying
+    retiring: Retiring
 
     @classmethod
     async def open(cls, path: Path) -> Ledger:
@@ -42,6 +44,7 @@ class Ledger:
             Recalls(opened),
             Telling(opened, turn),
             Verifying(opened),
+            Retiring(opened),
         )
 
     async def close(self) -> None:

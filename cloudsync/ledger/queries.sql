@@ -187,6 +187,38 @@ UPDATE packs SET stored_as = :pack, replaces = :replaces, instances = :instances
     series = :series, objects = :objects, sealed_bytes = :sealed_bytes, sums = NULL, sums_digest = :sums_digest, proven_at = :proven_at, told = 0
 WHERE coalesce(stored_as, pack) = :replaces AND state = 'held';
 
+-- holding_named: the pack whose holding has this id in the archive
+SELECT pack FROM packs WHERE coalesce(stored_as, pack) = :stored_as AND state = 'held';
+
+-- holding_retired: the pack stands as retired, with the tombstone that was queued just now, or none
+INSERT INTO retired (pack, stored_as, at, entry, told) VALUES (:pack, :stored_as, :at, :entry, :told);
+
+-- holding_drop: a retired pack is no holding any more
+DELETE FROM packs WHERE pack = :pack AND state = 'held';
+
+-- is_retired: a row when the pack with this id in the archive is retired
+SELECT 1 FROM retired WHERE stored_as = :stored_as;
+
+-- entry_last: the number of the entry that was queued last
+SELECT MAX(number) AS number FROM entries;
+
+-- retired_tell_again: edge asked for what is retired
+UPDATE retired SET told = 0 WHERE pack = :pack;
+
+-- retired_all_tell_again: every retired pack is told again
+UPDATE retired SET told = 0;
+
+-- untold_retired: retired packs that edge does not know of, once the catalog says it
+SELECT pack FROM retired WHERE told = 0 AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.number = retired.entry)
+ORDER BY at LIMIT :at_most;
+
+-- told_retired: the fact stands in the journal
+UPDATE retired SET told = 1 WHERE pack = :pack;
+
+-- packs_of_studies: every pack of which something is known, a page in the order of ids
+SELECT pack, state, study, series, instances, sealed_bytes, proven_at, coalesce(stored_as, pack) AS stored_as FROM packs
+WHERE pack > :after ORDER BY pack LIMIT :at_most;
+
 -- holding_sums: the sums of a rebuilt holding, compared with the digest that the catalog names
 UPDATE packs SET sums = :sums WHERE pack = :pack AND sums_digest = :sums_digest;
 

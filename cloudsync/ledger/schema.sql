@@ -86,6 +86,18 @@ CREATE TABLE segments (
 
 CREATE UNIQUE INDEX one_segment_in_flight ON segments (confirmed) WHERE confirmed = 0;
 
+-- Holdings that were retired: nothing of them is shipped, recalled or told as held again. `entry` is the tombstone, which the catalog says
+-- before edge is told; NULL where a rebuild found it there.
+CREATE TABLE retired (
+    pack      TEXT    PRIMARY KEY CHECK (length(pack) = 26),
+    stored_as TEXT    NOT NULL CHECK (length(stored_as) = 26),         -- its id in the archive
+    at        REAL    NOT NULL,
+    entry     INTEGER,
+    told      INTEGER NOT NULL CHECK (told IN (0, 1))
+) STRICT;
+
+CREATE INDEX retired_untold ON retired (at) WHERE told = 0;
+
 -- What the catalog has yet to say. `sequence` is the segment that says it; the entry goes when that one is confirmed.
 CREATE TABLE entries (
     number    INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -28,6 +28,11 @@ class Telling:
         async with self._database.transaction() as transaction:
             return tuple(pack_of(row) for row in await transaction.all("untold_packs", at_most=at_most))
 
+    async def retired(self, at_most: int) -> tuple[PackId, ...]:
+        """Retired packs that edge does not know of, and whose tombstones the archive has."""
+        async with self._database.transaction() as transaction:
+            return tuple(PackId(row["pack"]) for row in await transaction.all("untold_retired", at_most=at_most))
+
     async def recalls(self, at_most: int) -> tuple[Recalled, ...]:
         """Arrivals and failures that edge does not know of."""
         async with self._database.transaction() as transaction:
@@ -43,12 +48,20 @@ class Telling:
             for row in rows
         )
 
-    async def told(self, site_state: SiteState | None, packs: Iterable[Pack], recalls: Iterable[Recalled], acknowledged: int) -> None:
+    async def told(
+        self,
+        site_state: SiteState | None,
+        packs: Iterable[Pack],
+        retired: Iterable[PackId],
+        recalls: Iterable[Recalled],
+        acknowledged: int,
+    ) -> None:
         """The facts of all these stand in the journal, flushed, and an acknowledgement of the asks up to `acknowledged`."""
         async with self._database.transaction() as transaction:
             if site_state is not None:
                 await transaction.run("told_site_state", number=site_state.number)
             await transaction.many("told_pack", ({"pack": pack.pack, "state": pack.state, "damage": pack.damage} for pack in packs))
+            await transaction.many("told_retired", ({"pack": pack} for pack in retired))
             await transaction.many("told_recall", map(_told, recalls))
             await transaction.run("asks_acknowledged", upto=acknowledged)
 

@@ -95,6 +95,23 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A pack, as far as whoever decides how long it is kept wants to know it."""
+
+    pack: PackId
+    stored_as: PackId
+    """Its id in the archive."""
+    state: str
+    study: dict[str, Any]
+    """In the DICOM JSON Model, as `series`: as it arrived."""
+    series: list[dict[str, Any]]
+    instances: int
+    sealed_bytes: int
+    held_at: float
+    """Seconds since the epoch; 0 where it is not held."""
+
+
+@dataclass(frozen=True, slots=True)
 class Queued:
     """Catalog entries that no segment says yet."""
 

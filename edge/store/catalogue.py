@@ -62,6 +62,7 @@ class Catalogue:
             | statements("rebuild_queries.sql")
             | statements("scrub_queries.sql")
             | statements("capacity_queries.sql")
+            | statements("retire_queries.sql")
         )
         self._lock = threading.RLock()
         self._studies = Studies(self._connection, self._sql)
@@ -210,6 +211,27 @@ class Catalogue:
         """A pack that was heard of is in the archive alone; the holding stands by now."""
         self._run("set_here", "no", pack)
 
+    def retire(self, pack: PackId) -> None:
+        """Nothing is known of a pack any more; the last one of a study takes the study with it, and its patient if that was the only one.
+        Idempotent. Its files go by `eviction.clear`. Inside `facts`.
+        """
+        self._run("retire", pack=pack)
+        rows = self._all("place_of_pack", pack=pack)
+        if not rows:
+            return
+        ((study, patient),) = rows
+        for name in ("retire_forwards", "retire_instances", "retire_holding", "retire_pack"):
+            self._run(name, pack=pack)
+        for name in ("retire_series", "retire_study", "class_left"):
+            self._run(name, study=study)
+        self._run("forget_patient", patient)
+        self._rows.forget()
+
+    def left(self, pack: PackId) -> None:
+        """No file of a retired pack lies here any more."""
+        with self._transaction():
+            self._run("left", pack)
+
     def learn_head(self, admissions: Sequence[Admission], pack: PackId, coded_bytes: int, objects: int) -> None:
         """The instances of a held pack, from its head: `coded_bytes` in head and parts, `objects` of it in the archive."""
         with self._transaction(flushed=True):
@@ -277,10 +299,11 @@ class Catalogue:
     @contextmanager
     def _described(self, admission: Admission) -> Iterator[bool]:
         """A transaction in which patient, study and series of an instance stand; whether its patient can be that of its study."""
-        with self._transaction():
-            agrees = self._rows.describe(admission)
-            yield agrees
-        self._rows.remember(admission, agrees)
+        with self._lock:  # of what is remembered nothing is retired in between
+            with self._transaction():
+                agrees = self._rows.describe(admission)
+                yield agrees
+            self._rows.remember(admission, agrees)
 
     @contextmanager
     def _transaction(self, flushed: bool = False) -> Iterator[None]:

@@ -171,10 +171,21 @@ def sweep(layout: Layout, catalogue: Catalogue, desk: Desk) -> int:
     return swept
 
 
-def _remove(path: Path) -> None:
-    """A file that does not go is left for the next sweep: the catalogue no longer counts on it."""
+def clear(layout: Layout, catalogue: Catalogue, desk: Desk) -> None:
+    """Remove the files of packs that were retired, unless somebody recalls one by then: what is left goes at the next start."""
+    for (pack,) in catalogue.rows("leaving"):
+        with desk.undisturbed(pack) as free:
+            if free and _remove(layout.cached(pack)) and _remove(layout.head(pack)):
+                catalogue.left(pack)
+
+
+def _remove(path: Path) -> bool:
+    """A file that does not go, which is False, is left for the next sweep: the catalogue no longer counts on it."""
     try:
         path.unlink(missing_ok=True)
-        flush_directory(path.parent)
+        if path.parent.is_dir():
+            flush_directory(path.parent)
     except OSError as fault:
-        log.error("pack %s was evicted, but its file does not go: %s", path.stem, fault.strerror)
+        log.error("%s is not counted on any more, but its file does not go: %s", path.name, fault.strerror)
+        return False
+    return True

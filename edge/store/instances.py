@@ -43,7 +43,9 @@ class Instances:
         self._studies = studies
         self._issuer_of = issuer_of
         self._known: dict[tuple[UID, UID], tuple[str, str]] = {}
-        """The patient ID and birth date that were last found to agree with a series' study. Rows of them never go: one look is enough."""
+        """The patient ID and birth date that were last found to agree with a series' study. Until `forget` their rows stay: one look
+        is enough.
+        """
 
     def describe(self, admission: Admission) -> bool:
         """Patient, study and series of an instance stand when it returns; whether its patient can be that of its study."""
@@ -61,6 +63,10 @@ class Instances:
             self._known.clear()
         if agrees:
             self._known[admission.identity.study, admission.identity.series] = _person(admission)
+
+    def forget(self) -> None:
+        """Series went: look again for the next instance of any."""
+        self._known.clear()
 
     def put_series(self, study: UID, series: UID, attributes: Json) -> None:
         """A series as first seen; nothing changes when it is known."""

@@ -179,8 +179,13 @@ BEGIN
     SELECT RAISE(ABORT, 'a pack without a holding is the only copy');
 END;
 
+-- Packs that the archive's catalog says are retired, until no file of them is left. Not derived: told again.
+CREATE TABLE leaving (
+    pack TEXT PRIMARY KEY CHECK (length(pack) = 26)
+) STRICT, WITHOUT ROWID;
+
 CREATE TRIGGER a_holding_stays BEFORE DELETE ON holding
-WHEN (SELECT here FROM pack WHERE pack.pack = OLD.pack) != 'whole'
+WHEN (SELECT here FROM pack WHERE pack.pack = OLD.pack) != 'whole' AND NOT EXISTS (SELECT 1 FROM leaving WHERE leaving.pack = OLD.pack)
 BEGIN
     SELECT RAISE(ABORT, 'the archive has the only copy of this pack');
 END;
@@ -258,6 +263,13 @@ CREATE TRIGGER a_study_is_counted AFTER INSERT ON study
 BEGIN
     INSERT INTO figures (study) VALUES (NEW.study);
     UPDATE total SET studies = studies + 1;
+END;
+
+CREATE TRIGGER a_study_is_counted_no_more BEFORE DELETE ON study
+BEGIN
+    UPDATE figures SET counted = 0 WHERE study = OLD.study AND counted = 1;
+    DELETE FROM figures WHERE study = OLD.study;
+    UPDATE total SET studies = studies - 1;
 END;
 
 CREATE TRIGGER a_total_goes_up AFTER UPDATE OF counted ON figures WHEN NEW.counted > OLD.counted

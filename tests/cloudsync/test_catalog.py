@@ -307,7 +307,7 @@ def test_a_bomb_is_not_inflated(site: Site) -> None:
 def test_a_newer_format_asks_for_an_upgrade(site: Site) -> None:
     first = site.chain.append(site.keys, [epoch_entry(site.keys, NOW)])
     chain = site.chain.at(first.state)
-    content = segment.zstandard.compress(b'{"format":4,"site":"k7q2abcdef","more":1}\n{"kind":"unheard-of"}\n')
+    content = segment.zstandard.compress(b'{"format":5,"site":"k7q2abcdef","more":1}\n{"kind":"unheard-of"}\n')
     with pytest.raises(NewerFormat, match="Upgrade"):
         chain.follow(sealed_content(site, chain, content))
 
