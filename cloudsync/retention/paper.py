@@ -64,7 +64,7 @@ class PlannedStudy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packs: list[PlannedPack]
 
 
-class Plan(_Paper, frozen=True, kw_only=True, tag_field="kind", tag="outpost retention plan 1"):
+class Plan(_Paper, frozen=True, kw_only=True, tag_field="kind", tag="outpost-retention-plan-1"):
     """Studies whose time is over by a rule. It changes nothing until it is approved."""
 
     rule: str
@@ -72,7 +72,7 @@ class Plan(_Paper, frozen=True, kw_only=True, tag_field="kind", tag="outpost ret
     studies: list[PlannedStudy]
 
 
-class Deletions(_Paper, frozen=True, kw_only=True, tag_field="kind", tag="outpost retention list 1"):
+class Deletions(_Paper, frozen=True, kw_only=True, tag_field="kind", tag="outpost-retention-list-1"):
     """Packs whose tombstones the archive has: their objects may be deleted. Names no study and no person."""
 
     planned_by: str
