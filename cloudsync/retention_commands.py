@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloudsync.terminal import JSON, plainly
-from edge.errors import AlreadyRunning, ConfigError, Permanent, Refused
+from edge.errors import AlreadyRunning, ConfigError, Permanent
 
 if TYPE_CHECKING:
     from cloudsync.archive.erasing import Eraser
@@ -57,11 +57,13 @@ def plan(
     from cloudsync.retention import paper, planner  # noqa: PLC0415
     from cloudsync.retention.rule import Rule  # noqa: PLC0415
     from edge.clock import SystemClock, utc  # noqa: PLC0415
+    from edge.config import Layout  # noqa: PLC0415
 
     with plainly():
         rule = Rule(years, dict(map(_modality, modality_years or ())), minors_until)
         _signed_by(by, law, reason)
-        with _stopped(state) as (layout, keys):
+        keys = _keys(Layout(state))
+        with _stopped(state) as layout:
             now = SystemClock().now()
 
             async def find() -> planner.Due:
@@ -69,8 +71,8 @@ def plan(
                     return await planner.due(ledger, rule, now)
 
             due = asyncio.run(find())
-            fields = paper.common(keys, utc(now), by, law, reason)
-            paper.write(out, paper.Plan(**fields, rule=_words(rule), studies=due.studies), keys)  # type: ignore[arg-type]
+        fields = paper.common(keys, utc(now), by, law, reason)
+        paper.write(out, paper.Plan(**fields, rule=_words(rule), studies=due.studies), keys)  # type: ignore[arg-type]
     figures = {
         "plan": str(out),
         "studies": len(due.studies),
@@ -131,23 +133,25 @@ def approve(
     """
     import asyncio  # noqa: PLC0415
 
+    from cloudsync import epochs  # noqa: PLC0415
     from cloudsync.archive.opening import open_archive  # noqa: PLC0415
     from cloudsync.lane import CatalogLane  # noqa: PLC0415
     from cloudsync.retention import paper, planner  # noqa: PLC0415
     from cloudsync.teller import Teller  # noqa: PLC0415
     from edge.clock import SystemClock  # noqa: PLC0415
-    from edge.config import load  # noqa: PLC0415
+    from edge.config import Layout, load  # noqa: PLC0415
     from edge.doorbell import ring  # noqa: PLC0415
     from edge.journal import JournalWriter  # noqa: PLC0415
 
     with plainly():
         _signed_by(by)
-        with _stopped(state) as (layout, keys):
-            if out.exists():
-                raise ConfigError("--out", f"{out} is there already", "Name a file that is not.")
-            planned = paper.read(file, paper.Plan, _signing(keys))
-            if unknown := set(excepted or ()) - {study.study for study in planned.studies}:
-                raise ConfigError("--except", f"{sorted(unknown)[0]} is not in {file}", "Compare it with `outpost retention show`.")
+        keys = _keys(Layout(state))
+        if out.exists():
+            raise ConfigError("--out", f"{out} is there already", "Name a file that is not.")
+        planned = paper.read(file, paper.Plan, _signing(keys))
+        if unknown := set(excepted or ()) - {study.study for study in planned.studies}:
+            raise ConfigError("--except", f"{sorted(unknown)[0]} is not in {file}", "Compare it with `outpost retention show`.")
+        with _stopped(state) as layout:
             config, clock = load(layout.config), SystemClock()
 
             async def retire() -> tuple[planner.Approved, int]:
@@ -155,7 +159,8 @@ def approve(
                 try:
                     async with _ledger(layout) as ledger:
                         teller = Teller(ledger, facts, lambda: ring(layout.edge_bell))
-                        lane = CatalogLane(ledger, keys, archive, teller, clock, 0.0, lambda sequence: None)
+                        current = await epochs.current(layout.keys, ledger)
+                        lane = CatalogLane(ledger, current, archive, teller, clock, 0.0, lambda sequence: None)
                         # What is owed from before goes first: an archive that does not answer ends this before anything is decided.
                         await planner.say(lane, ledger)
                         approved = await planner.approve(ledger, planned, excepted or (), by, clock.now())
@@ -167,7 +172,7 @@ def approve(
                     await archive.close()
 
             approved, sequence = asyncio.run(retire())
-            paper.write(out, planner.deletions(keys, planned, approved, sequence, by, clock.now()), keys)
+        paper.write(out, planner.deletions(keys, planned, approved, sequence, by, clock.now()), keys)
     if as_json:
         figures = {
             "list": str(out),
@@ -242,37 +247,35 @@ def apply(
 
 
 @contextmanager
-def _stopped(state: Path) -> Iterator[tuple[Layout, Keys]]:
-    """The layout and keys of a site whose cloudsync does not run, and cannot be started before the block ends."""
+def _stopped(state: Path) -> Iterator[Layout]:
+    """The layout of a site whose cloudsync does not run, and cannot be started before the block ends; root acts as its user meanwhile."""
+    from cloudsync.users import acting_as_owner  # noqa: PLC0415
     from edge import process  # noqa: PLC0415
     from edge.config import Layout, load  # noqa: PLC0415
 
     layout = Layout(state)
     load(layout.config)
-    owner = layout.cloudsync.stat().st_uid
-    if owner != os.geteuid():
-        raise Refused(f"{layout.cloudsync} belongs to another user. Use that one: `sudo -u '#{owner}' outpost retention ...`.")
-    keys = _keys(layout)
-    os.umask(0o027)
+    umask = os.umask(0o027)
     try:
-        descriptor = process.lock(layout.cloudsync_lock)
-    except AlreadyRunning as fault:
-        raise AlreadyRunning(
-            f"Cloudsync runs on {state}. Stop it first (`systemctl stop cloudsync.service`, or Ctrl-C); scanning goes on without it."
-        ) from fault
-    try:
-        yield layout, keys
+        with acting_as_owner(layout.keys):
+            try:
+                descriptor = process.lock(layout.cloudsync_lock)
+            except AlreadyRunning as fault:
+                raise AlreadyRunning(
+                    f"Cloudsync runs on {state}. Stop it first (`systemctl stop cloudsync.service`, or Ctrl-C); scanning goes on."
+                ) from fault
+            try:
+                yield layout
+            finally:
+                os.close(descriptor)
     finally:
-        os.close(descriptor)
+        os.umask(umask)
 
 
 def _keys(layout: Layout) -> Keys:
-    from cloudsync.seal.keys import load  # noqa: PLC0415
+    from cloudsync.key_commands import load  # noqa: PLC0415
 
-    try:
-        return load(layout.keys)
-    except PermissionError as fault:
-        raise Refused(f"{layout.keys}: this user may not read the keys. Use sudo.") from fault
+    return load(layout.state)
 
 
 @asynccontextmanager
