@@ -76,7 +76,8 @@ def setup(
     typer.echo(f"\nRecovery kit: {kit_out}. Its eight words, shown only now:\n")
     typer.echo(f"    {site.passphrase}\n")
     typer.echo(
-        "Print sheet.html, then delete that file; the printed page and the eight words belong into a safe, the kit away from this machine."
+        "Print sheet.pdf (or sheet.html), then delete both files; the printed page and the eight words belong into a safe, the kit away"
+        " from this machine."
     )
     typer.echo(f"Next: ./outpost run --state {state}")
 

@@ -1,12 +1,11 @@
 """The recovery kit: what a person keeps outside the box to open and rebuild everything of a site. It holds no archive credential.
 
-A directory: `recovery.key` (PKCS#8 under eight words), `recovery.pem`, `kit.json`, `open-by-hand.sh` (openssl, zstd and tar suffice) and
-`sheet.html`, which is to be printed and then deleted: it holds the key in clear, because paper lies in a safe.
+A directory: `recovery.key` (PKCS#8 under eight words), `recovery.pem`, `kit.json`, `open-by-hand.sh` (openssl, zstd and tar suffice),
+`sheet.pdf` and `sheet.html`: one of them is to be printed, then both deleted.
 """
 
 from __future__ import annotations
 
-import html
 import os
 import subprocess
 from collections.abc import Sequence
@@ -14,18 +13,18 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from string import Template
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from cloudsync.seal import paper, passphrase
+from cloudsync.seal import paper, passphrase, sheet
 from cloudsync.seal.certificates import fingerprint, key_id
 from cloudsync.seal.keys import Keys, RecoveryKey, is_site_id, private_pem
 from cloudsync.seal.paper import Mistyped
 from cloudsync.seal.part import WrongKey
+from cloudsync.seal.sheet import Sheet
 from edge.clock import utc
 from edge.durable import flush_directory, write_whole
 from edge.errors import Permanent, Refused
@@ -46,7 +45,7 @@ __all__ = [
 ]
 
 _ROUNDS = 1_000_000
-_KIT, _KEY, _CERTIFICATE, _SHEET, _SCRIPT = "kit.json", "recovery.key", "recovery.pem", "sheet.html", "open-by-hand.sh"
+_KIT, _KEY, _CERTIFICATE, _SCRIPT = "kit.json", "recovery.key", "recovery.pem", "open-by-hand.sh"
 
 
 class WrongPassphrase(Refused):
@@ -103,7 +102,9 @@ def write(directory: Path, keys: Keys, recovery: RecoveryKey, archive: str, *, n
     write_whole(directory / _KEY, key, 0o600)
     write_whole(directory / _CERTIFICATE, keys.recovery.public_bytes(Encoding.PEM), 0o644)
     write_whole(directory / _SCRIPT, resources.files(__package__).joinpath(_SCRIPT).read_bytes(), 0o755)
-    write_whole(directory / _SHEET, _sheet(about, recovery).encode(), 0o600)
+    page = Sheet(keys.site_id, archive, about.made, keys.trust_root, paper.to_lines(recovery.scalar, keys.site_id))
+    write_whole(directory / "sheet.html", sheet.as_html(page).encode(), 0o600)
+    write_whole(directory / "sheet.pdf", sheet.as_pdf(page), 0o600)
     write_whole(directory / _KIT, msgspec.json.format(msgspec.json.encode(about)) + b"\n", 0o644)
     flush_directory(directory.parent)
     return words
@@ -215,11 +216,3 @@ def _content(directory: Path, name: str) -> bytes:
         return (directory / name).read_bytes()
     except OSError as fault:
         raise KitDamaged(f"{directory / name} cannot be read ({fault.strerror}). Use another copy of the kit.") from fault
-
-
-def _sheet(about: _About, recovery: RecoveryKey) -> str:
-    lines = paper.to_lines(recovery.scalar, about.site_id)
-    rows = "".join(f"<tr><th>{number}</th><td>{line}</td></tr>\n" for number, line in enumerate(lines, 1))
-    fields = {name: html.escape(str(value)) for name, value in msgspec.structs.asdict(about).items()}
-    page = Template(resources.files(__package__).joinpath(_SHEET).read_text("utf-8"))
-    return page.substitute(fields, rows=rows)

@@ -87,6 +87,7 @@ def test_neither_key_nor_words_stand_in_clear_anywhere_but_on_the_sheet(written:
         "recovery.key": 0o600,
         "recovery.pem": 0o644,
         "sheet.html": 0o600,
+        "sheet.pdf": 0o600,
     }
 
 
@@ -99,6 +100,7 @@ def test_the_sheet_has_all_that_is_needed_and_brings_the_key_back(written: Writt
     assert "./outpost restore --state /var/lib/outpost --kit KIT" in sheet
     assert "the old box must never run again" in sheet
     assert not re.search(r"https?://|<script|<img|\$", sheet)
+    assert sheet.count("<svg") == 1
     lines = re.findall(r"<td>([A-Z2-7 ]{14})</td>", sheet)
     found = kit.from_sheet_lines(lines, f" {site.keys.site_id.upper()} ", ARCHIVE, site.keys.trust_root.upper())
     assert found == kit.Kit(site.keys.site_id, ARCHIVE, found.recovery, site.keys.trust_root)
