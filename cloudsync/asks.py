@@ -67,7 +67,7 @@ class Asks:
 
     async def take(self) -> bool:
         """Commit the next batch; False when there was none. What cannot be committed is read again by the next call. Raises Trespass and
-        Corrupt as the journal's reader does, and Corrupt when too many were set aside.
+        Corrupt as the journal's reader does, Corrupt when too many were set aside, and StoreFull.
         """
         lines = await asyncio.to_thread(self._reader.read_all)
         if not lines:
@@ -77,12 +77,12 @@ class Asks:
         try:
             for line in unread:
                 await asyncio.to_thread(self._unread.keep, line)
+            await self._ledger.asked.commit(lines, refusals)
         except OutpostError:
             self._reader.rewind(lines[0].seq - 1)
             raise
         for seq, reason in refusals.items():
             log.error("ask %d is refused: %s", seq, reason)
-        await self._ledger.asked.commit(lines, refusals)
         self._committed([line for line in lines if not isinstance(line, Unread) and line.seq not in refusals])
         if unread:
             for fact in said_of(self._unread):

@@ -18,7 +18,7 @@ from cloudsync.seal.part import NotOurs, WrongKey
 from cloudsync.teller import Teller
 from cloudsync.watch import DISK_SECONDS, Watch, disk_full
 from edge.durable import flush_directory, write_whole
-from edge.errors import OutpostError
+from edge.errors import OutpostError, StoreFull
 from edge.journal import RecallFailed
 from edge.model import Digest, PackId, parse_pack_id
 
@@ -103,7 +103,7 @@ class Recaller:
         except (NotThere, Damaged, ObjectRefused, NotOurs, WrongKey) as fault:
             log.error("recall of %s/%06d failed: %s", pack, number, fault)
             await self._ledger.recalls.failed(pack, number, str(fault))
-        except OSError as fault:
+        except (OSError, StoreFull) as fault:
             full = disk_full(fault)
             if full is None:
                 raise

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,12 +30,12 @@ from cloudsync.ship import Shipper
 from cloudsync.teller import Teller
 from cloudsync.users import user_id
 from cloudsync.verify.verifier import Verifier
-from cloudsync.watch import Watch
+from cloudsync.watch import DISK_SECONDS, Watch, disk_full
 from edge import journal
 from edge.clock import Clock, SystemClock
 from edge.config import Config, Layout
 from edge.doorbell import Doorbell, ring
-from edge.errors import Transient
+from edge.errors import OutpostError, StoreFull, Transient
 from edge.journal import JournalWriter
 from edge.keptlines import KeptLines
 from edge.model import PackId
@@ -106,7 +107,7 @@ class Service:
             position = (await ledger.asked.position()).position
 
             def committed(entries: Sequence[journal.Entry]) -> None:
-                self._committed(entries, teller, recaller, group)
+                self._committed(entries, teller, lambda pack: group.create_task(_until_room(partial(recaller.taken, pack), watch, wake)))
                 if not watch.up and any(isinstance(entry, journal.Recall) for entry in entries):
                     wake.ring()  # somebody is waiting for it
                 to_ship.set()
@@ -115,13 +116,17 @@ class Service:
 
             asks = Asks(Gate(layout.asks, self._edge_user()), ledger, position, committed, unread, teller.say)
             async with asyncio.TaskGroup() as group:
+                recalling = self._retrying(metered, recaller, wake)
+                work: dict[str, Callable[[], Awaitable[None]]] = {
+                    "asks": partial(asks.run, bell, config.link.poll_seconds),
+                    "ship": shipper.run,
+                    "catalog": partial(self._follow, lane, watch),
+                    "recall": partial(recaller.run, recalling),
+                    "verify": partial(verifier.run, archive),
+                    "tell": teller.run,
+                }
                 tasks = [
-                    group.create_task(asks.run(bell, config.link.poll_seconds), name="asks"),
-                    group.create_task(shipper.run(), name="ship"),
-                    group.create_task(self._follow(lane, watch), name="catalog"),
-                    group.create_task(recaller.run(self._retrying(metered, recaller, wake)), name="recall"),
-                    group.create_task(verifier.run(archive), name="verify"),
-                    group.create_task(teller.run(), name="tell"),
+                    *(group.create_task(_until_room(begin, watch, wake), name=name) for name, begin in work.items()),
                     group.create_task(_repeat(watch), name="say again how the link is"),
                     group.create_task(self._probe(archive, watch, keys.site_id), name="probe"),
                 ]
@@ -152,13 +157,13 @@ class Service:
             return 0
         return 1 if recalling else self._config.link.parallel_parts
 
-    def _committed(self, entries: Sequence[journal.Entry], teller: Teller, recaller: Recaller, group: asyncio.TaskGroup) -> None:
+    def _committed(self, entries: Sequence[journal.Entry], teller: Teller, taken: Callable[[PackId], object]) -> None:
         for entry in entries:
             match entry:
                 case journal.Ack():
                     teller.forget(entry.upto)
                 case journal.Taken():
-                    group.create_task(recaller.taken(PackId(entry.pack)), name=f"taken {entry.pack}")
+                    taken(PackId(entry.pack))
 
     async def _follow(self, lane: CatalogLane, watch: Watch) -> None:
         """The catalog lane; when a segment can never be shipped, nothing else is shipped any more, and recalls go on."""
@@ -179,6 +184,20 @@ class Service:
 
     def _edge_user(self) -> int | None:
         return user_id("wall.edge_user", self._config.wall.edge_user)
+
+
+async def _until_room(begin: Callable[[], Awaitable[None]], watch: Watch, wake: Wake) -> None:
+    """Do it, and begin it once more whenever the disk was full: what is to be done is a query of the ledger, so nothing is lost by that."""
+    while True:
+        try:
+            return await begin()
+        except (OutpostError, OSError, BaseExceptionGroup) as fault:
+            full = disk_full(fault)
+            if full is None:
+                raise
+            log.warning("%s", full)
+            watch.failed(full)
+            await wake.wait(DISK_SECONDS)
 
 
 async def _repeat(watch: Watch) -> NoReturn:
@@ -206,6 +225,6 @@ def _listening(path: Path) -> Iterator[asyncio.Event]:
 
 async def _farewell(teller: Teller) -> None:
     """Tell what is still untold; what cannot be told in time is told after the next start."""
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError, StoreFull):
         async with asyncio.timeout(_FAREWELL_SECONDS):
             await teller.flush()

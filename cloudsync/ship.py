@@ -26,7 +26,7 @@ from cloudsync.segment import Held, SiteStateEntry
 from cloudsync.teller import Teller
 from cloudsync.watch import DISK_SECONDS, Watch, disk_full
 from edge.clock import Clock
-from edge.errors import Refused
+from edge.errors import Refused, StoreFull
 from edge.journal import Progress, Stopped
 from edge.model import Digest, PackId
 from edge.wall import Gate, Trespass
@@ -118,7 +118,7 @@ class Shipper:
                     await self._ship_sums(job)
                 case SiteState():
                     await self._ship_site_state(job)
-        except OSError as fault:
+        except (OSError, StoreFull) as fault:
             full = disk_full(fault)
             if full is None:
                 raise

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cloudsync.archive.port import CredentialRefused, LinkDown, QuotaExceeded, Throttled
 from cloudsync.archive.retrying import Wake
+from cloudsync.ledger.database import FULL
 from edge.clock import Clock
 from edge.errors import OutpostError, StoreFull
 from edge.journal import Link
@@ -23,17 +24,22 @@ STATES: tuple[tuple[type[OutpostError], str], ...] = (
 )
 """What each class of fault is called; the first that fits counts. What it means for the clinic is edge's to say."""
 
-DISK_SECONDS = 30.0
+DISK_SECONDS = 5.0
 """Pause before a write on a full disk is tried again."""
 AGAIN_SECONDS = 60.0
 """How the link is, is said again so often: edge counts it as down when it hears nothing (edge.link)."""
 
 
-def disk_full(fault: OSError) -> StoreFull | None:
-    """What to say of a write on our own disk that failed because it is full; None when it failed for another reason."""
-    if fault.errno not in {errno.ENOSPC, errno.EDQUOT}:
-        return None
-    return StoreFull("the disk of the state directory is full: free space there")
+def disk_full(fault: BaseException) -> StoreFull | None:
+    """What to say of a write on our own disk that failed because it is full; None when it failed for another reason. Of a group, each
+    fault has to be such a one.
+    """
+    if isinstance(fault, BaseExceptionGroup):
+        found = [disk_full(each) for each in fault.exceptions]
+        return None if None in found else found[0]
+    if isinstance(fault, OSError) and fault.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StoreFull(FULL)
+    return fault if isinstance(fault, StoreFull) else None
 
 
 class Watch:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from sqlite3 import Row
@@ -13,11 +14,13 @@ from sqlite3 import Row
 import aiosqlite
 
 from edge.durable import flush_directory
-from edge.errors import Corrupt
+from edge.errors import Corrupt, StoreFull
 from edge.schema import backup_of, load
 
 Value = str | int | float | bytes | None
 
+FULL = "the disk of the state directory is full: free space there"
+"""What is said of it, with the cure."""
 _HERE = Path(__file__).parent
 SCHEMA = load(_HERE / "schema.sql", _HERE / "migrations")
 
@@ -66,7 +69,7 @@ class Database:
     async def open(cls, path: Path) -> Database:
         """Open the ledger, made on first use, mode 0600; where an older Outpost made it, it is brought up to date, whole or not at all.
 
-        A copy as it was stays beside it then. Raises NewerDatabase, and Corrupt when it is no ledger or damaged.
+        A copy as it was stays beside it then. Raises NewerDatabase, StoreFull, and Corrupt when it is no ledger or damaged.
         """
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = await aiosqlite.connect(path, isolation_level=None)
@@ -75,6 +78,8 @@ class Database:
             await _prepare(connection, path)
         except aiosqlite.DatabaseError as fault:
             await connection.close()
+            if _is_full(fault):
+                raise StoreFull(FULL) from fault
             raise Corrupt(f"{path.name}: {fault}. Set the file aside and run `outpost restore` with the recovery kit") from fault
         except BaseException:
             await connection.close()
@@ -83,19 +88,38 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """Commits, flushed, when the block ends; nothing of it stands when the block raises or is cancelled."""
+        """Commits, flushed, when the block ends; nothing of it stands when the block raises or is cancelled. Raises StoreFull."""
         async with self._turn:
             try:
                 await self._connection.execute("BEGIN IMMEDIATE")
                 yield Transaction(self._connection, self._queries)
-            except BaseException:
+            except BaseException as fault:
                 await asyncio.shield(self._connection.rollback())
+                if _is_full(fault):
+                    raise StoreFull(FULL) from fault
                 raise
-            await asyncio.shield(self._connection.commit())
+            await asyncio.shield(self._commit())
+
+    async def _commit(self) -> None:
+        try:
+            await self._connection.commit()
+        except aiosqlite.DatabaseError as fault:  # a commit that fails leaves the transaction open
+            await self._connection.rollback()
+            if _is_full(fault):
+                raise StoreFull(FULL) from fault
+            raise
 
     async def close(self) -> None:
         async with self._turn:
             await self._connection.close()
+
+
+def _is_full(fault: BaseException) -> bool:
+    """Whether SQLite found no room: for a page, or for what it shares of its log."""
+    if not isinstance(fault, aiosqlite.DatabaseError):
+        return False
+    code = getattr(fault, "sqlite_errorcode", 0)  # an error of the driver itself has none
+    return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
