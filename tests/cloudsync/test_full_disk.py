@@ -68,13 +68,13 @@ async def test_a_ledger_that_finds_no_room_says_so_and_stays_as_it_was(small: Pa
         count = 0
         with pytest.raises(StoreFull, match="the disk of the state directory is full"):
             for count in range(1000):  # noqa: B007
-                await ledger.chain.owe(bytes(64), 0.0)
+                await ledger.chain.owe([bytes(64)], 0.0)
         before = await ledger.chain.queued(1000)
         assert (0 if before is None else len(before.entries)) == count
     taken.unlink()
     async with opened(small) as ledger:
         assert await ledger.chain.queued(1000) == before
-        await ledger.chain.owe(b"{}", 0.0)
+        await ledger.chain.owe([b"{}"], 0.0)
 
 
 async def test_a_ledger_cannot_be_made_on_a_full_disk_and_is_not_called_damaged(small: Path) -> None:
