@@ -78,7 +78,7 @@ def as_pdf(sheet: Sheet) -> bytes:
         if line.startswith("# "):
             page.line(line[2:], "Helvetica-Bold", 12)
         elif line.startswith("    "):
-            page.line(line[4:], "Courier", 9)
+            page.line(line[4:], "Courier", 8.5)
         elif line:
             page.prose(line)
     canvas.showPage()

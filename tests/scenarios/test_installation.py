@@ -112,6 +112,7 @@ class Machine:
         )
         self.outpost("setup", "--state", str(STATE), "--config", str(settings), "--kit-out", str(self.root / "kit"))
         _run("chown", "-R", "outpost-cloudsync:", str(self.archive))
+        self.outpost("keys", "rotate", "--state", str(STATE))  # as root: cloudsync has to be able to read all that it leaves
 
     def outpost(self, *arguments: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(OPT)}

@@ -19,6 +19,8 @@ from cloudsync.seal.keys import KeysExposed, KeysMissing, private_pem
 from cloudsync.seal.part import Kek, NotOurs, WrongKey
 from cloudsync.seal.sharing import UnfitCertificate
 
+from .mutation import mutations
+
 NOW = 1_767_225_600.0
 
 
@@ -65,6 +67,12 @@ def test_a_share_of_another_site_or_for_another_sibling_does_not_open(clinic: ke
     (tmp_path / "keys").mkdir()
     with pytest.raises(NotOurs, match="another place"):
         sharing.open_shared(sealed, clinic.site_id, sharing.make(tmp_path / "keys", "a" * 10, now=NOW))
+
+
+def test_none_of_thousands_of_mutations_of_a_share_opens(clinic: keys.Keys, hub: sharing.Sibling) -> None:
+    for mutated in mutations(sharing.share(clinic, hub.certificate), 3000, seed=20):
+        with pytest.raises((NotOurs, WrongKey)):
+            sharing.open_shared(mutated, clinic.site_id, hub)
 
 
 def test_the_key_pair_is_made_once_and_stays_private(tmp_path: Path) -> None:

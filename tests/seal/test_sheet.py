@@ -39,7 +39,7 @@ def test_a_pdf_reader_finds_all_that_is_needed_on_one_page(page: pypdfium2.PdfPa
     left, bottom, right, top = page.get_bbox()
     for index in range(page.get_textpage().count_chars()):
         box = page.get_textpage().get_charbox(index)
-        assert left <= box[0] <= box[2] <= right - 36
+        assert left + 50 <= box[0] <= box[2] <= right - 50
         assert bottom + 36 <= box[1] <= box[3] <= top
 
 
