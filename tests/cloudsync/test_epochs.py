@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
-import shutil
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 import pytest
@@ -30,12 +25,12 @@ from cloudsync.setup import NewSite
 from edge import journal
 from edge.config import Layout
 from edge.journal import Held, Here
+from tests.cloudsync import rotating
 from tests.cloudsync.conftest import Running, serving
 from tests.cloudsync.edge_side import CodedPack, EdgeSide, settings
+from tests.servers import ROOT
 
 NOW = 1_767_225_600.0
-WRITES = frozenset({"open", "write", "fsync", "rename", "execute", "commit", "unlink", "close", "put"})
-"""Functions written in C before which a change is killed: whatever makes something durable or visible, and the hand-over to SQLite."""
 
 Change = Callable[[Path, Ledger, Keys], Awaitable[Keys]]
 
@@ -71,36 +66,9 @@ class Box:
 
         return [msgspec.json.decode(entry, type=Entry) for entry in asyncio.run(run())]
 
-    def killed(self, change: Change, moment: int) -> bool:
-        """Run the change in a process of its own that is killed before its N-th write; False when it came to its end first."""
-        child = os.fork()
-        if child == 0:
-            left = [moment]
-
-            def look(frame: FrameType, event: str, argument: object) -> None:
-                if event == "c_call" and getattr(argument, "__name__", "") in WRITES:
-                    left[0] -= 1
-                    if left[0] == 0:
-                        os.kill(os.getpid(), signal.SIGKILL)
-
-            try:
-                threading.setprofile(look)
-                sys.setprofile(look)
-                self.changed(change)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert ended in {0, -signal.SIGKILL}
-        return ended != 0
-
 
 async def nothing(directory: Path, ledger: Ledger, own: Keys) -> Keys:
     return own
-
-
-async def rotate(directory: Path, ledger: Ledger, own: Keys) -> Keys:
-    return await epochs.begin(directory, ledger, own, own.siblings, NOW + 1)
 
 
 @pytest.fixture(scope="module")
@@ -134,14 +102,15 @@ def share_with(sibling: sharing.Sibling) -> Change:
 
 def test_killed_at_any_write_an_epoch_has_begun_whole_or_not_at_all(box: Box, hub: sharing.Sibling, tmp_path: Path) -> None:
     box.changed(share_with(hub))
-    begun, finished = set(), 0
-    for moment in range(1, 1000):
-        each = dataclasses.replace(box, place=tmp_path / f"box {moment}")
-        shutil.copytree(box.place, each.place)
-        whole = not each.killed(rotate, moment)
+    command = [sys.executable, "-m", "tests.cloudsync.rotating", str(box.place), str(tmp_path / "killed")]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    moments = sorted((tmp_path / "killed").iterdir(), key=lambda place: int(place.name))
+    begun, finished = [], 0
+    for place in moments:
+        each = dataclasses.replace(box, place=place)
         before = seal_keys.load(each.keys)
         after = each.changed(nothing)  # what every start does first
-        new = [entry for entry in each.owed() if entry.epoch == 2]  # type: ignore[union-attr]
+        new = [entry for entry in each.owed() if isinstance(entry, EpochEntry | SharedEntry) and entry.epoch == 2]
         assert (after.epoch, state(seal_keys.load(each.keys))) == (2 if new else 1, state(after))
         assert after.siblings == (hub.certificate,)
         if new:
@@ -150,16 +119,13 @@ def test_killed_at_any_write_an_epoch_has_begun_whole_or_not_at_all(box: Box, hu
             assert isinstance(shared, SharedEntry)
             assert open_epoch(epoch.sealed, after.site_id, 2, box.recovery).kek == after.kek
             assert sharing.open_shared(shared.sealed, after.site_id, hub).keks == after.keks
-        begun.add(after.epoch)
+        begun.append(after.epoch)
         finished += before.epoch != after.epoch
-        assert each.changed(rotate).epoch == after.epoch + 1
-        shutil.rmtree(each.place)
-        if whole:
-            assert moment > 20
-            break
-    assert begun == {1, 2}
+        assert asyncio.run(rotating.rotate(place)).epoch == after.epoch + 1
+    assert len(moments) > 20
+    assert begun == sorted(begun)
+    assert set(begun) == {1, 2}
     assert finished  # what was recorded in the ledger alone, the next start has finished
-    assert whole
 
 
 def test_sharing_with_the_same_sibling_again_changes_nothing(box: Box, hub: sharing.Sibling) -> None:
@@ -182,7 +148,7 @@ def test_keys_of_the_first_format_are_read(box: Box) -> None:
     first = {name: site[name] for name in ("site_id", "epoch", "trust_root")} | {"format": 1}
     (box.keys / "site.json").write_bytes(msgspec.json.encode(first))
     assert seal_keys.load(box.keys).began == {}
-    assert box.changed(rotate).began == {2: NOW + 1}
+    assert asyncio.run(rotating.rotate(box.place)).began == {2: rotating.AT}
 
 
 def entries_for(shared: sharing.Shared, hub: sharing.Sibling, archive: Path) -> tuple[list[Entry], str]:
