@@ -53,6 +53,7 @@ _BELOW = {
 }
 _JOINS = {"study": "JOIN series USING (study)", "series": "JOIN instance USING (series)"}
 _RANGES = frozenset({"DA", "TM", "DT"})
+_NUMBERS = frozenset({"IS", "US", "DS"})
 _INTEGER = re.compile(r" *[+-]?[0-9]{1,12} *")
 _RANGE = re.compile(r"([^-]*)-([^-]*)")
 
@@ -169,14 +170,40 @@ def _moments(date: str, time: str, dates: str, times: str) -> Term:
 
 def _any_of(column: str, vr: str, text: str) -> Term:
     """One term for one attribute: each of its values in turn (PS3.4 section C.2.2.2.8), which the list of UIDs is a case of."""
+    values = list(dict.fromkeys(value.strip() for value in text.split("\\")))
     if vr == "UI":
-        return is_among(column, [uid.strip() for uid in text.split("\\")])
-    return joined(" OR ", [_value_term(column, vr, value) for value in text.split("\\")])
+        return is_among(column, values)
+    if len(values) == 1:
+        return _value_term(column, vr, values[0])
+    # Where a search begins is decided already. The plus keeps SQLite from weighing indexes for each value: with two lists of hundreds
+    # that took minutes.
+    column = f"+{column}"
+    exact = [found for value in values if (found := _exact(vr, value)) is not None]
+    terms = [_value_term(column, vr, value) for value in values if _exact(vr, value) is None]
+    return joined(" OR ", [*terms, is_among(_compared(column, vr), exact)] if exact else terms)
+
+
+def _exact(vr: str, text: str) -> str | None:
+    """What is equal to a value that matches alone (PS3.4 section C.2.2.2.1); None for a range or wildcards, and for a time: less
+    precision means any value of it (PS3.5, VR TM).
+    """
+    if vr in _NUMBERS:
+        return str(int(text)) if vr != "DS" and _INTEGER.fullmatch(text) else text
+    if WILD.search(text) or (vr in _RANGES and (vr != "DA" or _is_range(text))):
+        return None
+    return _date(text) if vr == "DA" else text
+
+
+def _compared(column: str, vr: str) -> str:
+    return f"CAST({column} AS TEXT)" if vr in _NUMBERS else column
 
 
 def _value_term(column: str, vr: str, text: str) -> Term:
     """PS3.4 section C.2.2.2.1 single value, .4 wildcard, .5 range."""
     text = text.strip()
+    exact = _exact(vr, text)
+    if exact is not None:
+        return f"{_compared(column, vr)} = ?", [exact]
     if vr in _RANGES:
         clean = _date if vr == "DA" else _time
         if _is_range(text):
@@ -184,11 +211,8 @@ def _value_term(column: str, vr: str, text: str) -> Term:
             # A missing precision at the upper end means the whole of it: 1200 includes 12:00:59.
             return f"{column} BETWEEN ? AND ?", [clean(low) or "0", f"{clean(high)}~"]
         if not WILD.search(text):
-            # Less precision means any value of it (PS3.5, VR TM).
-            return (f"{column} = ?", [clean(text)]) if vr == "DA" else (f"{column} BETWEEN ? AND ?", [clean(text), f"{clean(text)}~"])
-    if vr in {"IS", "US", "DS"}:
-        return f"CAST({column} AS TEXT) = ?", [str(int(text)) if vr != "DS" and _INTEGER.fullmatch(text) else text]
-    return (f"+{column} GLOB ?", [glob(text)]) if WILD.search(text) else (f"{column} = ?", [text])
+            return f"{column} BETWEEN ? AND ?", [clean(text), f"{clean(text)}~"]
+    return f"+{column} GLOB ?", [glob(text)]
 
 
 def _item_term(level: Level, sequence: str, keys: dict[str, tuple[str, str]], may_be_empty: bool) -> Term:

@@ -67,6 +67,7 @@ def seeds(target: str) -> Iterator[bytes]:
             yield b"?PatientName=D*^J?&StudyDate=20240101-&limit=3&fuzzymatching=true&includefield=all"
             yield b"?0020000D=1.2.3,1.2.4&ModalitiesInStudy=CT&RequestAttributesSequence.ScheduledProcedureStepID=%22%22"
             yield b"?AccessionNumber=" + b"\\".join([b"A"] * 2000)
+            yield b"?AccessionNumber=" + b"\\".join([b"A*"] * 500) + b"&StudyDate=" + b"\\".join([b"2024-"] * 500)
         case "commitments":
             references = (Reference(_CT, UID("1.2.3")), Reference(_CT, UID("1.2.4")))
             report = CommitmentReport(UID("1.2"), references[:1], ((references[1], 0x0112),), AETitle("ARCHIVE"))

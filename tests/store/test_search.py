@@ -104,7 +104,11 @@ MATCHES = [
     ("00080050", "?[3]", "3"),
     ("00080050", "*[0-9]*", ""),
     ("00080050", "*]", "32104"),
+    # list of values, each of which may be a wildcard or a range
     ("00080050", "A[1]\\A[2]", "21"),
+    ("00080050", "A[1]\\?[3]\\A[1]", "31"),
+    ("00080020", "20200615\\2020.06.16\\20220101-20301231", "320"),
+    ("00080030", "10\\1200\\9?*", "20"),
     # ranges, open at either end; a study without a date is in none
     ("00080020", "20210101-20221231", "21"),
     ("00080020", "20210615-20210615", "1"),
@@ -147,6 +151,7 @@ def test_studies_match(dated: Catalogue, tag: str, text: str, studies: str) -> N
         (Level.SERIES, "00200011", "3", "3"),
         (Level.SERIES, "00200011", " 03 ", "3"),
         (Level.SERIES, "00200011", "x", ""),
+        (Level.SERIES, "00200011", "03\\x\\ 1", "31"),
         (Level.SERIES, "0020000E", "1.3.1\\1.0.1", "30"),
         (Level.SERIES, "00080061", "CT", "20"),
         (Level.IMAGE, "00080018", "1.4.1.1", "4"),
@@ -169,6 +174,18 @@ def test_no_text_makes_a_query_fail(dated: Catalogue, level: Level) -> None:
     for tag in [*(f"{tag:08X}" for tag in INTEREST), "00080061"]:
         for text in HOSTILE:
             ask(dated, level, {tag: text})
+
+
+def test_lists_of_hundreds_of_values_are_looked_through_together(dated: Catalogue) -> None:
+    """SQLite weighed an index for each pair of them once, which took minutes."""
+    numbers = range(600)
+    matching = {
+        "00080050": "\\".join(["A[1]", "A[2]", *(f"B{number}*" for number in numbers)]),
+        "00080020": "\\".join(["2022-", *(f"2000{number:04}-2001{number:04}" for number in numbers)]),
+        "00100020": "\\".join([f"P{number}" for number in numbers]),
+        "00080030": "\\".join([f"{number:06}" for number in (*numbers, 120_000)]),
+    }
+    assert values(ask(dated, Level.STUDY, matching), "0020000D") == ["1.2"]
 
 
 def test_conditions_on_several_attributes_hold_together(dated: Catalogue) -> None:
