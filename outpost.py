@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import pwd
 import selectors
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -19,7 +21,8 @@ import edge.cli
 from cloudsync.archive.opening import check
 from edge import process
 from edge.config import Layout, load
-from edge.errors import OutpostError
+from edge.errors import ConfigError, OutpostError
+from edge.finding import Finding, Opening, decode, encode, exit_code
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="A DICOM cache in the clinic, a sealed archive off-site.")
 app.registered_commands += edge.cli.app.registered_commands + cloudsync.cli.app.registered_commands
@@ -69,6 +72,71 @@ def demo(
     from edge.demo.tour import tour  # noqa: PLC0415 - brings pydicom and numpy
 
     raise typer.Exit(tour(once, data, keep))
+
+
+@app.command()
+def doctor(
+    state: edge.cli.STATE = edge.cli.DEFAULT_STATE,
+    through_firewall: Annotated[bool, typer.Option("--firewall", help="Only print what the firewall has to let through.")] = False,
+    as_json: edge.cli.JSON = False,
+) -> None:
+    """Look at disk, ports, peers, network, archive, credential, clock and kit. Exit code 1: something to do soon; 2: something is wrong."""
+    said: list[Finding | Opening] = []
+    try:
+        wall = load(Layout(state).config).wall
+        sides = (("edge.doctor", wall.edge_user), ("cloudsync.doctor", wall.cloudsync_user))
+        children = [_doctor(module, user, state, through_firewall) for module, user in sides]
+        for child in children:
+            for one in _heard(child):
+                said.append(one)
+                typer.echo(encode(one) if as_json else _in_words(one))
+    except OutpostError as fault:
+        edge.cli.fail(fault)
+    found = [one for one in said if isinstance(one, Finding)]
+    if not as_json and not through_firewall:
+        wrong = sum(one.level in {"fault", "warning"} for one in found)
+        typer.echo(f"{len(found)} findings, {wrong} with something to do.")
+    raise typer.Exit(exit_code(found))
+
+
+def _doctor(module: str, user: str, state: Path, through_firewall: bool) -> subprocess.Popen[bytes]:
+    """One side in a process of its own: as root, with the user and the rights of that side, so that what it finds holds for it.
+
+    Raises ConfigError for a user that is not there.
+    """
+    command = [sys.executable, "-m", module, "--state", str(state), *(["--firewall"] if through_firewall else [])]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent), "PYTHONSAFEPATH": "1"}
+    became: dict[str, Any] = {}
+    if user and os.geteuid() == 0:
+        try:
+            account = pwd.getpwnam(user)
+        except KeyError as fault:
+            raise ConfigError(
+                "wall", f"there is no user {user!r}", "Make the user (systemd-sysusers), or leave the setting empty."
+            ) from fault
+        became = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": os.getgrouplist(user, account.pw_gid)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", **became)
+
+
+def _heard(child: subprocess.Popen[bytes]) -> Iterator[Finding | Opening]:
+    """What a side says; an error that kept it from looking further is a finding too."""
+    with child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        for line in child.stdout:
+            yield decode(line)
+        words = child.stderr.read().decode("utf-8", "replace").strip().splitlines()
+    if child.returncode:
+        said = words[-1] if words else f"It ended with {child.returncode}."
+        yield Finding("doctor", "fault", said, "Then run `outpost doctor` again.")
+
+
+def _in_words(one: Finding | Opening) -> str:
+    if isinstance(one, Opening):
+        return f"{one.direction:3}  {one.protocol}  {one.host:32}  {one.port:>5}  {one.purpose}"
+    colour = {"fault": typer.colors.RED, "warning": typer.colors.YELLOW, "good": typer.colors.GREEN}.get(one.level)
+    mark = typer.style(f"{one.level:8}", fg=colour if os.isatty(1) else None)
+    return f"{mark} {one.sentence}" + (f"\n{'':9}-> {one.cure}" if one.cure else "")
 
 
 @dataclass(slots=True)

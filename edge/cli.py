@@ -19,10 +19,10 @@ from edge.peer_commands import peers
 from edge.route_commands import routes
 from edge.site_commands import site
 from edge.study_commands import studies
-from edge.terminal import DEFAULT_STATE, JSON, STATE, ask
+from edge.terminal import DEFAULT_STATE, JSON, STATE, ask, fail
 from edge.verify_commands import verify
 
-__all__ = ["DEFAULT_STATE", "STATE", "app"]
+__all__ = ["DEFAULT_STATE", "JSON", "STATE", "app", "fail"]
 
 WATCH = Annotated[bool, typer.Option("--watch", help="Say it again every 2 seconds, until Ctrl-C.")]
 

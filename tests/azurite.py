@@ -48,6 +48,11 @@ class Azurite:
         )
         return f"{self.address}/{container}?{sas}"
 
+    def contents(self, container: str) -> dict[str, bytes]:
+        """Every object of a container, byte for byte, as its owner sees it."""
+        with ContainerClient.from_connection_string(self.connection_string, container) as owner:
+            return {found.name: owner.download_blob(found.name).readall() for found in owner.list_blobs()}
+
     def credential(self, directory: Path, text: str) -> Path:
         """A credential file as cloudsync wants it."""
         path = directory / "credential"

@@ -11,8 +11,9 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from cloudsync.archive.attempt import Attempt
 from cloudsync.archive.port import (
     CredentialRefused,
     Damaged,
@@ -116,6 +117,18 @@ class AzureBlob:
             async for found in self._connected().list_blobs(name_starts_with=prefix):
                 md5 = found.content_settings.content_md5
                 yield Stat(found.name, found.size, None if md5 is None else bytes(md5))
+
+    def endpoint(self) -> SplitResult:
+        """The address of the container without a credential. Raises ConfigError as `read_credential`, and for one that names none."""
+        return urlsplit(self._connected().url)._replace(query="")
+
+    async def attempts(self, name: str, data: bytes) -> AsyncIterator[Attempt]:
+        """As cloudsync.archive.attempt.Destructible promises."""
+        from cloudsync.archive.azure_attempt import attempts  # noqa: PLC0415
+
+        with self._mapped(name):
+            async for attempt in attempts(self._connected().get_blob_client(name), data):
+                yield attempt
 
     async def close(self) -> None:
         clients = (*self._replaced, self._client) if self._client else self._replaced

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from cloudsync.archive.attempt import Attempt, Harm, Outcome
 from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, Occupied, QuotaExceeded, Stat, md5_of, same
 from edge.durable import flush_directory, write_all, write_whole
 from edge.errors import OutpostError, Refused
@@ -68,6 +69,21 @@ class Folder:
     async def list(self, prefix: str) -> AsyncIterator[Stat]:
         for found in await self._run(self._sorted, prefix):
             yield found
+
+    async def attempts(self, name: str, data: bytes) -> AsyncIterator[Attempt]:
+        """As cloudsync.archive.attempt.Destructible promises: with the rights of this user, which are the credential of a folder."""
+        path = self._place(name)
+        deeds: tuple[tuple[str, Harm, Callable[[], None]], ...] = (
+            ("write", "overwrite", lambda: _write_over(path, data)),
+            ("rename", "overwrite", lambda: write_whole(path, data)),
+            ("unlink", "delete", path.unlink),
+        )
+        for deed, harm, act in deeds:
+            with _mapped(self._root):
+                outcome, said = await self._run(_outcome, act)
+            yield Attempt(deed, harm, outcome, said)
+            if outcome == "done" and harm == "delete":
+                await self.put(name, data, md5_of(data))
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -198,6 +214,25 @@ def _by_lock(temporary: Path, path: Path, lock: Path) -> bool:
             return False
         temporary.rename(path)
         return True
+
+
+def _outcome(act: Callable[[], None]) -> tuple[Outcome, str]:
+    try:
+        act()
+    except OSError as fault:
+        if fault.errno not in _DENIED:
+            raise
+        return "refused", os.strerror(fault.errno)
+    return "done", ""
+
+
+def _write_over(path: Path, data: bytes) -> None:
+    """Without O_TRUNC: broken off, the file still is what it was."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
 
 
 def _make_directories(root: Path, directory: Path) -> None:

@@ -18,6 +18,8 @@ from edge.durable import disk_errors, flush_directory
 from edge.errors import BrokenOff, Corrupt, Exhausted, OutpostError, Permanent, StoreFailed, StoreFull
 from edge.schema import Schema, backup_of, load
 
+SQLITE_VERSION = sqlite3.sqlite_version_info[:3]
+"""Of the library that Python was built with."""
 _STATEMENT = re.compile(r"^-- (\w+) --\n(?:--[^\n]*\n)+(.*?)(?=^-- \w+ --\n|\Z)", re.MULTILINE | re.DOTALL)
 _HERE = Path(__file__).parent
 _JSON = msgspec.json.Encoder()

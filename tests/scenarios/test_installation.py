@@ -63,6 +63,9 @@ def test_a_study_goes_all_the_way_between_two_users_under_the_filters_of_the_uni
     assert set(report["refused_calls"]) <= REFUSED_IN_PEACE
     assert report["edge_reads_keys"] is False
     assert report["cloudsync_reads_catalogue"] is False
+    good = {"wall.keys", "port.dicom.port", "port.web.port", "archive.write", "archive.read", "peer.WORKSTATION"}
+    assert {check for check in good if report["doctor"].get(check) != "good"} == {"peer.WORKSTATION"}  # it listens while movescu runs
+    assert "fault" not in report["doctor"].values(), report["doctor"]
 
 
 def _logs(root: Path) -> str:
@@ -210,6 +213,8 @@ def _main(root: Path) -> None:
         _run("movescu", *workstation, *move, *keys, "127.0.0.1", str(machine.dicom_port))
         report["came_back"] = len(list(back.iterdir()))
         report["web"] = [found["00080056"]["Value"][0] for found in json.loads(_get(machine.web_port, "/studies"))]
+        findings = [json.loads(line) for line in machine.outpost("doctor", "--json", "--state", str(STATE)).splitlines()]
+        report["doctor"] = {finding["check"]: finding["level"] for finding in findings}
         report["edge_reads_keys"] = _can_read("outpost-edge", next((STATE / "cloudsync/keys").iterdir()))
         report["cloudsync_reads_catalogue"] = _can_read("outpost-cloudsync", STATE / "edge/catalogue.db")
     report["refused_calls"] = machine.refused_calls()

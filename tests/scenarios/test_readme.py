@@ -49,7 +49,7 @@ class Reader:
     def sees(self, line: str) -> str:
         with self.types(line) as command:
             out, _ = command.communicate(timeout=60)
-        assert command.returncode in ({0, 1} if " status " in line else {0}), f"{line}\n{out}"
+        assert command.returncode in ({0, 1} if re.search(" status | doctor ", line) else {0}), f"{line}\n{out}"
         return out
 
 

@@ -1,9 +1,13 @@
-"""Store, code, seal, archive, evict, recall: every real instance comes back byte for byte, on each kind of archive."""
+"""Store, code, seal, archive, evict, recall: every real instance comes back byte for byte, on each kind of archive; and on Azure Blob
+Storage whoever holds the credential of the box destroys none of it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +23,14 @@ from edge.control.studies import RecallStudy
 from edge.demo.instances import samples
 from edge.demo.site import Site, folder
 from edge.demo.tour import REAL
+from edge.finding import Finding, decode
 from edge.model import UID
 from edge.store.pack import scan
 from tests import azurite
+from tests.attacker import VERSIONS, Attacker
 from tests.scenarios.conftest import Clinic
 from tests.scenarios.modality import Shipment, send, shipment
+from tests.servers import ROOT
 
 NOT_STORAGE = {"1.2.840.10008.1.3.10", "1.2.840.10008.5.1.4.39.1"}
 """Media Storage Directory (DICOMDIR); Color Palette, of the Non-Patient Object Storage service class (PS3.4 annex GG)."""
@@ -55,6 +62,21 @@ def codings(layout: Layout) -> Counter[tuple[str, str]]:
         for member in read_head(path.read_bytes()).manifest.members:
             counts[pydicom.uid.UID(member.transfer_syntax).name, member.coding] += 1
     return counts
+
+
+def outpost(clinic: Clinic, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "outpost.py"), *arguments, "--state", str(clinic.site.layout.state)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+
+
+def doctored(clinic: Clinic) -> set[str]:
+    """The checks of the archive that `outpost doctor` finds as they should be; it finds nothing there that is not."""
+    done = outpost(clinic, "doctor", "--json")
+    findings = [decode(line) for line in done.stdout.splitlines()]
+    assert done.returncode in {0, 1, 2}, done.stderr
+    of_it = [finding for finding in findings if isinstance(finding, Finding) and finding.check.startswith("archive.")]
+    assert [finding for finding in of_it if finding.level != "good"] == []
+    return {finding.check for finding in of_it}
 
 
 def recall_everything(clinic: Clinic) -> None:
@@ -102,6 +124,13 @@ def test_the_whole_way_works_with_azure_blob_storage(make_clinic: Callable[..., 
         real = list(samples(REAL))
         clinic.workstation.send(clinic.site.peer, real, lambda _: None)
         clinic.wait_held()
+        assert doctored(clinic) == {"archive.write", "archive.read", "archive.list", "archive.overwrite", "archive.delete"}
+        held = azure.contents("clinic")
+        statuses = Attacker(azure.sas_address("clinic", "crl")).attack(VERSIONS[-1:])
+        assert {status for seen in statuses.values() for status in seen} <= {403, 500}  # Azurite lacks what it answers 500 to
+        assert azure.contents("clinic") == held
+        verified = outpost(clinic, "verify", "--read-data", "100")
+        assert (verified.returncode, "all of it is as it should be" in verified.stdout) == (0, True), verified.stdout + verified.stderr
         clinic.evict()
         moved = {sample.study for sample in real}
         for study in moved:
@@ -109,6 +138,7 @@ def test_the_whole_way_works_with_azure_blob_storage(make_clinic: Callable[..., 
             assert (last.status, last.failed) == (0, 0)
         assert clinic.workstation.received == {sample.sop_instance: {sample.digest} for sample in real}
         clinic.site.stop()
+        azure.credential(tmp_path, azure.sas_address("clinic", "rl"))  # enough to restore, and to read from then on
         rebuilt = Site("Rebuilt", tmp_path / "rebuilt", settings)
         try:
             rebuilt.rebuild(clinic.kit)

@@ -1,0 +1,101 @@
+"""`python -m cloudsync.doctor --state DIR`, started by `outpost doctor` as cloudsync's user: findings, one JSON object a line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
+from urllib.parse import SplitResult
+
+from cloudsync.archive.opening import open_archive
+from cloudsync.archive.port import Archive
+from cloudsync.doctor import canary, credential, firewall, kit, network
+from cloudsync.seal import keys, tested
+from edge.clock import Clock, SystemClock
+from edge.config import Config, Layout, load
+from edge.errors import ConfigError, OutpostError
+from edge.finding import Finding, Said, encode
+
+_PORTS = {"https": 443, "http": 80}
+
+
+async def look(config: Config, layout: Layout, clock: Clock, through_firewall: bool = False) -> AsyncIterator[Said]:
+    """Each finding as soon as it is made; or, of the firewall, what it has to let through."""
+    archive = open_archive(config.archive)
+    try:
+        async for said in _openings(archive) if through_firewall else _findings(archive, config, layout, clock):
+            yield said
+    finally:
+        await archive.close()
+
+
+async def _openings(archive: Archive) -> AsyncIterator[Said]:
+    endpoint = _endpoint(archive)
+    if endpoint is not None:
+        host, port, tls = _place(endpoint)
+        for opening in firewall.openings(host, port, network.proxy_for(host, tls)):
+            yield opening
+
+
+async def _findings(archive: Archive, config: Config, layout: Layout, clock: Clock) -> AsyncIterator[Said]:
+    try:
+        own = keys.load(layout.keys)
+    except (OSError, OutpostError) as fault:
+        cure = "Use sudo. If this is root, the disk of the state directory or its owner is wrong: look at `ls -l`."
+        yield Finding("kit.keys", "fault", f"The keys of this box cannot be read ({getattr(fault, 'strerror', None) or fault}).", cure)
+        return
+    yield kit.look(tested.last(layout.kit_tested, own), clock.now())
+    try:
+        endpoint = _endpoint(archive)
+    except ConfigError as fault:
+        yield Finding("credential.file", "fault", f"{str(fault).rstrip('.')}.", "Then run `outpost doctor` again.")
+        return
+    if endpoint is not None:
+        from cloudsync.archive.azure_blob import read_credential  # noqa: PLC0415 - only the configured kind is imported
+
+        for finding in credential.look(credential.read(read_credential(Path(config.archive.credential_file))), clock.now()):
+            yield finding
+        met = await asyncio.to_thread(network.meet, *_place(endpoint), clock)
+        for finding in network.look(met):
+            yield finding
+    for finding in await canary.look(cast(canary.Probed, archive), own.site_id, config.archive.kind):
+        yield finding
+
+
+def _endpoint(archive: Archive) -> SplitResult | None:
+    """The address of an archive on the network; None of one on a disk."""
+    from cloudsync.archive.azure_blob import AzureBlob  # noqa: PLC0415
+
+    return archive.endpoint() if isinstance(archive, AzureBlob) else None
+
+
+def _place(endpoint: SplitResult) -> tuple[str, int, bool]:
+    return endpoint.hostname or "", endpoint.port or _PORTS[endpoint.scheme], endpoint.scheme == "https"
+
+
+async def _print(config: Config, layout: Layout, through_firewall: bool) -> None:
+    async for said in look(config, layout, SystemClock(), through_firewall):
+        sys.stdout.write(encode(said).decode() + "\n")
+        sys.stdout.flush()
+
+
+def main() -> int:
+    """The exit code is that of the error that kept it from looking; findings have none."""
+    parser = argparse.ArgumentParser(prog="python -m cloudsync.doctor")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--firewall", action="store_true")
+    arguments = parser.parse_args()
+    layout = Layout(arguments.state)
+    try:
+        asyncio.run(_print(load(layout.config), layout, arguments.firewall))
+    except OutpostError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

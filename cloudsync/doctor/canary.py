@@ -1,0 +1,124 @@
+"""The canary: one object of a fixed name and content, by which the archive shows what our credential may do there, and may not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from cloudsync.archive.attempt import Attempt, Destructible
+from cloudsync.archive.port import Archive, CredentialRefused, Occupied, md5_of
+from edge.errors import OutpostError
+from edge.finding import Finding
+
+CONTENT = b"The canary of Outpost: `outpost doctor` tries to overwrite and to delete this object. Nothing is lost with it.\n"
+_SECONDS = 60.0
+_UNTRIED = "Whether the archive lets us overwrite and delete was not tried, because it cannot be written and read."
+
+
+class Probed(Archive, Destructible, Protocol):
+    """An archive whose adapter can also be told to try what the port cannot."""
+
+
+def name(site: str) -> str:
+    """Where the canary of a site lies."""
+    return f"{site}/canary"
+
+
+async def look(archive: Probed, site: str, kind: str) -> list[Finding]:
+    """Write, read and list the canary; only then try to overwrite and delete it: a credential that is refused everything would seem
+    harmless. `kind` is that of the settings. Nothing is tried twice, and nothing else of the archive is touched.
+    """
+    place = name(site)
+    findings = [
+        await _works("write", archive.put(place, CONTENT, md5_of(CONTENT))),
+        await _works("read", _read(archive, place)),
+        await _works("list", _list(archive, place)),
+    ]
+    if any(finding.level == "fault" for finding in findings[:2]):
+        return [*findings, Finding("archive.overwrite", "unknown", _UNTRIED), Finding("archive.delete", "unknown", _UNTRIED)]
+    try:
+        async with asyncio.timeout(_SECONDS):
+            tried = [attempt async for attempt in archive.attempts(place, CONTENT)]
+    except (OutpostError, TimeoutError) as fault:
+        said = str(fault) or "it did not answer in time"
+        return [*findings, Finding("archive.overwrite", "warning", f"Not all was tried: {said}.", "Run `outpost doctor` again.")]
+    return [*findings, *harmless(tried, kind)]
+
+
+async def _works(verb: str, call: object) -> Finding:
+    check = f"archive.{verb}"
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await call  # type: ignore[misc]
+    except TimeoutError:
+        return Finding(check, "fault", f"The archive did not {verb} within {_SECONDS:.0f} s.", "Look at the findings about the network.")
+    except Occupied as fault:
+        cure = "Find out who may overwrite there; remove that object with an account that may delete, and run `outpost doctor` again."
+        return Finding(check, "fault", f"The canary is not what Outpost wrote: {_said(fault)}.", cure)
+    except CredentialRefused as fault:
+        return Finding(check, "fault", f"The archive cannot be used to {verb}: {_said(fault)}.", _RIGHT[verb])
+    except OutpostError as fault:
+        return Finding(check, "fault", f"The archive cannot be used to {verb}: {_said(fault)}.", "Look at the findings about the network.")
+    return Finding(check, "good", _DONE[verb])
+
+
+_RIGHT = {
+    "write": "Renew the credential; a SAS needs the permission create (c). A folder has to be writable for cloudsync's user.",
+    "read": "Renew the credential; a SAS needs the permission read (r). A folder has to be readable for cloudsync's user.",
+    "list": "Renew the credential; a SAS needs the permission list (l), without which there is no rebuild and no `outpost verify`.",
+}
+_DONE = {
+    "write": "The canary lies in the archive.",
+    "read": "The canary was read back, and is what was written.",
+    "list": "The archive lists what it holds.",
+}
+
+
+async def _read(archive: Archive, place: str) -> None:
+    if await archive.get(place) != CONTENT:
+        raise Occupied(f"other bytes lie at {place} in the archive")
+
+
+async def _list(archive: Archive, place: str) -> None:
+    if place not in [found.name async for found in archive.list(place)]:
+        raise CredentialRefused(f"the archive's list lacks {place}, which is there")
+
+
+def harmless(tried: Sequence[Attempt], kind: str) -> Iterator[Finding]:
+    """Whether each attempt to overwrite and to delete was refused; of what was not, which right to take away, and how."""
+    for harm in ("overwrite", "delete"):
+        of_it = [attempt for attempt in tried if attempt.harm == harm]
+        done, unclear = (_deeds(of_it, outcome) for outcome in ("done", "unclear"))
+        check, refused = f"archive.{harm}", f"The archive refuses to {harm} what lies there ({_deeds(of_it, 'refused')})."
+        if done and kind == "folder":
+            yield Finding(check, "warning", f"Whoever takes over this box can {harm} the archive, which is a folder of its own.", _FOLDER)
+        elif done:
+            yield Finding(check, "fault", f"The box's credential can {harm} what lies in the archive ({done}).", _TAKE_AWAY[harm])
+        elif unclear:
+            said = f"Whether the credential can {harm} is not clear: the archive neither did it nor refused it ({unclear})."
+            yield Finding(check, "warning", said, _TAKE_AWAY[harm])
+        else:
+            yield Finding(check, "good", refused)
+
+
+_NEW_SAS = (
+    "Make a new SAS of the container with the permissions read, create and list alone (sp=rcl), put it into archive.credential_file, and "
+    "revoke the old one by rotating the account key (or the stored access policy) that signed it."
+)
+_TAKE_AWAY = {
+    "overwrite": f"Take away the permission write (w; with an account SAS also t, i and p). {_NEW_SAS}",
+    "delete": f"Take away the permissions delete (d), delete version (x) and permanent delete (y). {_NEW_SAS}",
+}
+_FOLDER = (
+    "Keep a second copy that this box cannot reach: snapshots that the NAS makes by itself, a copy of the directory on a disk in the safe, "
+    "or an archive in Azure Blob Storage."
+)
+
+
+def _deeds(tried: Iterable[Attempt], outcome: str) -> str:
+    return ", ".join(f"{one.deed}: {one.said}" if one.said else one.deed for one in tried if one.outcome == outcome)
+
+
+def _said(fault: OutpostError) -> str:
+    return str(fault).rstrip(".")
