@@ -139,8 +139,12 @@ def test_what_was_shared_in_an_epoch_that_ended_is_not_taken_for_the_new_one(box
         return await epochs.begin(directory, ledger, own, (), NOW + 2)
 
     box.changed(share_with(hub))
+    before = (box.keys / "site.json").read_bytes()
     assert box.changed(revoke).siblings == ()
     assert box.changed(nothing).siblings == ()
+    (box.keys / "site.json").write_bytes(before)  # broken off once the ledger had it
+    after = box.changed(nothing)
+    assert (after.epoch, after.siblings) == (2, ())
 
 
 def test_keys_of_the_first_format_are_read(box: Box) -> None:
