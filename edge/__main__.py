@@ -42,6 +42,7 @@ from edge.intake import PackIntake
 from edge.journal import JournalWriter
 from edge.keeper import Keeper
 from edge.model import AETitle
+from edge.natives import Natives
 from edge.notify import notify
 from edge.outbox import Outbox
 from edge.outreach import Outreach
@@ -170,7 +171,8 @@ class _Edge:
         gauge = Gauge(config, layout, catalogue, room, self._clock)
         intake = PackIntake(config, layout, catalogue, packs, room, self._clock, fail_stop)
         finder = Finder(layout.catalogue)
-        retrieve = PackRetrieve(layout, catalogue, finder, desk, reach, self._clock, scrubber.suspect)
+        natives = Natives(layout.edge, room, loop)
+        retrieve = PackRetrieve(layout, catalogue, finder, desk, reach, self._clock, scrubber.suspect, natives)
         index = CatalogueIndex(finder, reach)
         peering = Peering(config, state, callers, audit)
         correcting = Correcting(catalogue, decisions, audit, self._clock)
@@ -280,6 +282,7 @@ class _Edge:
             await coder.close()
             await decoder.close()
             await comparer.close()
+            await natives.close()
             finder.close()
             catalogue.close()
             state.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from edge.config import Layout
-from edge.dimse.ports import Lost, Ready
+from edge.dimse.ports import Lost, Making, Natives, Ready
 from edge.errors import Corrupt, Exhausted
 from edge.model import UID, Located, PackId
 from edge.reach import Reach
@@ -32,6 +32,7 @@ class PackRetrieval:
         missing: int,
         whole_packs: bool,
         suspect: Callable[[PackId], None],
+        natives: Natives,
     ) -> None:
         """`missing` is how many instances there are besides that only the archive could name, and did not; `suspect` is told of a pack
         whose bytes are not there or cannot be read.
@@ -40,6 +41,7 @@ class PackRetrieval:
         self._desk = desk
         self._reach = reach
         self._suspect = suspect
+        self._natives = natives
         self.located: Sequence[Located] = tuple(located)
         self.missing = missing
         self.total = len(located)
@@ -76,6 +78,10 @@ class PackRetrieval:
         except (Corrupt, Exhausted) as fault:
             log.error("pack %s: %s", found.pack, fault)
             return Lost(found, str(fault))
+
+    def native(self, ready: Ready) -> Making:
+        """Raises StoreFull, and Exhausted."""
+        return self._natives.begin(ready)
 
     def close(self) -> None:
         self._files.close()

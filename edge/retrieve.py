@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from edge.clock import Clock
 from edge.config import Layout
+from edge.dimse.ports import Natives
 from edge.errors import Refused, StoreFull, Transient
 from edge.model import UID, Level, Located, PackId, Query
 from edge.reach import Reach
@@ -54,9 +55,10 @@ class PackRetrieve:
         reach: Reach,
         clock: Clock,
         suspect: Callable[[PackId], None],
+        natives: Natives,
     ) -> None:
         """`finder` reads beside the catalogue's writer: however much a request matches, reception goes on meanwhile. `suspect` is told of a
-        pack whose bytes are not there or cannot be read.
+        pack whose bytes are not there or cannot be read; `natives` are for destinations that refuse a stored transfer syntax.
         """
         self._layout = layout
         self._catalogue = catalogue
@@ -65,6 +67,7 @@ class PackRetrieve:
         self._reach = reach
         self._clock = clock
         self._suspect = suspect
+        self._natives = natives
 
     def begin(
         self, query: Query, skipped: frozenset[UID] = frozenset(), meanwhile: Callable[[int], None] = lambda known: None
@@ -95,7 +98,7 @@ class PackRetrieve:
         with suppress(StoreFull):  # a full disk must not keep anybody from viewing
             self._catalogue.touch({one.pack for one in located}, now)
         whole = query.level in {Level.PATIENT, Level.STUDY}
-        return PackRetrieval(self._layout, self._catalogue, self._desk, self._reach, located, missing, whole, self._suspect)
+        return PackRetrieval(self._layout, self._catalogue, self._desk, self._reach, located, missing, whole, self._suspect, self._natives)
 
     def want_study(self, study: UID) -> None:
         """Have every pack of a study recalled, those with hidden variants alone included. Returns at once."""

@@ -12,8 +12,8 @@ import pytest
 
 from edge.config import Layout
 from edge.dimse.outgoing import Stored
-from edge.dimse.ports import Lost, Ready
-from edge.errors import Corrupt
+from edge.dimse.ports import Lost, Making, Ready
+from edge.errors import Corrupt, Transient
 from edge.link import LinkState
 from edge.model import Json, Level, PackId, Query
 from edge.reach import Reach
@@ -59,6 +59,11 @@ class Down(Reach):
         return False
 
 
+class NoNatives:
+    def begin(self, ready: Ready) -> Making:
+        raise Transient("nothing is decoded here")
+
+
 class Box(NamedTuple):
     layout: Layout
     catalogue: Catalogue
@@ -76,7 +81,8 @@ def box(tmp_path: Path) -> Iterator[Box]:
 
 
 def retrieve(box: Box, clock: Clock, reach: type[Reach] = Reach) -> PackRetrieve:
-    return PackRetrieve(box.layout, box.catalogue, box.finder, box.desk, reach(box.catalogue, 900.0, clock), clock, box.suspects.append)
+    away = reach(box.catalogue, 900.0, clock)
+    return PackRetrieve(box.layout, box.catalogue, box.finder, box.desk, away, clock, box.suspects.append, NoNatives())
 
 
 def study(uid: str = "1.2.3") -> Query:

@@ -7,6 +7,7 @@ import errno
 import math
 import os
 import resource
+import socket
 import sys
 
 import msgspec
@@ -15,9 +16,24 @@ from edge import errors
 from edge.code.coder import code
 from edge.code.decoder import finish_job, restore
 from edge.code.fingerprint import fingerprints
-from edge.code.jobs import Answer, CodeJob, DecodeJob, Failure, FingerprintJob, Fingerprints, Finished, FinishJob, Job, Restoration
+from edge.code.jobs import (
+    Answer,
+    CodeJob,
+    DecodeJob,
+    Failure,
+    FingerprintJob,
+    Fingerprints,
+    Finished,
+    FinishJob,
+    Job,
+    Native,
+    NativeJob,
+    Restoration,
+)
+from edge.dataset.source import PackSource
 from edge.durable import write_all
 
+_BUFFER_BYTES = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _JOBS: msgspec.json.Decoder[Job] = msgspec.json.Decoder(Job)
 _BROKEN = frozenset({errno.EIO, errno.EROFS, errno.EUCLEAN})
@@ -28,7 +44,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="edge.code", description=__doc__)
     arguments.add_argument("--memory-bytes", type=int, default=2 << 30)
     arguments.add_argument("--cpu-seconds", type=int, default=900, help="for each job")
+    arguments.add_argument("--lent", type=int, required=True, help="the socket over which descriptors come, with the jobs that want them")
     limits = arguments.parse_args()
+    lent = socket.socket(fileno=limits.lent)
     answers = os.dup(1)
     # Whatever a library prints goes to the log, never between two answers.
     os.dup2(2, 1)
@@ -39,12 +57,12 @@ def main() -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         allowed = math.ceil(used.ru_utime + used.ru_stime + limits.cpu_seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
-        write_all(answers, msgspec.json.encode(_answer(line)) + b"\n")
+        write_all(answers, msgspec.json.encode(_answer(line, lent)) + b"\n")
 
 
-def _answer(line: bytes) -> Answer:
+def _answer(line: bytes, lent: socket.socket) -> Answer:
     try:
-        return _do(_JOBS.decode(line))
+        return _do(_JOBS.decode(line), lent)
     except errors.OutpostError as fault:
         return Failure(error=_known(type(fault)), message=str(fault))
     except MemoryError:
@@ -56,7 +74,7 @@ def _answer(line: bytes) -> Answer:
         return Failure(error="Permanent", message=f"no job: {fault}")
 
 
-def _do(job: Job) -> Answer:
+def _do(job: Job, lent: socket.socket) -> Answer:
     match job:
         case CodeJob():
             return code(job)
@@ -66,6 +84,16 @@ def _do(job: Job) -> Answer:
             return Finished(sha256_ok=finish_job(job))
         case FingerprintJob():
             return Fingerprints(prints=fingerprints(job))
+        case NativeJob():
+            return Native(length=_native(job, lent))
+
+
+def _native(job: NativeJob, lent: socket.socket) -> int:
+    from edge.code.native import write_native  # noqa: PLC0415 - its decoders are loaded in the workers that decode
+
+    _, (source, target), _, _ = socket.recv_fds(lent, 1, 2)
+    with os.fdopen(source, "rb"), os.fdopen(target, "wb", buffering=_BUFFER_BYTES) as out:
+        return write_native(PackSource(source, job.dataset_offset, job.dataset_length), job.transfer_syntax, out.write, job.at_most_bytes)
 
 
 def _known(kind: type[errors.OutpostError]) -> str:

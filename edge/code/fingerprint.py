@@ -15,6 +15,7 @@ from typing import Protocol
 
 from edge.code.head_source import HeadSource
 from edge.code.jobs import Fingerprint, FingerprintJob, Variant
+from edge.code.little import turned
 from edge.code.manifest import HEAD_MAX_BYTES, Pixels, read_head
 from edge.dataset.source import BytesSource, PackSource, Source, elements
 from edge.dataset.vr import TEXT, WORDS, dictionary_vr
@@ -187,7 +188,7 @@ def _digest_element(into: _Hash, tag: int, vr: str, length: int, value: memoryvi
     if dictionary_vr(tag) in TEXT:
         value = memoryview(bytes(value).rstrip(b" \0"))
     elif syntax == EXPLICIT_BE and (width := WORDS.get(meant)):
-        value = memoryview(_swapped(bytes(value), width))
+        value = memoryview(turned(bytes(value), width))
     into.update(struct.pack("<LBQ", tag, 0, len(value)) + value)
 
 
@@ -259,16 +260,5 @@ def _pieces(source: Source, offset: int, length: int) -> Iterator[bytes]:
 def _digest(source: Source, offset: int, length: int, width: int = 1) -> str:
     digest = hashlib.sha256()
     for piece in _pieces(source, offset, length):
-        digest.update(_swapped(piece, width))
+        digest.update(turned(piece, width))
     return digest.hexdigest()
-
-
-def _swapped(data: bytes, width: int) -> bytes:
-    """Words of `width` bytes turned round."""
-    if width == 1:
-        return data
-    whole = len(data) // width * width
-    turned = bytearray(data)
-    for place in range(width):
-        turned[place:whole:width] = data[width - 1 - place : whole : width]
-    return bytes(turned)

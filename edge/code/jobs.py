@@ -85,6 +85,17 @@ class FingerprintJob(_Job, frozen=True, tag="fingerprint"):
     variants: list[Variant]
 
 
+class NativeJob(_Job, frozen=True, tag="native"):
+    """Write an instance in Explicit VR Little Endian with native pixels. Two descriptors are lent with it: of the file in which the
+    dataset lies, and of an empty one to write to.
+    """
+
+    dataset_offset: int
+    dataset_length: int
+    transfer_syntax: str
+    at_most_bytes: int
+
+
 class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="answer"):
     pass
 
@@ -143,6 +154,11 @@ class Fingerprints(_Answer, frozen=True, tag="fingerprints"):
     prints: list[Fingerprint | None]
 
 
+class Native(_Answer, frozen=True, tag="native"):
+    length: int
+    """Of the dataset that was written."""
+
+
 class Failure(_Answer, frozen=True, tag="failure"):
     """The job failed; `error` names a type of edge.errors."""
 
@@ -150,5 +166,5 @@ class Failure(_Answer, frozen=True, tag="failure"):
     message: str
 
 
-Job = CodeJob | DecodeJob | FinishJob | FingerprintJob
-Answer = CodedPack | Restoration | Finished | Fingerprints | Failure
+Job = CodeJob | DecodeJob | FinishJob | FingerprintJob | NativeJob
+Answer = CodedPack | Restoration | Finished | Fingerprints | Native | Failure

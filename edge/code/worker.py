@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
@@ -25,6 +26,8 @@ from edge.code.jobs import (
     Finished,
     FinishJob,
     Job,
+    Native,
+    NativeJob,
     Restoration,
     Restored,
 )
@@ -66,6 +69,8 @@ class Coder:
         self._idle_seconds = idle_seconds
         self._turn = asyncio.Lock()
         self._process: Process | None = None
+        self._lending: socket.socket | None = None
+        """To the process that runs: descriptors go there, so that what it decodes needs no path."""
         self._leaving: set[Process] = set()
         self._idle: asyncio.TimerHandle | None = None
 
@@ -88,8 +93,15 @@ class Coder:
         """Errors as `fingerprint.fingerprints`, and as `run`."""
         return (await self._expect(job, Fingerprints)).prints
 
-    async def run(self, job: Job) -> Answer:
-        """The worker's answer. Raises what the job failed with (a type of edge.errors), WorkerDied or JobTimeout, naming the pack."""
+    async def native(self, job: NativeJob, descriptors: tuple[int, int]) -> int:
+        """The length of what was written. Errors as `native.write_native`, and as `run`."""
+        return (await self._expect(job, Native, descriptors)).length
+
+    async def run(self, job: Job, descriptors: tuple[int, ...] = ()) -> Answer:
+        """The worker's answer; `descriptors` are lent to it, in the order in which its kind of job wants them.
+
+        Raises what the job failed with (a type of edge.errors), WorkerDied or JobTimeout, naming the pack.
+        """
         async with self._turn:
             if self._idle:
                 self._idle.cancel()
@@ -98,7 +110,7 @@ class Coder:
             grace_seconds = 0.0
             try:
                 async with asyncio.timeout(self._job_seconds):
-                    answer = await _exchange(process, msgspec.json.encode(job) + b"\n")
+                    answer = await _exchange(process, msgspec.json.encode(job) + b"\n", self._lending, descriptors)
                 grace_seconds = _GRACE_SECONDS
             except TimeoutError as fault:
                 raise JobTimeout(f"pack {job.pack}: {_verb(job)} took longer than {self._job_seconds:.0f} s") from fault
@@ -107,6 +119,7 @@ class Coder:
                     self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._dismiss)
                 else:
                     self._process = None
+                    self._lend_no_more()
                     await _end(process, grace_seconds)
         if answer is None:
             raise WorkerDied(f"pack {job.pack}: the worker ended with {process.returncode} while {_verb(job)}")
@@ -129,28 +142,45 @@ class Coder:
         if self._process is None or self._process.returncode is not None:
             # One thread: numpy would reserve address space for a pool that nothing here uses.
             environment = {**os.environ, "PYTHONPATH": _ROOT, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-            command = (sys.executable, "-m", "edge.code", *self._arguments)
-            self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, env=environment, limit=LINE_MAX_BYTES, start_new_session=True
-            )
+            self._lend_no_more()
+            self._lending, theirs = socket.socketpair()
+            with theirs:
+                command = (sys.executable, "-m", "edge.code", *self._arguments, "--lent", str(theirs.fileno()))
+                self._process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    env=environment,
+                    limit=LINE_MAX_BYTES,
+                    start_new_session=True,
+                    pass_fds=(theirs.fileno(),),
+                )
         return self._process
 
-    async def _expect(self, job: Job, kind: type[_A]) -> _A:
-        answer = await self.run(job)
+    async def _expect(self, job: Job, kind: type[_A], descriptors: tuple[int, ...] = ()) -> _A:
+        answer = await self.run(job, descriptors)
         assert isinstance(answer, kind)
         return answer
 
     def _dismiss(self) -> None:
         process, self._process = self._process, None
+        self._lend_no_more()
         if process and process.stdin:
             self._leaving.add(process)
             process.stdin.close()
 
+    def _lend_no_more(self) -> None:
+        if self._lending is not None:
+            self._lending.close()
+            self._lending = None
 
-async def _exchange(process: Process, line: bytes) -> Answer | None:
+
+async def _exchange(process: Process, line: bytes, lending: socket.socket | None, descriptors: tuple[int, ...]) -> Answer | None:
     """The answer to one job; None when the process ended before it, or said something else."""
     assert process.stdin and process.stdout
     try:
+        if descriptors and lending is not None:
+            socket.send_fds(lending, [b"\0"], descriptors)
         process.stdin.write(line)
         await process.stdin.drain()
         return _ANSWERS.decode(await process.stdout.readline())
@@ -169,7 +199,9 @@ async def _end(process: Process, grace_seconds: float) -> None:
 
 
 def _verb(job: Job) -> str:
-    return {CodeJob: "coding", DecodeJob: "restoring", FinishJob: "finishing", FingerprintJob: "comparing"}[type(job)]
+    return {CodeJob: "coding", DecodeJob: "restoring", FinishJob: "finishing", FingerprintJob: "comparing", NativeJob: "decoding"}[
+        type(job)
+    ]
 
 
 def _error(failure: Failure) -> errors.OutpostError:

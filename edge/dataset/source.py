@@ -62,6 +62,14 @@ class BytesSource:
         return self._data[offset : offset + count]
 
 
+def whole(source: Source, offset: int, count: int) -> bytes:
+    """Exactly `count` bytes. Raises Truncated where they are not there."""
+    data = bytes(source.read(offset, count))
+    if len(data) < count:
+        raise Truncated(f"{count - len(data)} bytes of a value are not there")
+    return data
+
+
 def elements(source: Source, transfer_syntax: str) -> Iterator[Element]:
     """The top-level elements in the order in which they lie. Raises Malformed where the bytes cannot be what the transfer syntax says, and
     Truncated where the dataset ends inside an element.

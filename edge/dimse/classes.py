@@ -19,6 +19,12 @@ STORAGE_COMMITMENT = UID("1.2.840.10008.1.20.1")
 IMPLICIT_LE = UID("1.2.840.10008.1.2")
 EXPLICIT_LE = UID("1.2.840.10008.1.2.1")
 DEFLATED_LE = UID("1.2.840.10008.1.2.1.99")
+EXPLICIT_BE = UID("1.2.840.10008.1.2.2")
+MADE_NATIVE = frozenset(
+    UID(f"1.2.840.10008.1.2.{rest}")
+    for rest in ("1.99", "2", "5", *(f"4.{jpeg}" for jpeg in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)))
+)
+"""What a destination gets in Little Endian where it refuses it as it is: deflated, big endian, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K."""
 LITTLE_ENDIAN = (EXPLICIT_LE, IMPLICIT_LE)
 """The two that every SOP class can be had in, the better one first."""
 

@@ -5,28 +5,32 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edge.dimse import status
 from edge.dimse.association import Association
 from edge.dimse.faults import AssociationEnded
 from edge.dimse.negotiation import MAX_OUTSTANDING, context_for, storage_proposals
-from edge.dimse.ports import Ready
+from edge.dimse.ports import Making, Ready
 from edge.dimse.requestor import Requestor
-from edge.dimse.suboperations import source_for, store_request
+from edge.dimse.suboperations import is_sent_from_store, source_for, store_request
 from edge.durable import read_errors
-from edge.errors import OutpostError
+from edge.errors import OutpostError, Transient
 from edge.model import UID, AETitle, Peer
 
 _log = logging.getLogger(__name__)
+_STEP_SECONDS = 0.2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parcel:
     """An instance under way, with a descriptor of its own, so that it can be sent again."""
 
     ready: Ready
     tries: int = 0
+    native: Ready | None = None
+    """The same in Explicit VR Little Endian, once that was made for a destination that refuses it as it is."""
 
     @classmethod
     def of(cls, ready: Ready) -> Parcel:
@@ -41,6 +45,8 @@ class Parcel:
     def close(self) -> None:
         """It is settled. Only once."""
         os.close(self.ready.descriptor)
+        if self.native is not None:
+            os.close(self.native.descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class Sender:
     priority: int | None
     syntaxes: frozenset[tuple[UID, UID]]
     """Every (SOP class, transfer syntax) that may have to be sent."""
+    native: Callable[[Ready], Making]
+    """Makes what is refused as it is."""
 
 
 class Courier:
@@ -112,7 +120,8 @@ class Courier:
         number = association.new_message_id()
         request = store_request(number, parcel.ready, self._sender.priority, self._sender.originator)
         try:
-            association.send_source(context, request, source_for(parcel.ready, context))
+            ready = parcel.ready if is_sent_from_store(parcel.ready, context) else self._native(parcel)
+            association.send_source(context, request, source_for(ready, context))
         except AssociationEnded:
             raise
         except OutpostError as fault:
@@ -156,3 +165,14 @@ class Courier:
             self._interrupted = True
             if self._association is not None:
                 self._association.interrupt()
+
+    def _native(self, parcel: Parcel) -> Ready:
+        """What a parcel is for a destination that refuses it as it is. Raises why it cannot be."""
+        if parcel.native is None:
+            making = self._sender.native(parcel.ready)
+            while not making.wait(_STEP_SECONDS):
+                if self._interrupted:
+                    making.drop()
+                    raise Transient("This delivery was broken off.")
+            parcel.native = making.take()
+        return parcel.native

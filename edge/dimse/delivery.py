@@ -51,7 +51,7 @@ class Delivery:
         """
         self._retrieval = retrieval
         self._clock = requestor.clock
-        self._sender = Sender(requestor, destination, calling_ae, originator, priority, retrieval.syntaxes)
+        self._sender = Sender(requestor, destination, calling_ae, originator, priority, retrieval.syntaxes, retrieval.native)
         self._told = told
         self._tally = Tally((one.sop_instance for one in retrieval.located), retrieval.missing)
         self._lock = threading.Lock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 
 from edge.audit import Audit
 from edge.clock import Clock
@@ -14,11 +15,23 @@ from edge.dimse.command import C_CANCEL_RQ, C_STORE_RQ, RESPONSE
 from edge.dimse.faults import AssociationEnded
 from edge.dimse.negotiation import context_for
 from edge.dimse.ports import Lost, Ready, Retrieval, Retrieve
-from edge.dimse.suboperations import LATE, PENDING_SECONDS, Account, Tally, begin, source_for, store_request, tell_final, tell_pending
+from edge.dimse.suboperations import (
+    LATE,
+    PENDING_SECONDS,
+    Account,
+    Tally,
+    begin,
+    is_sent_from_store,
+    source_for,
+    store_request,
+    tell_final,
+    tell_pending,
+)
 from edge.errors import OutpostError
 
 _log = logging.getLogger(__name__)
 _STEP_SECONDS = 0.5
+_MAKING_SECONDS = 0.2
 
 
 def respond(association: Association, message: Message, caller: Caller, retrieve: Retrieve, clock: Clock, audit: Audit) -> None:
@@ -29,9 +42,9 @@ def respond(association: Association, message: Message, caller: Caller, retrieve
         if retrieval is None:
             return
         try:
-            get = _Get(association, message, retrieval, account, clock)
+            get = _Get(association, message, retrieval, account, clock, until)
             try:
-                get.run(until)
+                get.run()
             except AssociationEnded:
                 raise
             except OutpostError as fault:
@@ -41,35 +54,35 @@ def respond(association: Association, message: Message, caller: Caller, retrieve
 
 
 class _Get:
-    def __init__(self, association: Association, message: Message, retrieval: Retrieval, account: Account, clock: Clock) -> None:
+    def __init__(
+        self, association: Association, message: Message, retrieval: Retrieval, account: Account, clock: Clock, until: float
+    ) -> None:
+        """What is not sent when the clock reaches `until` stays behind."""
         self._association = association
         self._message = message
         self._retrieval = retrieval
         self._account = account
         self._clock = clock
+        self._until = until
+        self._told = clock.monotonic()
         self._tally = Tally((one.sop_instance for one in retrieval.located), retrieval.missing)
         self._contexts = [context for context in association.contexts.values() if context.roles.scp]
 
-    def run(self, until: float) -> None:
-        """Send what is there until the clock reaches `until`."""
-        number = self._message.command.number
-        told = self._clock.monotonic()
+    def run(self) -> None:
+        """Send what is there until it is done, cancelled or late."""
         cancelled = late = False
         while self._retrieval.remaining and not (cancelled or late):
-            item = self._retrieval.next(max(0.0, min(_STEP_SECONDS, until - self._clock.monotonic())))
+            item = self._retrieval.next(max(0.0, min(_STEP_SECONDS, self._until - self._clock.monotonic())))
             if isinstance(item, Ready):
                 cancelled = self._store(item)
             elif isinstance(item, Lost):
                 self._tally.count(item.located.sop_instance, status.PROCESSING_FAILURE)
-            cancelled = cancelled or self._association.cancelled(number)
-            if not cancelled and self._clock.monotonic() - told >= PENDING_SECONDS:
-                tell_pending(self._association, self._message, self._tally)
-                told = self._clock.monotonic()
-            late = self._clock.monotonic() >= until
+            cancelled = cancelled or self._is_cancelled()
+            late = self._clock.monotonic() >= self._until
         if cancelled:
             tell_final(self._association, self._message, self._tally, status.CANCELLED, self._account)
             return
-        comment = LATE if self._retrieval.remaining else None
+        comment = LATE if self._tally.remaining else None
         self._tally.fail_rest()
         tell_final(self._association, self._message, self._tally, self._tally.outcome(), self._account, comment)
 
@@ -88,7 +101,13 @@ class _Get:
         number = self._association.new_message_id()
         request = store_request(number, ready, self._message.command.priority, None)
         try:
-            self._association.send_source(context, request, source_for(ready, context))
+            if is_sent_from_store(ready, context):
+                self._association.send_source(context, request, source_for(ready, context))
+            elif (native := self._native(ready)) is None:
+                return self._clock.monotonic() < self._until
+            else:
+                with os.fdopen(native.descriptor, "rb"):
+                    self._association.send_source(context, request, source_for(native, context))
         except AssociationEnded:
             raise
         except OutpostError as fault:
@@ -96,6 +115,30 @@ class _Get:
             self._tally.count(located.sop_instance, status.PROCESSING_FAILURE)
             return False
         return self._await(number, located.sop_instance)
+
+    def _native(self, ready: Ready) -> Ready | None:
+        """What an instance is for a peer that refuses it as it is; None when a C-CANCEL came first, or it was late. Raises why it cannot
+        be.
+        """
+        making = self._retrieval.native(ready)
+        try:
+            while not making.wait(_MAKING_SECONDS):
+                if self._clock.monotonic() >= self._until or self._is_cancelled():
+                    making.drop()
+                    return None
+        except AssociationEnded:
+            making.drop()
+            raise
+        return making.take()
+
+    def _is_cancelled(self) -> bool:
+        """Whether a C-CANCEL is here; the peer is told how it stands meanwhile."""
+        if self._association.cancelled(self._message.command.number):
+            return True
+        if self._clock.monotonic() - self._told >= PENDING_SECONDS:
+            tell_pending(self._association, self._message, self._tally)
+            self._told = self._clock.monotonic()
+        return False
 
     def _await(self, number: int, sop_instance: str) -> bool:
         cancelled = False

@@ -16,7 +16,7 @@ from edge.dimse.associate import (
     Roles,
     UserInformation,
 )
-from edge.dimse.classes import LITTLE_ENDIAN, STORAGE_SERVICE, Purpose, preferred, purpose
+from edge.dimse.classes import LITTLE_ENDIAN, MADE_NATIVE, STORAGE_SERVICE, Purpose, preferred, purpose
 from edge.dimse.extended import answered
 from edge.model import UID, AETitle, Peer
 
@@ -208,11 +208,11 @@ def storage_proposals(syntaxes: frozenset[tuple[UID, UID]], needed: tuple[UID, U
 
 
 def context_for(contexts: Iterable[Context], sop_class: UID, transfer_syntax: UID) -> Context | None:
-    """Where an instance of this class can be sent: as it is, else (uncompressed ones) in the other little-endian syntax."""
+    """Where an instance of this class can be sent: as it is, else in a little-endian syntax, where it can be had in that."""
     usable = {context.transfer_syntax: context for context in contexts if context.abstract_syntax == sop_class}
     if transfer_syntax in usable:
         return usable[transfer_syntax]
-    if transfer_syntax not in LITTLE_ENDIAN:
+    if transfer_syntax not in LITTLE_ENDIAN and transfer_syntax not in MADE_NATIVE:
         return None
     return next((usable[syntax] for syntax in LITTLE_ENDIAN if syntax in usable), None)
 

@@ -91,6 +91,33 @@ class Lost:
     reason: str
 
 
+class Making(Protocol):
+    """An instance that is being made native. Used by one thread; ended by exactly one of `take` and `drop`."""
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is over, one way or the other; waits for that up to `seconds`."""
+        ...
+
+    def take(self) -> Ready:
+        """The same instance in Explicit VR Little Endian, when it is over; its descriptor is the caller's to close.
+
+        Raises what kept it from being made.
+        """
+        ...
+
+    def drop(self) -> None:
+        """It is not wanted any more: what is under way ends, what was made goes."""
+        ...
+
+
+class Natives(Protocol):
+    """Who makes instances native for destinations that refuse their transfer syntax (classes.MADE_NATIVE). Used by many threads at once."""
+
+    def begin(self, ready: Ready) -> Making:
+        """Begin with it, or have it wait for its turn. Raises StoreFull, and Exhausted."""
+        ...
+
+
 class Retrieval(Protocol):
     """The instances of one retrieve request, in the order in which they are sent. Used by one thread at a time."""
 
@@ -121,6 +148,10 @@ class Retrieval(Protocol):
 
     def next(self, timeout_seconds: float) -> Ready | Lost | None:
         """The next instance, or None when none is ready within the time (a recall is under way): ask again."""
+        ...
+
+    def native(self, ready: Ready) -> Making:
+        """What `Natives.begin` makes of an instance that `next` returned, in whatever thread sends it."""
         ...
 
     def close(self) -> None:

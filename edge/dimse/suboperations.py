@@ -13,7 +13,7 @@ from edge.dataset.charset import CharacterSet
 from edge.dimse import identifier, status
 from edge.dimse.acceptor import Caller
 from edge.dimse.association import Association, Message
-from edge.dimse.classes import QUERY_ROOTS
+from edge.dimse.classes import LITTLE_ENDIAN, QUERY_ROOTS
 from edge.dimse.command import C_STORE_RQ, NO_DATASET, Command, answer
 from edge.dimse.hierarchy import UID_KEYS, retrieve_query
 from edge.dimse.identifier import MAX_IDENTIFIER_BYTES, BadIdentifier
@@ -227,6 +227,11 @@ def store_request(message_id: int, ready: Ready, priority: int | None, originato
         move_originator_ae=originator[0] if originator else None,
         move_originator_message_id=originator[1] if originator else None,
     )
+
+
+def is_sent_from_store(ready: Ready, context: Context) -> bool:
+    """Whether `source_for` makes of the stored bytes what the context wants; else they have to be made native before."""
+    return context.transfer_syntax == ready.located.transfer_syntax or ready.located.transfer_syntax in LITTLE_ENDIAN
 
 
 def source_for(ready: Ready, context: Context) -> Source:

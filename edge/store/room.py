@@ -56,6 +56,10 @@ class Room:
         """Free bytes, of the fullest of the disks."""
         return min(found.f_bavail * found.f_frsize for found in map(os.statvfs, self._places))
 
+    def left(self) -> int:
+        """How many bytes may be written before the reserve is touched."""
+        return max(0, self.free() - self._reserve)
+
     def demand(self, size: int = 0) -> None:
         """Raises StoreFull when `size` more bytes would touch the reserve, or no more files can be made."""
         try:

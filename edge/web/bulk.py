@@ -9,12 +9,12 @@ from contextlib import aclosing
 
 from aiohttp import web
 
+from edge.dataset.frames import Frame, Frames, cut_bits, locate
 from edge.dataset.source import PackSource, Source
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, PIXEL_DATA, Malformed
 from edge.store.reader import Stored
 from edge.web.accept import OCTETS, Form
 from edge.web.faults import BadRequest, NotAcceptable, NotFound
-from edge.web.frames import Frame, Frames, cut_bits, locate
 from edge.web.metadata import find_bulk, plain
 from edge.web.packs import OpenedPacks
 from edge.web.streaming import Answer, FileRange, Part, Piece
@@ -114,9 +114,12 @@ def _located(descriptor: int, stored: Stored) -> tuple[Source, Frames]:
     located = stored.located
     try:
         source, syntax = plain(PackSource(descriptor, located.dataset_offset, located.dataset_length), located.transfer_syntax)
-        return source, locate(source, syntax)
+        frames = locate(source, syntax)
     except Malformed as fault:
         raise NotFound(f"Its frames cannot be found: {fault}. Retrieve the instance itself.") from fault
+    if frames is None:
+        raise NotFound("This instance has no Pixel Data.")
+    return source, frames
 
 
 def _pieces(descriptor: int, stored: Stored, source: Source, frame: Frame) -> list[Piece]:

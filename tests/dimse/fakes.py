@@ -6,16 +6,20 @@ import contextlib
 import hashlib
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pydicom
 
 from edge.audit import AuditFull, Event
+from edge.code.native import write_native
+from edge.dataset.source import PackSource
+from edge.dimse.classes import EXPLICIT_LE
 from edge.dimse.pdu import Deadlines
-from edge.dimse.ports import Arrival, Lost, Outcome, Ready
+from edge.dimse.ports import Arrival, Lost, Making, Outcome, Ready
 from edge.dimse.requestor import Requestor
 from edge.dimse.server import Listening, Server
 from edge.dimse.tls import Certificates
@@ -48,6 +52,11 @@ MR_RLE, MR_JPEGLS, JPEG_LOSSY = "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.d
 
 def instances(*names: str) -> list[Instance]:
     return [instance(FILES / name) for name in names]
+
+
+def video(one: Instance) -> Instance:
+    """An instance as if it were in MPEG2, which is sent as it is or not at all."""
+    return replace(one, located=replace(one.located, transfer_syntax=UID("1.2.840.10008.1.2.4.100")))
 
 
 def instance(path: Path) -> Instance:
@@ -149,6 +158,26 @@ class FakeIndex:
         yield from list(seen.values())[: query.limit]
 
 
+class MadeAtOnce:
+    """An instance that is made native in this process, since the tests have it in their hand."""
+
+    def __init__(self, ready: Ready) -> None:
+        self._ready = ready
+
+    def wait(self, seconds: float) -> bool:
+        return True
+
+    def take(self) -> Ready:
+        source = PackSource(self._ready.descriptor, self._ready.offset, self._ready.length)
+        with tempfile.TemporaryFile() as file:
+            length = write_native(source, self._ready.located.transfer_syntax, file.write, 1 << 30)
+            file.flush()
+            return Ready(replace(self._ready.located, transfer_syntax=EXPLICIT_LE), os.dup(file.fileno()), 0, length)
+
+    def drop(self) -> None:
+        pass
+
+
 @dataclass
 class FakeRetrieve:
     """`gate` holds instances back as a recall would; `lost` are those that never come; `missing` more cannot be named. What there is is
@@ -163,6 +192,7 @@ class FakeRetrieve:
     heads: threading.Event | None = None
     queries: list[Query] = field(default_factory=list)
     closed: int = 0
+    making: Callable[[Ready], Making] = MadeAtOnce
 
     def begin(
         self, query: Query, skipped: frozenset[UID] = frozenset(), meanwhile: Callable[[int], None] = lambda known: None
@@ -200,6 +230,9 @@ class FakeRetrieval:
         descriptor = os.open(one.path, os.O_RDONLY)
         self._descriptors.append(descriptor)
         return Ready(one.located, descriptor, one.located.dataset_offset, one.located.dataset_length)
+
+    def native(self, ready: Ready) -> Making:
+        return self._retrieve.making(ready)
 
     def close(self) -> None:
         self._retrieve.closed += 1

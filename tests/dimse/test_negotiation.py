@@ -9,6 +9,7 @@ from edge.model import UID, AETitle, Peer
 
 CT, MR = UID("1.2.840.10008.5.1.4.1.1.2"), UID("1.2.840.10008.5.1.4.1.1.4")
 JPEG = UID("1.2.840.10008.1.2.4.70")
+MPEG2 = UID("1.2.840.10008.1.2.4.100")
 
 
 def request(*pairs: tuple[UID, tuple[UID, ...]], **more: dict[UID, Roles]) -> AssociateRequest:
@@ -69,11 +70,12 @@ def test_more_pairs_than_fit_leave_out_others_than_the_one_that_is_needed() -> N
     assert (found[0].abstract_syntax, found[-1].context_id) == ("1.2.199", 255)
 
 
-def test_only_uncompressed_instances_may_take_another_context() -> None:
+def test_whatever_can_be_decoded_may_take_another_context() -> None:
     contexts = [Context(1, CT, IMPLICIT_LE), Context(3, CT, JPEG), Context(5, MR, EXPLICIT_LE)]
     assert context_for(contexts, CT, JPEG) == contexts[1]
     assert context_for(contexts, CT, EXPLICIT_LE) == contexts[0]
-    assert context_for(contexts, MR, JPEG) is None
+    assert context_for(contexts, MR, JPEG) == contexts[2]
+    assert context_for(contexts, MR, MPEG2) is None
     assert context_for(contexts, UID("1.2"), EXPLICIT_LE) is None
 
 

@@ -17,7 +17,7 @@ from pynetdicom.association import Association
 
 from edge.errors import Refused, Transient
 from edge.model import AETitle, Peer
-from tests.dimse.fakes import CT, HERE, MR, MR_IMPLICIT, MR_JPEGLS, MR_RLE, PATIENT, Box, Instance, box, instances
+from tests.dimse.fakes import CT, HERE, MR, MR_IMPLICIT, MR_JPEGLS, MR_RLE, PATIENT, Box, Instance, box, instances, video
 from tests.dimse.test_find import identifier
 from tests.dimse.test_storage import EXPLICIT, IMPLICIT, associated
 from tests.servers import until
@@ -115,7 +115,7 @@ def test_a_destination_that_refuses_the_stored_syntax_gets_the_other_little_endi
 
 
 def test_what_a_destination_cannot_take_is_counted_and_named() -> None:
-    held = same_study(CT, MR_RLE)
+    held = [*same_study(CT), *map(video, same_study(MR_RLE))]
     with box(held) as served, destination(served, *accepts(held[:1]), (held[1].located.sop_class, [EXPLICIT])) as there:
         with associated(served, MOVE) as association:
             *_, (final, listed) = move(association)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+import subprocess
+import tempfile
 import warnings
 import zlib
 from contextlib import closing
@@ -19,11 +21,20 @@ from edge.dataset.part10 import file_meta, read_file_meta
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, IMPLICIT_LE, UNDEFINED, Malformed, walk
 from edge.model import UID, AETitle
 from tests.code.packs import Instance, real_instances
+from tests.servers import need
 
 Key = tuple[str, str]
 """SOP class and transfer syntax."""
 PADDING = 0xFFFCFFFC
 """Data Set Trailing Padding, which some leave out."""
+
+
+_DECODERS = {
+    **{f"1.2.840.10008.1.2.4.{number}": "dcmdjpeg" for number in (50, 51, 57, 70)},
+    **{f"1.2.840.10008.1.2.4.{number}": "dcmdjpls" for number in (80, 81)},
+    "1.2.840.10008.1.2.5": "dcmdrle",
+}
+_JPEG_2000 = {"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"}
 
 
 @functools.cache
@@ -112,6 +123,27 @@ def part10(data: bytes) -> tuple[str, Held]:
     """SOP Instance UID and content of a file that a peer wrote."""
     meta = read_file_meta(data)
     return meta.sop_instance, Held(meta.sop_class, meta.transfer_syntax, data[meta.dataset_offset :])
+
+
+@functools.cache
+def decoded(instance: Instance) -> bytes | None:
+    """The dataset in Explicit VR Little Endian, as dcmtk makes it; None where it cannot: it has no JPEG 2000."""
+    if instance.transfer_syntax in _JPEG_2000:
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        (path,) = write([instance], Path(place))
+        return by_dcmtk(path, instance.transfer_syntax)
+
+
+def by_dcmtk(path: Path, transfer_syntax: str) -> bytes:
+    """The dataset of a Part 10 file in Explicit VR Little Endian, the samples of a pixel side by side."""
+    program = _DECODERS.get(transfer_syntax, "dcmconv")
+    by_pixel = ["+px"] if program in {"dcmdjpeg", "dcmdjpls"} else []
+    with tempfile.TemporaryDirectory() as place:
+        command = [need(program, "dcmtk"), "+te", *by_pixel, str(path), f"{place}/out"]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        data = Path(place, "out").read_bytes()
+    return data[read_file_meta(data).dataset_offset :]
 
 
 def content(dataset: bytes, syntax: str) -> tuple[object, ...]:

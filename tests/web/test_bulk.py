@@ -11,10 +11,10 @@ import pytest
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from edge.dataset.frames import locate
 from edge.dataset.source import BytesSource
 from edge.dataset.walk import Malformed
 from edge.errors import OutpostError
-from edge.web.frames import locate
 from tests.web.box import (
     BIG,
     BITS,
@@ -127,6 +127,7 @@ def _encapsulated(value: bytes, frames: int, tables: bytes = b"") -> BytesSource
 
 def _bytes(source: BytesSource) -> list[bytes]:
     frames = locate(source, RLELossless)
+    assert frames is not None
     return [b"".join(bytes(source.read(*one)) for one in frames.at(index).ranges) for index in range(frames.count)]
 
 

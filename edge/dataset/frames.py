@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from edge.dataset.source import Source, elements, fragments
 from edge.dataset.walk import EXPLICIT_BE, PIXEL_DATA, UNDEFINED, Element, Malformed
 from edge.errors import Corrupt
-from edge.web.faults import NotFound
 
 _SAMPLES, _PHOTOMETRIC, _FRAMES = 0x00280002, 0x00280004, 0x00280008
 _ROWS, _COLUMNS, _BITS = 0x00280010, 0x00280011, 0x00280100
@@ -65,8 +64,8 @@ class EncapsulatedFrames:
 Frames = NativeFrames | EncapsulatedFrames
 
 
-def locate(source: Source, transfer_syntax: str) -> Frames:
-    """Where the frames lie. Raises NotFound when there is no Pixel Data, Corrupt when it is not as the instance describes it."""
+def locate(source: Source, transfer_syntax: str) -> Frames | None:
+    """Where the frames lie; None when there is no Pixel Data. Raises Corrupt when it is not as the instance describes it."""
     described: dict[int, bytes] = {}
     pixels: Element | None = None
     for element in elements(source, transfer_syntax):
@@ -76,7 +75,7 @@ def locate(source: Source, transfer_syntax: str) -> Frames:
         if element.tag in _DESCRIBING and element.end - element.value <= _TABLE_MAX_BYTES:
             described[element.tag] = bytes(source.read(element.value, element.end - element.value))
     if pixels is None:
-        raise NotFound("This instance has no Pixel Data.")
+        return None
     if pixels.length == UNDEFINED:
         return EncapsulatedFrames(_encapsulated(source, pixels, described))
     return _native(pixels, described, transfer_syntax == EXPLICIT_BE)
