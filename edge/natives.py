@@ -20,7 +20,8 @@ from edge.store.room import Room
 
 WORKERS = 2
 """One instance that takes long, or kills its worker, keeps nobody from the other."""
-_MEMORY_BYTES = 1 << 30
+_MEMORY_BYTES = 640 << 20
+"""Address space: the largest frame that is decoded takes 330 MiB of it, and 230 MiB of memory."""
 _CPU_SECONDS = 300
 _JOB_SECONDS = 600.0
 

@@ -11,8 +11,8 @@ from imagecodecs import dicomrle_decode, jpeg2k_decode, jpeg8_decode
 
 from edge.code.codestream import Undecodable, bare_jpeg_2000, read_jpeg, read_jpeg_2000
 
-FRAME_MAX_BYTES = 128 << 20
-"""Of the cells of one frame: twice that of the largest mammograms and panoramas."""
+FRAME_MAX_BYTES = 60_000_000
+"""Of the cells of one frame: the largest mammograms have 56 million, and OpenJPEG takes four times as much memory."""
 
 RLE = "1.2.840.10008.1.2.5"
 JPEG = frozenset({f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70)})
@@ -48,7 +48,7 @@ class Shape:
 class Frame:
     """A decoded frame: little-endian cells, the samples of a pixel side by side."""
 
-    cells: bytes
+    cells: memoryview
     photometric: str
     """Photometric Interpretation (0028,0004) of the cells."""
     lossy: bool
@@ -134,5 +134,5 @@ def _frame(cells: _Cells, shape: Shape, precision: int, *, signed: bool, lossy: 
     if shape.signed and not signed and precision < shape.allocated:
         half = 1 << (precision - 1)
         cells = (cells.astype(f"<i{width}") ^ half) - half
-    data = numpy.ascontiguousarray(cells, dtype=f"<u{width}" if cells.dtype.kind == "u" else f"<i{width}").tobytes()
-    return Frame(data, _SUBSAMPLED.get(shape.photometric, shape.photometric), lossy)
+    laid = numpy.ascontiguousarray(cells, dtype=f"<u{width}" if cells.dtype.kind == "u" else f"<i{width}")
+    return Frame(laid.reshape(-1).view("u1").data, _SUBSAMPLED.get(shape.photometric, shape.photometric), lossy)

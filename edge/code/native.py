@@ -26,7 +26,7 @@ _LEFT_OUT = frozenset({0x00280000, 0x7FE00000, 0x7FE00001, 0x7FE00002, 0x7FE0000
 _ENCAPSULATED = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
 _WRITE = Encoding.of(EXPLICIT_LE)
 
-Write = Callable[[bytes], object]
+Write = Callable[[bytes | memoryview], object]
 
 
 def write_native(source: Source, transfer_syntax: str, write: Write, at_most: int) -> int:
@@ -53,7 +53,7 @@ class _Sink:
     at_most: int
     length: int = 0
 
-    def take(self, piece: bytes) -> None:
+    def take(self, piece: bytes | memoryview) -> None:
         self.demand(len(piece))
         self.length += len(piece)
         self.write(piece)
@@ -72,6 +72,8 @@ class _Decoding:
     sink: _Sink
     depth: int = 0
     shape: dict[int, bytes] = field(default_factory=dict)
+    first: Frame | None = None
+    """Decoded before anything is written: it says what has to be said of all of them."""
 
     def run(self) -> None:
         found = list(self._described())
@@ -80,8 +82,8 @@ class _Decoding:
         new: dict[int, bytes] = {}
         if pixels is not None and not (self.depth and pixels.length != UNDEFINED):
             frames = _encapsulated(self.source)
-            first = self._frame(frames, 0)
-            new = self._changed(first)
+            self.first = self._frame(frames, 0)
+            new = self._changed(self.first)
         pending = sorted(new)
         for element in found:
             while pending and pending[0] <= element.tag:
@@ -89,7 +91,7 @@ class _Decoding:
             if element.tag in new:
                 continue
             if frames is not None and element.tag == PIXEL_DATA:
-                self._pixels(frames, first)
+                self._pixels(frames)
             elif frames is None or element.tag not in _LEFT_OUT:
                 self._copy(element)
 
@@ -109,17 +111,22 @@ class _Decoding:
             new[_LOSSY] = _WRITE.element(_LOSSY, "CS", b"01")
         return new
 
-    def _pixels(self, frames: EncapsulatedFrames, first: Frame) -> None:
-        size = len(first.cells) * frames.count
+    def _pixels(self, frames: EncapsulatedFrames) -> None:
+        frame, self.first = self.first, None  # one frame at a time is in memory
+        assert frame is not None
+        photometric = frame.photometric
+        size = len(frame.cells) * frames.count
         if size + size % 2 > LENGTH_MAX:
             raise Permanent(f"Pixel Data of {size} bytes do not fit one value.")
         self.sink.demand(size)
         # PS3.5 section A.2: OW above 8 bits allocated.
         vr = "OW" if self._number(_ALLOCATED) > 8 else "OB"
         self.sink.take(_WRITE.header(PIXEL_DATA, vr, size + size % 2))
-        for index in range(frames.count):
-            frame = first if index == 0 else self._frame(frames, index)
-            if frame.photometric != first.photometric:
+        self.sink.take(frame.cells)
+        for index in range(1, frames.count):
+            del frame
+            frame = self._frame(frames, index)
+            if frame.photometric != photometric:
                 raise Malformed("frames of different colour spaces")
             self.sink.take(frame.cells)
         self.sink.take(b"\0" * (size % 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import struct
 import tempfile
 import warnings
@@ -220,6 +221,25 @@ def test_a_deflate_stream_that_ends_early_is_not_sent_as_if_it_were_whole(cut: i
     instance = real("image_dfl.dcm")
     with pytest.raises(Malformed):
         native(instance.dataset[:cut] if cut < 2 else instance.dataset[:-cut], DEFLATED_LE)
+
+
+@pytest.mark.asyncio
+async def test_the_largest_frames_take_a_worker_less_than_300_mib_one_after_the_other() -> None:
+    """Six hundred bytes each, which say 30 million cells."""
+    stream = bytes(jpeg2k_encode(numpy.zeros((6000, 5000), "<u2"), reversible=True, codecformat="j2k"))
+    dataset = encoded(image(numpy.zeros((6000, 5000), "<u2"), [stream] * 3, 16))
+    assert len(dataset) < 4096
+    coder = Coder(memory_bytes=640 << 20)
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as target:
+        source.write(dataset)
+        source.flush()
+        job = NativeJob(pack="a", dataset_offset=0, dataset_length=len(dataset), transfer_syntax=JPEG_2000, at_most_bytes=ROOM)
+        assert await coder.native(job, (source.fileno(), target.fileno())) > 180_000_000
+    assert coder._process is not None
+    most = re.search(r"VmHWM:\s+([0-9]+) kB", Path(f"/proc/{coder._process.pid}/status").read_text())
+    await coder.close()
+    assert most is not None
+    assert int(most[1]) < 300 << 10
 
 
 @pytest.mark.asyncio
