@@ -332,6 +332,17 @@ def test_orthanc_stores_queries_and_retrieves_in_both_directions(empty: Box, ful
         assert_same(orthanc_holds(there), EVERY)
 
 
+@proves("Orthanc 1.10.1, of uncompressed instances alone", "Storage SCU", f"{len(EVERY)} kinds, in Explicit VR Little Endian")
+def test_a_study_is_sent_to_an_orthanc_that_takes_no_compression(full: Box, tmp_path: Path) -> None:
+    with orthanc(tmp_path / "orthanc", AcceptedTransferSyntaxes=[EXPLICIT_LE]) as there:
+        full.introduce("ORTHANC", there.port)
+        for study in STUDIES:
+            *_, sent = full.ask(SendStudy(study=study, ae_title="ORTHANC"))
+            assert isinstance(sent, Sent)
+            assert (sent.failed, sent.completed) == (0, sent.total), (study, sent)
+        assert_native(orthanc_holds(there), EVERY, {EXPLICIT_LE})
+
+
 def rest(there: Endpoint, path: str, body: object = None, method: str | None = None) -> Any:
     """Orthanc's REST interface."""
     data = None if body is None else json.dumps(body).encode()
