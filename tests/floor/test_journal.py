@@ -43,6 +43,7 @@ EXAMPLES = [
     journal.AsksUnread(sentence="Ask 1 was set aside."),
     journal.Verify(percent=2.5),
     journal.Damaged(pack="p", reason="It is missing."),
+    journal.Retired(pack="p"),
     journal.Verification(
         asked=1, percent=2.5, began_at=1.0, ended_at=None, done=0.5, objects=3, read_objects=2, read_bytes=1, damaged=1, faults=["One."]
     ),
