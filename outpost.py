@@ -104,7 +104,7 @@ def _doctor(module: str, user: str, state: Path, through_firewall: bool) -> subp
 
     Raises ConfigError for a user that is not there.
     """
-    command = [sys.executable, "-m", module, "--state", str(state), *(["--firewall"] if through_firewall else [])]
+    command = [sys.executable, "-m", module, "--state", str(state.resolve()), *(["--firewall"] if through_firewall else [])]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent), "PYTHONSAFEPATH": "1"}
     became: dict[str, Any] = {}
     if user and os.geteuid() == 0:
@@ -182,7 +182,7 @@ class Supervisor:
             if child.process is None and now >= child.start_at:
                 environment = {**os.environ, process.SUPERVISED: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
                 environment["PYTHONPATH"] = str(Path(__file__).resolve().parent)
-                command = [sys.executable, "-m", MODULES[child.name], "--state", str(self.state)]
+                command = [sys.executable, "-m", MODULES[child.name], "--state", str(self.state.resolve())]
                 child.process = subprocess.Popen(command, env=environment, start_new_session=True)
                 child.started_at = now
 

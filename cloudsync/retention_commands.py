@@ -262,7 +262,8 @@ def _stopped(state: Path) -> Iterator[Layout]:
                 descriptor = process.lock(layout.cloudsync_lock)
             except AlreadyRunning as fault:
                 raise AlreadyRunning(
-                    f"Cloudsync runs on {state}. Stop it first (`systemctl stop cloudsync.service`, or Ctrl-C); scanning goes on."
+                    f"cloudsync runs on {state}. Stop it first (`systemctl stop cloudsync.service`, or Ctrl-C). With systemd, reception"
+                    " goes on meanwhile."
                 ) from fault
             try:
                 yield layout

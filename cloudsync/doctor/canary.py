@@ -37,13 +37,24 @@ async def look(archive: Probed, site: str, kind: str) -> list[Finding]:
     ]
     if any(finding.level == "fault" for finding in findings[:2]):
         return [*findings, Finding("archive.overwrite", "unknown", _UNTRIED), Finding("archive.delete", "unknown", _UNTRIED)]
+    tried: list[Attempt] = []
     try:
         async with asyncio.timeout(_SECONDS):
-            tried = [attempt async for attempt in archive.attempts(place, CONTENT)]
+            async for attempt in archive.attempts(place, CONTENT):
+                tried.append(attempt)  # noqa: PERF401 - what came before a fault stays
     except (OutpostError, TimeoutError) as fault:
-        said = str(fault) or "it did not answer in time"
-        return [*findings, Finding("archive.overwrite", "warning", f"Not all was tried: {said}.", "Run `outpost doctor` again.")]
+        return [*findings, *_broken_off(tried, kind, _said(fault) or "it did not answer in time")]
     return [*findings, *harmless(tried, kind)]
+
+
+def _broken_off(tried: Sequence[Attempt], kind: str, said: str) -> Iterator[Finding]:
+    """What is proven of the harm that was done before the attempts ended early; the rest is not known."""
+    done = {f"archive.{attempt.harm}" for attempt in tried if attempt.outcome == "done"}
+    for finding in harmless(tried, kind):
+        if finding.check in done:
+            yield finding
+        else:
+            yield Finding(finding.check, "warning", f"Not all was tried: {said}.", "Run `outpost doctor` again.")
 
 
 async def _works(verb: str, call: object) -> Finding:
@@ -120,5 +131,5 @@ def _deeds(tried: Iterable[Attempt], outcome: str) -> str:
     return ", ".join(f"{one.deed}: {one.said}" if one.said else one.deed for one in tried if one.outcome == outcome)
 
 
-def _said(fault: OutpostError) -> str:
+def _said(fault: Exception) -> str:
     return str(fault).rstrip(".")

@@ -109,9 +109,8 @@ def read(path: Path, kind: type[P], trusted: Digest) -> P:
     certificate = _unverified(signed.content_of(data, name), kind, name).signing
     if sha256(certificate).hexdigest() != trusted:
         raise BadSignature(
-            f"{name} brings the signing certificate {sha256(certificate).hexdigest()}, and {trusted} is trusted. Nothing was done. "
-            "After `outpost keys rotate` the one that counts is not the kit's: `outpost keys show` on the box names it; give it with "
-            "--signing-sha256."
+            f"{name} brings the signing certificate {sha256(certificate).hexdigest()}, and {trusted} is trusted: it is of another "
+            "site, or forged. Nothing was done. Compare both with the site's recovery kit."
         )
     try:
         signer = load_der_x509_certificate(certificate)

@@ -89,10 +89,11 @@ def _do(job: Job, lent: socket.socket) -> Answer:
 
 
 def _native(job: NativeJob, lent: socket.socket) -> int:
-    from edge.code.native import write_native  # noqa: PLC0415 - its decoders are loaded in the workers that decode
-
+    # Taken before anything can fail: what stayed in the socket would be taken for the next job's.
     _, (source, target), _, _ = socket.recv_fds(lent, 1, 2)
     with os.fdopen(source, "rb"), os.fdopen(target, "wb", buffering=_BUFFER_BYTES) as out:
+        from edge.code.native import write_native  # noqa: PLC0415 - its decoders are loaded in the workers that decode
+
         return write_native(PackSource(source, job.dataset_offset, job.dataset_length), job.transfer_syntax, out.write, job.at_most_bytes)
 
 

@@ -34,7 +34,7 @@ def look(config: Config, layout: Layout, clock: Clock) -> Iterator[Finding]:
     yield from certificate.look(config.dicom, clock.now())
     if known is None:
         cure = "`systemctl start outpost.target` (or `outpost run`) starts it; then run `outpost doctor` again."
-        yield Finding("peers", "unknown", "Outpost does not run, so no peer was called.", cure)
+        yield Finding("peers", "warning", "Outpost does not run: nothing is received, and no peer was called.", cure)
     else:
         yield from peers.look(layout.control, known)
 

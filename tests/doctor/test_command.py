@@ -31,7 +31,7 @@ def test_a_site_that_does_not_run_is_looked_at_and_an_unplugged_archive_is_a_fau
         ("disk.flush", "good"),
         ("sqlite.version", "good"),
         ("port.dicom.port", "good"),
-        ("peers", "unknown"),
+        ("peers", "warning"),
         ("kit.tested", "warning"),
         ("wall.keys", "warning"),
         ("archive.write", "good"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from cloudsync.archive.attempt import Attempt
 from cloudsync.archive.azure_blob import AzureBlob
 from cloudsync.archive.folder import Folder
-from cloudsync.archive.port import Stat, md5_of
+from cloudsync.archive.port import LinkDown, Stat, md5_of
 from cloudsync.doctor import canary
 from edge.finding import Finding
 from tests import azurite
@@ -112,3 +113,22 @@ def test_an_answer_that_is_neither_yes_nor_no_is_no_proof() -> None:
     overwrite, delete = canary.harmless(tried, "azure_blob")
     assert (overwrite.level, delete.level) == ("warning", "good")
     assert "Set Blob Tier: HTTP 409" in overwrite.sentence
+
+
+class Interrupted(Folder):
+    """An archive whose link breaks in the middle of the attempts."""
+
+    async def attempts(self, name: str, data: bytes) -> AsyncIterator[Attempt]:
+        yield Attempt("Put Blob", "overwrite", "done")
+        raise LinkDown("the link broke")
+
+
+@pytest.mark.asyncio
+async def test_what_was_done_before_the_link_broke_is_not_forgotten(tmp_path: Path) -> None:
+    Folder.prepare(tmp_path / "archive")
+    archive = Interrupted(tmp_path / "archive")
+    findings = await found(archive)
+    await archive.close()
+    assert levels(findings) == {"overwrite": "fault", "delete": "warning"}
+    assert "Put Blob" in findings["overwrite"].sentence
+    assert findings["delete"].sentence == "Not all was tried: the link broke."
