@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from cloudsync import epoch_commands, key_commands, retention_commands
+from cloudsync import drill_commands, epoch_commands, key_commands, retention_commands
 from cloudsync.terminal import WORDS, plainly, words
 from edge.errors import ConfigError
 
 # What these commands need besides typer is imported when they run: `outpost --help` must not wait for it.
 
 app = typer.Typer(no_args_is_help=True)
+app.registered_commands += drill_commands.app.registered_commands
 app.add_typer(key_commands.kit, name="kit")
 app.add_typer(key_commands.keys, name="keys")
 key_commands.keys.registered_commands += epoch_commands.app.registered_commands

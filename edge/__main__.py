@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge import process, settingfiles, startup
+from edge import drilled, process, settingfiles, startup
 from edge.admitting import Admitting
 from edge.asks import Asks
 from edge.clock import SystemClock, utc
@@ -204,7 +204,15 @@ class _Edge:
             packs,
             reach,
             (restating.notices, commitments.notices, routes.notices),
-            (partial(notices, catalogue), scrubber.alarms, gauge.alarms, intake.alarms, facts.alarms, verifying.alarms),
+            (
+                partial(notices, catalogue),
+                scrubber.alarms,
+                gauge.alarms,
+                intake.alarms,
+                facts.alarms,
+                verifying.alarms,
+                partial(drilled.alarms, layout),
+            ),
             refusals,
             self._clock,
         )

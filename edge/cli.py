@@ -68,6 +68,8 @@ def _print_status(found: Status) -> None:
     typer.echo(f"link       {found.link_sentence or 'not heard of yet'}")
     if found.catalog_sequence:
         typer.echo(f"archive    catalog number {found.catalog_sequence}")
+    rehearsed = "never: see `outpost drill --help`" if found.drilled_at is None else status.ago(found.drilled_at, time.time())
+    typer.echo(f"restore    rehearsed {rehearsed}")
     cache, cap, free = (status.size(count) for count in (found.cache_bytes, found.cache_max_bytes, found.free_bytes))
     typer.echo(f"cache      {cache} of {cap}, {free} free on the disk")
     if found.quarantined:

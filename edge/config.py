@@ -142,6 +142,8 @@ class Layout:
         self.stopped = self.edge / "stopped"
         """There while edge does not run and has ended in order."""
         self.web_token = self.edge / "web.token"
+        self.drilled = self.state / "drilled.json"
+        """`outpost drill` writes it, as whoever runs that."""
         self.cloudsync = self.state / "cloudsync"
         self.inbox = self.cloudsync / "inbox"
         self.facts = self.cloudsync / "facts"

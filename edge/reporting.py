@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Iterable
 
-from edge import status
+from edge import drilled, status
 from edge.clock import Clock
 from edge.config import Config, Layout
 from edge.control.status import GetStatus, Status
@@ -92,6 +92,7 @@ class Reporting:
             conflicts=conflicts,
             shared_ids=len(self._catalogue.rows("people_apart")),
             refusals=self._refusals.all(),
+            drilled_at=drill.at if (drill := drilled.last(self._layout)) else None,
             notices=[notice for tell in self._notices for notice in tell()],
             alarms=alarms,
         )

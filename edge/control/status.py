@@ -45,6 +45,8 @@ class Status(Message, frozen=True, tag="status"):
     """What was refused at the wall since start, newest last."""
     alarms: list[str] = msgspec.field(default_factory=list)
     """What a person must see to: instances that are lost, a disk that is full or will be within a day."""
+    drilled_at: float | None = None
+    """When the restore was rehearsed last; None when it never was."""
     notices: list[str] = msgspec.field(default_factory=list)
     """What other application entities do not take: routes, storage commitment reports."""
 
