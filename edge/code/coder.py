@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from edge.code.manifest import FORMAT, HEAD_MAX_BYTES, Manifest, Member, Omitted
 from edge.code.outline import outline
 from edge.code.parts import PartWriter
 from edge.code.rebuild import STEP_BYTES, rebuild
-from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE
+from edge.dataset.walk import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 from edge.durable import flush_directory, read_errors, write_all
 from edge.errors import Corrupt, Permanent
 from edge.journal import PartFile
@@ -30,6 +29,7 @@ HELD_MAX_BYTES = 512 << 20
 """A longer instance is not held in memory: it is copied verbatim."""
 _WALKED_BYTES = 16 << 20
 """Of such an instance, the beginning is read for the head."""
+_NATIVE = frozenset({EXPLICIT_LE, IMPLICIT_LE, EXPLICIT_BE})
 _NUMBERED = re.compile(r"[0-9]{6}")
 
 
@@ -47,11 +47,11 @@ def code(job: CodeJob) -> CodedPack:
         entries = _entries(job, pack)
         directory = Path(job.target_dir)
         _clear(directory)
-        with closing(PartWriter(directory, job.part_bytes)) as writer:
-            work = _Work(job, pack, writer)
-            for row in _acquisition_order(job):
-                work.code(row, entries[row.header_offset])
-            parts = writer.finish()
+        writer = PartWriter(directory, job.part_bytes)
+        work = _Work(job, pack, writer)
+        for row in _acquisition_order(job):
+            work.code(row, entries[row.header_offset])
+        parts = writer.finish()
         raw_bytes = os.fstat(pack).st_size
     finally:
         os.close(pack)
@@ -100,7 +100,7 @@ class _Work:
         share = (HEAD_MAX_BYTES - len(self.heads)) // (len(self.job.members) - len(self.members))
         shape = outline(content, entry.size, row.dataset_offset - begin, row.transfer_syntax, share)
         head = b"".join(read_exactly(self.pack, begin + offset, length) for offset, length in _kept(shape.omitted, entry.size))
-        pixel_data = shape.pixel_data() if held and row.transfer_syntax in {EXPLICIT_LE, IMPLICIT_LE} else None
+        pixel_data = shape.pixel_data() if held and row.transfer_syntax in _NATIVE else None
         native = pixels.describe(content, shape, pixel_data) if pixel_data else None
         member = Member(
             series=row.series,

@@ -15,10 +15,9 @@ from typing import Protocol
 
 from edge.code.head_source import HeadSource
 from edge.code.jobs import Fingerprint, FingerprintJob, Variant
-from edge.code.little import turned
 from edge.code.manifest import HEAD_MAX_BYTES, Pixels, read_head
 from edge.dataset.source import BytesSource, PackSource, Source, elements
-from edge.dataset.vr import TEXT, WORDS, dictionary_vr
+from edge.dataset.vr import TEXT, WORDS, dictionary_vr, turned
 from edge.dataset.walk import (
     DEFLATED_LE,
     DEPTH_CAP,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edge.dataset.encode import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, Encoding
 from edge.dataset.source import Source, elements, whole
-from edge.dataset.vr import WORDS
+from edge.dataset.vr import WORDS, turned
 from edge.dataset.walk import DEPTH_CAP, EXPLICIT_BE, EXPLICIT_LE, Element, Malformed, walk
 
 _STEP = 1 << 20
@@ -31,17 +31,6 @@ def little(source: Source) -> Iterator[bytes]:
             yield _WRITE.header(element.tag, element.vr, element.length)
             for position in range(element.value, element.end, _STEP):
                 yield turned(whole(source, position, min(_STEP, element.end - position)), WORDS.get(element.vr, 1))
-
-
-def turned(data: bytes, width: int) -> bytes:
-    """Words of `width` bytes in the other byte order; what is left of a last word stays."""
-    if width == 1:
-        return data
-    whole = len(data) // width * width
-    out = bytearray(data)
-    for place in range(width):
-        out[place:whole:width] = data[width - 1 - place : whole : width]
-    return bytes(out)
 
 
 def _items(value: memoryview, depth: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.code.manifest import PIXEL_DATA, Omitted
-from edge.dataset.walk import DEFLATED_LE, UNDEFINED, Element, Malformed, walk
+from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, UNDEFINED, Element, Malformed, walk
 
 VALUE_MAX_BYTES = 16 << 10
 """Values over this are omitted from the head."""
@@ -26,6 +26,8 @@ class Outline:
     omitted: tuple[Omitted, ...]
     whole: bool
     """The walk reached the end of the content exactly."""
+    big: bool
+    """Its words are big-endian."""
 
     def pixel_data(self) -> Element | None:
         """Native Pixel Data, when it is the one value that the head omits, and each tag is there once, in its order (PS3.5 section 7.1)."""
@@ -41,6 +43,7 @@ def outline(content: memoryview, content_length: int, dataset_offset: int, trans
 
     The bytes that are not omitted number at most `head_max_bytes`, or the file meta alone: smaller values are omitted where it takes that.
     """
+    big = transfer_syntax == EXPLICIT_BE
     elements, end = _elements(content, content_length, dataset_offset, transfer_syntax)
     omitted: list[Omitted] = []
     for value_max, sequence_max in _TIGHTER:
@@ -54,8 +57,8 @@ def outline(content: memoryview, content_length: int, dataset_offset: int, trans
         if content_length - end > (value_max if transfer_syntax == DEFLATED_LE else 0):
             omitted.append(Omitted(end, content_length - end, 0))
         if content_length - sum(gap.length for gap in omitted) <= head_max_bytes:
-            return Outline(elements, tuple(omitted), whole=end == content_length)
-    return Outline(elements, (Omitted(dataset_offset, content_length - dataset_offset, 0),), whole=False)
+            return Outline(elements, tuple(omitted), end == content_length, big)
+    return Outline(elements, (Omitted(dataset_offset, content_length - dataset_offset, 0),), False, big)
 
 
 def _elements(content: memoryview, content_length: int, base: int, transfer_syntax: str) -> tuple[tuple[Element, ...], int]:

@@ -14,9 +14,11 @@ from edge.code.manifest import PART_MAX_BYTES, SLICE_MAX_BYTES, Manifest, PartEn
 from edge.durable import write_all
 from edge.errors import Corrupt, Permanent
 
-_LEVEL = 3
-"""JPEG-LS bytes are incompressible: zstd passes over them at any level. What is left, headers and small verbatim instances, gains
-little above 3."""
+LEVEL = 9
+"""zstd passes over JPEG-LS bytes at 400 MB/s and more; what stays verbatim it takes at 60 to 200 MB/s and makes some 3 % smaller than
+level 3 does. Above 12, small gains cost ten times the time."""
+_ONLY_LEVEL, _ONLY_BYTES = 19, 3 << 19
+"""Of the only part of a small pack: at most 0.3 s, for what its head and its seals cost on the wire."""
 _STEP_BYTES = 128 << 10
 """zstd's block: after so much input the compressed size is known."""
 _PENDING_BYTES = 32 << 10
@@ -27,7 +29,7 @@ _LEAST, _MOST = 4 << 10, 7 << 18
 
 
 class PartWriter:
-    """Writes members of the coded tar into `<directory>/<number, 6 digits>`, from number 1. Each file is flushed when it is complete.
+    """Writes members of the coded tar into `<directory>/<number, 6 digits>`, from number 1. Each file appears complete, and is flushed.
 
     A part ends at the member boundary after it reached `part_bytes`; only a member that is longer than that is cut.
     """
@@ -40,7 +42,7 @@ class PartWriter:
         self._entries: list[PartEntry] = []
         self._offset = 0
         self._begin = 0
-        self._descriptor = -1
+        self._tar = bytearray()
         self._open()
 
     @property
@@ -63,58 +65,57 @@ class PartWriter:
             raise ValueError(f"{name}: {self._offset - begin} bytes of content, {size} announced")
         self._feed(bytes(tarblock.padding(size)))
         if self._pending >= _PENDING_BYTES:
-            self._write(self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+            self._take(self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
 
     def finish(self) -> list[PartEntry]:
         """End the tar and the last part."""
         self._feed(tarblock.ZERO_TAIL)
-        self._end()
+        frame = self._frame + self._compressor.flush()
+        best: bytes | None = None
+        if not self._entries and self._offset <= _ONLY_BYTES:
+            best = zstandard.ZstdCompressor(level=_ONLY_LEVEL, write_checksum=True).compress(self._tar)
+        self._write(frame if best is None or len(best) >= len(frame) else best)
         return self._entries
-
-    def close(self) -> None:
-        """Give the last file up, when `finish` was not reached. Idempotent."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
     def _feed(self, data: bytes) -> None:
         self._offset += len(data)
         self._pending += len(data)
-        self._write(self._compressor.compress(data))
+        if self._offset <= _ONLY_BYTES:
+            self._tar += data
+        self._take(self._compressor.compress(data))
 
-    def _write(self, frame: bytes) -> None:
-        if not frame:
-            return
-        self._pending = 0
-        self._bytes += len(frame)
-        self._hash.update(frame)
-        write_all(self._descriptor, frame)
+    def _take(self, frame: bytes) -> None:
+        if frame:
+            self._pending = 0
+            self._frame += frame
 
     def _roll(self) -> None:
-        if self._bytes >= self._part_bytes or self._offset - self._begin >= _SLICE_BYTES:
-            self._end()
+        if len(self._frame) >= self._part_bytes or self._offset - self._begin >= _SLICE_BYTES:
+            self._write(self._frame + self._compressor.flush())
             self._begin = self._offset
             self._open()
 
     def _open(self) -> None:
-        path = self._directory / f"{len(self._entries) + 1:06d}"
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
-        self._hash = hashlib.sha256()
-        self._bytes = self._pending = 0
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
+        self._frame = bytearray()
+        self._pending = 0
 
-    def _end(self) -> None:
-        self._write(self._compressor.flush())
-        os.fsync(self._descriptor)
-        self.close()
+    def _write(self, frame: bytes | bytearray) -> None:
         number = len(self._entries) + 1
+        path = self._directory / f"{number:06d}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        try:
+            write_all(descriptor, frame)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         self._entries.append(
             PartEntry(
                 number=number,
                 tar_offset=self._begin,
                 tar_length=self._offset - self._begin,
-                bytes=self._bytes,
-                digest=self._hash.hexdigest(),
+                bytes=len(frame),
+                digest=hashlib.sha256(frame).hexdigest(),
             )
         )
 

@@ -31,7 +31,7 @@ class Unencodable(Permanent):
 
 
 def describe(content: memoryview, shape: Outline, pixel_data: Element) -> Pixels | None:
-    """What the dataset says of its native Little Endian pixel data; None where it is not 8 or 16 bits of it, or does not add up."""
+    """What the dataset says of its native pixel data; None where it is not 8 or 16 bits of it, or does not add up."""
     numbers = {tag: _number(content, shape, tag) for tag in (0x00280002, 0x00280010, 0x00280011, 0x00280100)}
     samples, rows, columns, allocated = numbers.values()
     frames = _text(content, shape, 0x00280008) or "1"
@@ -40,17 +40,28 @@ def describe(content: memoryview, shape: Outline, pixel_data: Element) -> Pixels
     size = int(frames) * rows * columns * samples * allocated // 8
     if not 0 < size <= pixel_data.length <= size + PADDING_MAX_BYTES:
         return None
+    vr = pixel_data.vr or "OW"
+    # Readers do not agree on the cells of 16 bits in OB, nor on those of a word that reaches into the next frame.
+    if shape.big and (vr, allocated) != ("OB", 8) and (vr != "OW" or size // int(frames) % 2):
+        return None
     value = content[pixel_data.value : pixel_data.end]
     return Pixels(
-        vr=pixel_data.vr or "OW",
+        vr=vr,
         frames=int(frames),
         rows=rows,
         columns=columns,
         samples=samples,
         bits_allocated=allocated,
         padding=bytes(value[size:]),
-        sha256=hashlib.sha256(value[:size]).hexdigest(),
+        sha256=hashlib.sha256(cells(content, shape, pixel_data, size)).hexdigest(),
     )
+
+
+def cells(content: memoryview, shape: Outline, pixel_data: Element, size: int) -> memoryview:
+    """The first `size` bytes of native pixel data, little-endian."""
+    found = content[pixel_data.value : pixel_data.value + size]
+    turned = shape.big and pixel_data.vr == "OW"
+    return numpy.frombuffer(found, ">u2").astype("<u2").data.cast("B") if turned else found
 
 
 def precision(content: memoryview, shape: Outline, pixels: Pixels, cells: memoryview) -> int | None:
@@ -113,7 +124,7 @@ def _value(content: memoryview, shape: Outline, tag: int) -> bytes:
 
 def _number(content: memoryview, shape: Outline, tag: int) -> int | None:
     value = _value(content, shape, tag)
-    return int.from_bytes(value, "little") if len(value) == 2 else None
+    return int.from_bytes(value, "big" if shape.big else "little") if len(value) == 2 else None
 
 
 def _text(content: memoryview, shape: Outline, tag: int) -> str:

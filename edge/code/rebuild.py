@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from edge.code import pixels
 from edge.code.jpegls import ITEM
 from edge.code.manifest import Member
+from edge.dataset.vr import turned
 
 STEP_BYTES = 1 << 20
 
@@ -34,7 +35,7 @@ def rebuild(member: Member, head: memoryview, read: Read) -> Iterator[bytes]:
         (length,) = struct.unpack_from("<L", item, 4)
         if item[:4] != ITEM or position + 8 + length > member.coded_length:
             raise pixels.Undecodable(f"{member.name}: no fragment at byte {position} of its coded content")
-        yield pixels.decode(read(position + 8, length), native)
+        yield turned(pixels.decode(read(position + 8, length), native), member.word)
         position += 8 + length
     yield native.padding
     yield bytes(head[gap.offset :])

@@ -24,6 +24,17 @@ WORDS = {"AT": 2, "OW": 2, "US": 2, "SS": 2, "OF": 4, "OL": 4, "FL": 4, "SL": 4,
 """Bytes of the words that big endian turns round; of what is not here, one."""
 
 
+def turned(data: bytes, width: int) -> bytes:
+    """Words of `width` bytes in the other byte order; what is left of a last word stays."""
+    if width == 1:
+        return data
+    whole = len(data) // width * width
+    out = bytearray(data)
+    for place in range(width):
+        out[place:whole:width] = data[width - 1 - place : whole : width]
+    return bytes(out)
+
+
 @lru_cache(maxsize=4096)
 def dictionary_vr(tag: int) -> str:
     """As PS3.6 has it, `US or SS` for example; LO for a private creator (PS3.5 section 7.8.1), UN for what nobody knows."""

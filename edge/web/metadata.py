@@ -16,7 +16,7 @@ from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 
 from edge.dataset.source import BytesSource, Source, elements
-from edge.dataset.vr import WORDS, vr_of
+from edge.dataset.vr import WORDS, turned, vr_of
 from edge.dataset.walk import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, Element, Malformed, inflate
 from edge.model import Json
 from edge.web.faults import NotFound
@@ -109,19 +109,8 @@ def find_bulk(source: Source, transfer_syntax: str, path: str) -> tuple[int, int
         swapped = WORDS.get(_vr(element), 1) if plain_syntax == EXPLICIT_BE else 1
         if transfer_syntax != DEFLATED_LE and swapped == 1:
             return element.value, element.end - element.value
-        return little(bytes(source.read(element.value, element.end - element.value)), swapped)
+        return turned(bytes(source.read(element.value, element.end - element.value)), swapped)
     raise NotFound("This instance has no such value.")
-
-
-def little(data: bytes, width: int) -> bytes:
-    """Words of `width` bytes turned round; a rest that is no word stays as it is."""
-    if width == 1:
-        return data
-    whole = len(data) // width * width
-    turned = bytearray(data)
-    for place in range(width):
-        turned[place:whole:width] = data[width - 1 - place : whole : width]
-    return bytes(turned)
 
 
 def _vr(element: Element) -> str:
@@ -181,4 +170,4 @@ def _nested(data: bytes, transfer_syntax: str, steps: list[str]) -> bytes:
         raise NotFound("This instance has no such value.") from fault
     if not isinstance(value, bytes):
         raise NotFound("This value can be had with the instance only.")
-    return little(value, WORDS.get(str(raw.VR), 1) if transfer_syntax == EXPLICIT_BE else 1)
+    return turned(value, WORDS.get(str(raw.VR), 1) if transfer_syntax == EXPLICIT_BE else 1)

@@ -10,7 +10,7 @@ from edge.code.explicit import element_header, explicit
 from edge.dataset.part10 import META_CAP, file_meta, read_file_meta
 from edge.dataset.patch import Kept, PatchedSource, Pieces, cut, patch
 from edge.dataset.source import PackSource, Source, elements
-from edge.dataset.walk import EXPLICIT_LE, PIXEL_DATA, Element, Malformed
+from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE, PIXEL_DATA, Element, Malformed
 from edge.model import UID, Correction, Digest, Identity, Located
 from edge.store.reader import Stored
 from edge.web.faults import NotAcceptable
@@ -48,7 +48,7 @@ def as_explicit(descriptor: int, stored: Stored) -> list[Piece]:
         around = _around(pixels, source.length)
         if sum(end - begin for begin, end in around) > REWRITTEN_MAX_BYTES:
             raise NotAcceptable
-        rewritten = [explicit(source.read(begin, end - begin), signed) for begin, end in around]
+        rewritten = [explicit(source.read(begin, end - begin), IMPLICIT_LE, signed) for begin, end in around]
     except (Malformed, ValueError) as fault:
         raise NotAcceptable(f"Instance cannot be rewritten ({fault}). Ask with transfer-syntax=*.") from fault
     pieces: list[Piece] = [rewritten[0]]

@@ -20,7 +20,7 @@ from edge import tarblock
 from edge.code.jobs import CodeJob, MemberRow
 from edge.dataset.attributes import describe, identify
 from edge.dataset.part10 import file_meta, read_file_meta
-from edge.dataset.walk import EXPLICIT_LE, IMPLICIT_LE, Malformed
+from edge.dataset.walk import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, Malformed
 from edge.model import UID, AETitle, Digest, Identity, Json
 
 RECEIVED = 1_700_000_000
@@ -129,14 +129,15 @@ def _attributes(instance: Instance) -> Json:
         return describe(instance.dataset, instance.transfer_syntax, len(instance.dataset)).instance
 
 
-def element(tag: int, vr: str, value: bytes, implicit: bool = False) -> bytes:
-    """One encoded Little Endian element; the value is padded to an even length."""
+def element(tag: int, vr: str, value: bytes, implicit: bool = False, big: bool = False) -> bytes:
+    """One encoded element, Little Endian unless it is `big`; the value, which is taken as it is, is padded to an even length."""
     value += (b"\0" if vr in {"UI", "OB"} else b" ") * (len(value) & 1)
     if implicit:
         return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+    order = ">" if big else "<"
     if vr in {"OB", "OW", "SQ", "UN", "UT"}:
-        return struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value)) + value
-    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
+        return struct.pack(order + "HH2sHL", tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value)) + value
+    return struct.pack(order + "HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
 
 
 def generated(
@@ -147,6 +148,8 @@ def generated(
     high_bit: int | None = None,
     signed: bool = False,
     implicit: bool = False,
+    big: bool = False,
+    pixel_vr: str | None = None,
     frames: int = 1,
     photometric: str | None = None,
     padding: bytes = b"",
@@ -162,7 +165,7 @@ def generated(
     identity = Identity(UID("1.2.840.10008.5.1.4.1.1.7"), UID(f"1.2.3.4.{number}"), UID("1.2.3.3"), UID("1.2.3.2"))
 
     def us(value: int) -> bytes:
-        return struct.pack("<H", value)
+        return struct.pack(">H" if big else "<H", value)
 
     elements = [
         (0x00080008, "CS", b"GENERATED\\SECONDARY"),
@@ -183,10 +186,14 @@ def generated(
         (0x00280102, "US", us(stored - 1 if high_bit is None else high_bit)),
         (0x00280103, "US", us(int(signed))),
     ]
-    dataset = b"".join(element(tag, vr, value, implicit) for tag, vr, value in elements)
+    dataset = b"".join(element(tag, vr, value, implicit, big) for tag, vr, value in elements)
+    pixel_vr = pixel_vr or ("OW" if bits == 16 else "OB")
     value = cells.tobytes() + padding
-    pixel_data = element(0x7FE00010, "OW" if bits == 16 else "OB", b"", implicit)[:-4] + struct.pack("<L", len(value)) + value
-    return Instance(identity, IMPLICIT_LE if implicit else EXPLICIT_LE, dataset + before + pixel_data + after, "generated")
+    if big and pixel_vr == "OW":
+        value = numpy.frombuffer(value, "<u2").byteswap().tobytes()
+    pixel_data = element(0x7FE00010, pixel_vr, b"", implicit, big)[:-4] + struct.pack(">L" if big else "<L", len(value)) + value
+    syntax = EXPLICIT_BE if big else IMPLICIT_LE if implicit else EXPLICIT_LE
+    return Instance(identity, syntax, dataset + before + pixel_data + after, "generated")
 
 
 def phantom(slices: int, size: int = 512, seed: int = 1) -> list[Instance]:
