@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudsync.key_commands import DEFAULT_STATE, STATE, NotAllowed, load
-from cloudsync.terminal import JSON, plainly
-from edge.errors import AlreadyRunning, Refused
+from cloudsync.key_commands import NotAllowed, load
+from cloudsync.terminal import DEFAULT_STATE, JSON, STATE, plainly, stopped
+from edge.errors import Refused
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from cloudsync.ledger.ledger import Ledger
     from cloudsync.seal.keys import Keys
+    from edge.config import Layout
 
 # What these commands need besides typer is imported when they run: `outpost --help` must not wait for it.
 
@@ -166,14 +166,8 @@ def _change(state: Path, command: str, change: _Change) -> tuple[Keys, Keys]:
     """Change the keys of a site whose cloudsync does not run, and cannot be started meanwhile; the keys before and after."""
     from cloudsync import epochs  # noqa: PLC0415
     from cloudsync.ledger.ledger import Ledger  # noqa: PLC0415
-    from cloudsync.users import acting_as_owner  # noqa: PLC0415
-    from edge import process  # noqa: PLC0415
-    from edge.config import Layout  # noqa: PLC0415
 
-    load(state)
-    layout = Layout(state)
-
-    async def changed() -> tuple[Keys, Keys]:
+    async def changed(layout: Layout) -> tuple[Keys, Keys]:
         ledger = await Ledger.open(layout.ledger)
         try:
             before = await epochs.current(layout.keys, ledger)
@@ -181,18 +175,11 @@ def _change(state: Path, command: str, change: _Change) -> tuple[Keys, Keys]:
         finally:
             await ledger.close()
 
+    load(state)
+    cure = f"Stop it for `outpost keys {command}`: `systemctl stop cloudsync.service`, or Ctrl-C in `outpost run`."
     try:
-        with acting_as_owner(layout.keys):
-            lock = process.lock(layout.cloudsync_lock)
-            try:
-                return asyncio.run(changed())
-            finally:
-                os.close(lock)
-    except AlreadyRunning as fault:
-        raise AlreadyRunning(
-            f"cloudsync runs on {state}. Stop it for `outpost keys {command}`: `systemctl stop cloudsync.service`, or Ctrl-C in"
-            " `outpost run`. With systemd, reception goes on meanwhile."
-        ) from fault
+        with stopped(state, cure) as layout:
+            return asyncio.run(changed(layout))
     except PermissionError as fault:
         raise NotAllowed from fault
 

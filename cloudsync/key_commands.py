@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudsync.terminal import JSON, WORDS, plainly, words
+from cloudsync.terminal import DEFAULT_STATE, JSON, STATE, WORDS, plainly, words
 from edge.errors import Refused
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 kit = typer.Typer(no_args_is_help=True, help="The recovery kit.")
 keys = typer.Typer(no_args_is_help=True, help="The keys of this box.")
 
-STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="The state directory.", show_default=True)]
-DEFAULT_STATE = Path("/var/lib/outpost")
 _CLEAR = "\033[H\033[2J\033[3J"
 """Of the screen and of what it remembers."""
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudsync.terminal import JSON, plainly
-from edge.errors import AlreadyRunning, ConfigError, Permanent
+from cloudsync.terminal import DEFAULT_STATE, JSON, STATE, plainly, stopped
+from edge.errors import ConfigError, Permanent
 
 if TYPE_CHECKING:
     from cloudsync.archive.erasing import Eraser
@@ -27,11 +26,10 @@ if TYPE_CHECKING:
 
 retention = typer.Typer(no_args_is_help=True, help="How long the archive keeps what it holds.")
 
-_DEFAULT_STATE = Path("/var/lib/outpost")
-_STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="The state directory.", show_default=True)]
 _OUT = Annotated[Path, typer.Option("--out", help="The file to write, mode 0600.")]
 _BY = Annotated[str, typer.Option("--by", help="Who is responsible, as it is to stand in the catalog for good.")]
 _KEPT_EXIT = 77
+_STOP = "Stop it first (`systemctl stop cloudsync.service`, or Ctrl-C)."
 
 
 @retention.command("plan")
@@ -41,7 +39,7 @@ def plan(
     reason: Annotated[str, typer.Option("--reason", help="Why what is due may be deleted.")],
     by: _BY,
     out: _OUT,
-    state: _STATE = _DEFAULT_STATE,
+    state: STATE = DEFAULT_STATE,
     modality_years: Annotated[
         list[str] | None, typer.Option("--modality-years", metavar="MODALITY=YEARS", help="Another number of years; may be repeated.")
     ] = None,
@@ -63,7 +61,7 @@ def plan(
         rule = Rule(years, dict(map(_modality, modality_years or ())), minors_until)
         _signed_by(by, law, reason)
         keys = _keys(Layout(state))
-        with _stopped(state) as layout:
+        with stopped(state, _STOP) as layout:
             now = SystemClock().now()
 
             async def find() -> planner.Due:
@@ -93,7 +91,7 @@ def plan(
 @retention.command("show")
 def show(
     file: Annotated[Path, typer.Argument(metavar="PLAN", help="What `outpost retention plan` wrote.")],
-    state: _STATE = _DEFAULT_STATE,
+    state: STATE = DEFAULT_STATE,
     as_json: JSON = False,
 ) -> None:
     """Print a plan, one study a line, if this box signed it."""
@@ -122,7 +120,7 @@ def approve(
     file: Annotated[Path, typer.Argument(metavar="PLAN", help="What `outpost retention plan` wrote, reviewed.")],
     by: _BY,
     out: _OUT,
-    state: _STATE = _DEFAULT_STATE,
+    state: STATE = DEFAULT_STATE,
     excepted: Annotated[
         list[str] | None, typer.Option("--except", metavar="STUDY", help="A Study Instance UID that stays; may be repeated.")
     ] = None,
@@ -151,7 +149,7 @@ def approve(
         planned = paper.read(file, paper.Plan, _signing(keys))
         if unknown := set(excepted or ()) - {study.study for study in planned.studies}:
             raise ConfigError("--except", f"{sorted(unknown)[0]} is not in {file}", "Compare it with `outpost retention show`.")
-        with _stopped(state) as layout:
+        with stopped(state, _STOP) as layout:
             config, clock = load(layout.config), SystemClock()
 
             async def retire() -> tuple[planner.Approved, int]:
@@ -244,33 +242,6 @@ def apply(
         typer.echo(f"Kept: {each}", err=True)
     if deleted.kept:
         raise typer.Exit(_KEPT_EXIT)
-
-
-@contextmanager
-def _stopped(state: Path) -> Iterator[Layout]:
-    """The layout of a site whose cloudsync does not run, and cannot be started before the block ends; root acts as its user meanwhile."""
-    from cloudsync.users import acting_as_owner  # noqa: PLC0415
-    from edge import process  # noqa: PLC0415
-    from edge.config import Layout, load  # noqa: PLC0415
-
-    layout = Layout(state)
-    load(layout.config)
-    umask = os.umask(0o027)
-    try:
-        with acting_as_owner(layout.keys):
-            try:
-                descriptor = process.lock(layout.cloudsync_lock)
-            except AlreadyRunning as fault:
-                raise AlreadyRunning(
-                    f"cloudsync runs on {state}. Stop it first (`systemctl stop cloudsync.service`, or Ctrl-C). With systemd, reception"
-                    " goes on meanwhile."
-                ) from fault
-            try:
-                yield layout
-            finally:
-                os.close(descriptor)
-    finally:
-        os.umask(umask)
 
 
 def _keys(layout: Layout) -> Keys:

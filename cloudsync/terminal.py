@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.errors import ConfigError, OutpostError
+from edge.errors import AlreadyRunning, ConfigError, OutpostError
 
+if TYPE_CHECKING:
+    from edge.config import Layout
+
+STATE = Annotated[Path, typer.Option("--state", envvar="OUTPOST_STATE", help="The state directory.", show_default=True)]
+DEFAULT_STATE = Path("/var/lib/outpost")
 JSON = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
 WORDS = Annotated[Path | None, typer.Option("--passphrase-file", help="A file with the eight words.")]
 
@@ -41,3 +47,30 @@ def plainly(ended: str = "Ended before it was finished. Nothing is lost: run the
     except OutpostError as fault:
         typer.echo(f"Error: {fault}", err=True)
         raise typer.Exit(fault.exit_code) from fault
+
+
+@contextlib.contextmanager
+def stopped(state: Path, cure: str) -> Iterator[Layout]:
+    """The layout of a site whose cloudsync does not run, and cannot be started before the block ends; root acts as its user meanwhile.
+
+    What is made there is for that user and its group. Raises AlreadyRunning with `cure`, how to stop it, and what `load` raises.
+    """
+    from cloudsync.users import acting_as_owner  # noqa: PLC0415
+    from edge import process  # noqa: PLC0415
+    from edge.config import Layout, load  # noqa: PLC0415
+
+    layout = Layout(state)
+    load(layout.config)
+    umask = os.umask(0o027)
+    try:
+        with acting_as_owner(layout.keys):
+            try:
+                lock = process.lock(layout.cloudsync_lock)
+            except AlreadyRunning as fault:
+                raise AlreadyRunning(f"cloudsync runs on {state}. {cure} With systemd, reception goes on meanwhile.") from fault
+            try:
+                yield layout
+            finally:
+                os.close(lock)
+    finally:
+        os.umask(umask)
