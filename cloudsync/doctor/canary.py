@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from cloudsync.archive.attempt import Attempt, Destructible
@@ -57,11 +57,11 @@ def _broken_off(tried: Sequence[Attempt], kind: str, said: str) -> Iterator[Find
             yield Finding(finding.check, "warning", f"Not all was tried: {said}.", "Run `outpost doctor` again.")
 
 
-async def _works(verb: str, call: object) -> Finding:
+async def _works(verb: str, call: Awaitable[object]) -> Finding:
     check = f"archive.{verb}"
     try:
         async with asyncio.timeout(_SECONDS):
-            await call  # type: ignore[misc]
+            await call
     except TimeoutError:
         return Finding(check, "fault", f"The archive did not {verb} within {_SECONDS:.0f} s.", "Look at the findings about the network.")
     except Occupied as fault:

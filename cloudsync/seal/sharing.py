@@ -118,9 +118,14 @@ def make(directory: Path, site_id: str, *, now: float) -> Sibling:
 
 
 def load(directory: Path) -> Sibling:
-    """The key pair in the keys directory. Raises KeysMissing, naming the file, where there is none, and KeysExposed."""
-    certificate = load_pem_x509_certificate(read_file(directory, _CERTIFICATE))
-    key = serialization.load_pem_private_key(read_file(directory, _KEY), None)
+    """The key pair in the keys directory. Raises KeysMissing, naming the file, where there is none, KeysExposed,
+    and NotOurs where the two are damaged or do not belong together.
+    """
+    try:
+        certificate = load_pem_x509_certificate(read_file(directory, _CERTIFICATE))
+        key = serialization.load_pem_private_key(read_file(directory, _KEY), None)
+    except (ValueError, TypeError) as fault:
+        raise NotOurs(f"{_KEY} or {_CERTIFICATE} is damaged. Remove both, and have each site share its keys again.") from fault
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise NotOurs(f"{_KEY} and {_CERTIFICATE} do not belong together. Remove both, and have each site share its keys again.")
     return Sibling(certificate, key)

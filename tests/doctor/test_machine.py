@@ -92,7 +92,7 @@ def test_the_wall_stands_where_the_user_of_edge_cannot_read_the_keys(tmp_path: P
 
 def test_a_process_that_is_not_shut_in_is_told_from_one_that_is(tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can give up capabilities of the bounding set")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("only root can give up capabilities of the bounding set")
     for module in ("edge", "cloudsync"):
         (tmp_path / module).mkdir()
         (tmp_path / module / "__main__.py").write_text("import sys\nprint('up', flush=True)\nsys.stdin.read()\n")
