@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import math
 import os
 import resource
@@ -14,6 +15,7 @@ import msgspec
 
 from edge import errors
 from edge.code.coder import code
+from edge.code.confine import confine
 from edge.code.decoder import finish_job, restore
 from edge.code.fingerprint import fingerprints
 from edge.code.jobs import (
@@ -88,12 +90,18 @@ def _do(job: Job, lent: socket.socket) -> Answer:
             return Native(length=_native(job, lent))
 
 
+@functools.cache
+def _confined() -> bool:
+    return confine()
+
+
 def _native(job: NativeJob, lent: socket.socket) -> int:
     # Taken before anything can fail: what stayed in the socket would be taken for the next job's.
     _, (source, target), _, _ = socket.recv_fds(lent, 1, 2)
     with os.fdopen(source, "rb"), os.fdopen(target, "wb", buffering=_BUFFER_BYTES) as out:
         from edge.code.native import write_native  # noqa: PLC0415 - its decoders are loaded in the workers that decode
 
+        _confined()  # after the decoders were loaded, before they see anything
         return write_native(PackSource(source, job.dataset_offset, job.dataset_length), job.transfer_syntax, out.write, job.at_most_bytes)
 
 

@@ -87,7 +87,7 @@ class FingerprintJob(_Job, frozen=True, tag="fingerprint"):
 
 class NativeJob(_Job, frozen=True, tag="native"):
     """Write an instance in Explicit VR Little Endian with native pixels. Two descriptors are lent with it: of the file in which the
-    dataset lies, and of an empty one to write to.
+    dataset lies, and of an empty one to write to. From the first one on its worker opens no file: it is of no use for other jobs.
     """
 
     dataset_offset: int
