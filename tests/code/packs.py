@@ -7,6 +7,8 @@ import os
 import shutil
 import struct
 import warnings
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,17 +56,31 @@ def instances_below(root: Path) -> tuple[list[Instance], list[str]]:
     """Every instance in the files of a directory, and the names of the files that hold none."""
     found, others = [], []
     for path in sorted(path for path in root.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi", ".json"}):
-        instance = read_instance(path)
-        if instance is None:
-            others.append(path.name)
-        else:
-            found.append(instance)
+        for name, data in _contents(path):
+            instance = _instance(name, data)
+            if instance is None:
+                others.append(name)
+            else:
+                found.append(instance)
     return found, others
+
+
+def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """A file, or the files in an archive."""
+    if path.suffix != ".zip":
+        yield path.name, path.read_bytes()
+        return
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            yield name, archive.read(name)
 
 
 def read_instance(path: Path) -> Instance | None:
     """The instance in a file, with or without file meta; None when SOP class and UIDs cannot be read."""
-    data = path.read_bytes()
+    return _instance(path.name, path.read_bytes())
+
+
+def _instance(name: str, data: bytes) -> Instance | None:
     try:
         meta = read_file_meta(data)
         candidates = [(meta.transfer_syntax, data[meta.dataset_offset :])]
@@ -76,7 +92,7 @@ def read_instance(path: Path) -> Instance | None:
         except Malformed:
             continue
         if identity:
-            return Instance(identity, syntax, dataset, path.name)
+            return Instance(identity, syntax, dataset, name)
     return None
 
 
