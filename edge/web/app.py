@@ -11,8 +11,12 @@ from edge.clock import Clock, SystemClock
 from edge.config import Config, Layout
 from edge.store.reader import CatalogueReader
 from edge.web.bulk import Bulks
+from edge.web.condition import Condition
 from edge.web.guard import Guard, Handler, finish_headers
 from edge.web.health import Health
+from edge.web.lamp import Lamp
+from edge.web.metrics import Metrics
+from edge.web.pages import Pages
 from edge.web.retrieve import Retrieves
 from edge.web.rights import ROUTES, E, I, S
 from edge.web.search import Searches
@@ -36,8 +40,14 @@ def make(config: Config, layout: Layout, token: Token, clock: Clock | None = Non
     uses = Uses(layout.control, clock)
     supply = Supply(reader, layout, uses)
     searches, retrieves, bulks, stores = Searches(reader), Retrieves(supply, layout), Bulks(supply), Stores(config, layout)
+    condition, pages = Condition(layout.control, clock), Pages()
+    lamp = Lamp(condition, pages, clock)
     handlers: dict[tuple[str, str], Handler] = {
         ("GET", "/healthz"): Health(reader, layout).healthz,
+        ("GET", "/lamp"): lamp.page,
+        ("GET", "/lamp/state"): lamp.state,
+        ("GET", "/metrics"): Metrics(condition).metrics,
+        ("GET", "/static/{file}"): pages.file,
         ("GET", "/studies"): searches.studies,
         ("GET", f"{S}/series"): searches.series,
         ("GET", f"{S}/instances"): searches.instances,

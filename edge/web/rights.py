@@ -20,6 +20,10 @@ I = f"{E}/instances/{{instance}}"  # noqa: E741 - the instance level of PS3.18's
 
 ROUTES: dict[tuple[str, str], Right] = {
     ("GET", "/healthz"): Right.NONE,
+    ("GET", "/lamp"): Right.NONE,
+    ("GET", "/lamp/state"): Right.NONE,
+    ("GET", "/metrics"): Right.NONE,
+    ("GET", "/static/{file}"): Right.NONE,
     # Search, PS3.18 section 10.6
     ("GET", "/studies"): Right.READ,
     ("GET", f"{S}/series"): Right.READ,

@@ -21,6 +21,7 @@ from edge.control.cache import NoteUse
 from edge.control.instances import Admit, Admitted
 from edge.control.message import Done, Failed
 from edge.control.scrub import Suspect
+from edge.control.status import GetStatus, Status
 from edge.control.studies import Recalled, RecallStudy
 from edge.dataset.part10 import read_file_meta
 from edge.dimse.ports import Arrival
@@ -47,6 +48,29 @@ CT, IMPLICIT, BIG, RLE, JPEG_2000, MULTIFRAME, BITS, DEFLATED, STRUCTURE, REPORT
 CT_STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
 ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 """Takes instances in any encoding."""
+SAFE = Status(
+    sentence="All 3 studies are safe in the archive; the last one 2 minutes ago.",
+    lamp="green",
+    site="Hill clinic",
+    ae_title="OUTPOST",
+    studies=3,
+    instances=120,
+    waiting_studies=0,
+    waiting_bytes=0,
+    oldest_waiting_at=None,
+    last_held_at=1_700_000_000.0,
+    stopped=0,
+    receiving=0,
+    link_state="up",
+    link_since=1_699_000_000.0,
+    link_sentence="The archive answers.",
+    goodput_bytes_per_second=48_000.0,
+    catalog_sequence=7,
+    cache_bytes=1_000_000,
+    cache_max_bytes=2_000_000,
+    free_bytes=3_000_000,
+    quarantined=0,
+)
 CONFIG = Config(cache=Cache(reserve_bytes=0))
 
 
@@ -116,6 +140,8 @@ class FakeEdge:
         self.away: list[str] = []
         self.offline: str | None = None
         self.refusal: Failed | None = None
+        self.status = SAFE
+        self.asked_status = 0
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -160,6 +186,9 @@ class FakeEdge:
             return [Recalled(here=1, total=1), Done()]
         if isinstance(request, NoteUse | Suspect):
             return [Done()]
+        if isinstance(request, GetStatus):
+            self.asked_status += 1
+            return [self.status, Done()]
         assert isinstance(request, Admit)
         with os.fdopen(os.dup(descriptors[0]), "rb") as file:
             dataset = file.read()

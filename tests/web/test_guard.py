@@ -15,23 +15,31 @@ from edge.web.rights import ROUTES, Right, needed
 from edge.web.token import load
 from tests.web.box import CT, Web, sample
 
+OPEN = {("GET", path) for path in ("/healthz", "/lamp", "/lamp/state", "/metrics", "/static/{file}")}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 
 
 def _path(template: str) -> str:
-    for name, value in (("{study}", "1.2"), ("{series}", "1.3"), ("{instance}", "1.4"), ("{frames}", "1"), ("{path}", "7FE00010")):
+    for name, value in (
+        ("{study}", "1.2"),
+        ("{series}", "1.3"),
+        ("{instance}", "1.4"),
+        ("{frames}", "1"),
+        ("{path}", "7FE00010"),
+        ("{file}", "lamp.css"),
+    ):
         template = template.replace(name, value)
     return template
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("method", METHODS)
-async def test_without_the_token_no_route_answers_anything_but_health(served: Web, method: str) -> None:
+async def test_without_the_token_only_what_shows_no_patient_data_answers(served: Web, method: str) -> None:
     for _, template in ROUTES:
         for authorization in (None, "Bearer", "Bearer ", "Bearer wrong", f"Basic {served.token}", f"Bearer {served.token}x", "Bearer é"):
             headers = {} if authorization is None else {"Authorization": authorization}
             async with served.session.request(method, served.address + _path(template), headers=headers) as response:
-                expected = 200 if (method, template) == ("GET", "/healthz") else 401
+                expected = 200 if (method, template) in OPEN else 401
                 assert response.status == expected, (method, template)
                 if expected == 401:
                     assert response.headers["WWW-Authenticate"].startswith("Bearer")
@@ -52,7 +60,8 @@ async def test_with_the_token_only_what_the_table_names_is_allowed(served: Web) 
 def test_what_is_in_no_row_is_nobodys_right() -> None:
     assert needed("DELETE", "/studies/{study}") is None
     assert needed("GET", None) is None
-    assert {right for route, right in ROUTES.items() if route[1] != "/healthz"} == {Right.READ, Right.STORE}
+    assert {route for route, right in ROUTES.items() if right is Right.NONE} == OPEN
+    assert {right for route, right in ROUTES.items() if route not in OPEN} == {Right.READ, Right.STORE}
 
 
 async def _raw(served: Web, request: bytes) -> bytes:
