@@ -1,26 +1,17 @@
-"""HTTP at the pace of the link: what azure-core sends and receives goes piece by piece, as the cap allows.
-
-What comes is held back by TCP itself: what is not read fills a small buffer, and the other side waits.
-"""
+"""azure-core's HTTP at the pace of the link: what it sends and receives goes piece by piece, as the cap allows."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 from azure.core.pipeline.transport import AioHttpTransport
 
-from cloudsync.link.pacing import Pacing, Way
+from cloudsync.archive.paced import Paced, pieces, session
+from cloudsync.link.pacing import Pacing
 
 _REQUEST_BYTES = 900
 """Of the headers of a request to Azure Blob Storage with a SAS, about."""
 _ANSWER_BYTES = 500
-_UNREAD_BYTES = (16 << 10, 4 << 20)
-_UNREAD_SECONDS = 0.2
-"""So much of the cap may lie unread in the buffer of one connection: four of them fill a link whose round trip takes 0.8 s."""
-_READ_AHEAD_BYTES = 64 << 10
 
 
 class PacedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, which mypy cannot see
@@ -34,7 +25,7 @@ class PacedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core expo
     async def open(self) -> None:
         """Make the session, once."""
         if not self._made:
-            self._made, self.session = True, _session(self._pacing.largest_cap)
+            self._made, self.session = True, session(self._pacing.largest_cap, auto_decompress=False)
         await super().open()
 
     async def send(self, request: Any, **config: Any) -> Any:
@@ -47,50 +38,3 @@ class PacedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core expo
         answer = response.internal_response
         answer.content = Paced(answer.content, self._pacing.down)
         return response
-
-
-class Paced:
-    """The body of an answer: what was read is taken from the allowance before the next is."""
-
-    def __init__(self, content: aiohttp.StreamReader, way: Way) -> None:
-        self._content = content
-        self._way = way
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._content, name)
-
-    async def read(self, count: int = -1) -> bytes:
-        """As StreamReader says."""
-        data = await self._content.read(count)
-        await self._way.take(len(data))
-        return data
-
-
-async def pieces(data: bytes, way: Way) -> AsyncIterator[bytes]:
-    """The bytes, each piece as soon as it may go."""
-    begin = 0
-    while begin < len(data):
-        piece = data[begin : begin + way.piece_bytes]
-        begin += len(piece)
-        await way.take(len(piece))
-        yield piece
-
-
-def _session(cap: float) -> aiohttp.ClientSession:
-    """As azure-core would make it, with small buffers where there is a cap."""
-    unread = min(_UNREAD_BYTES[1], max(_UNREAD_BYTES[0], int(cap * _UNREAD_SECONDS))) if cap > 0 else 0
-
-    def socket_of(address: aiohttp.AddrInfoType) -> socket.socket:
-        made = socket.socket(address[0], address[1], address[2])
-        made.setblocking(False)
-        if unread:  # before it connects, because the window is agreed on then
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread // 2)  # Linux doubles it
-        return made
-
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(socket_factory=socket_of),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=True,
-        auto_decompress=False,
-        read_bufsize=min(_READ_AHEAD_BYTES, unread // 4) if unread else _READ_AHEAD_BYTES,
-    )

@@ -1,4 +1,4 @@
-"""Every adapter behind the port of archives, each with a fresh, empty archive."""
+"""Every adapter behind the ports of archives: of objects, each with a fresh, empty archive, and of instances."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from cloudsync.archive.azure_blob import AzureBlob
+from cloudsync.archive.dicomweb import DicomWeb
 from cloudsync.archive.folder import Folder
+from cloudsync.archive.instances import InstanceArchive
 from cloudsync.archive.port import Archive
-from tests import azurite
+from tests import azurite, dicomweb, servers
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,23 @@ async def archive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         made = AzureBlob(container, emulator.credential(tmp_path, emulator.sas_address(container, "crl")))
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DICOMweb address of Debian's Orthanc."""
+    with servers.orthanc(tmp_path_factory.mktemp("peer") / "orthanc") as endpoint:
+        yield f"http://127.0.0.1:{endpoint.http_port}/dicom-web"
+
+
+@pytest_asyncio.fixture(params=["orthanc", "google", "google, in one part"])
+async def instances(request: pytest.FixtureRequest) -> AsyncIterator[InstanceArchive]:
+    if request.param == "orthanc":
+        made = DicomWeb(request.getfixturevalue("orthanc"))
+        yield made
+        await made.close()
+        return
+    async with dicomweb.running(dicomweb.Fake(single_part=request.param != "google")) as fake:
+        made = DicomWeb(fake.url)
+        yield made
+        await made.close()

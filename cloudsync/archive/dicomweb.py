@@ -1,0 +1,291 @@
+"""An archive that speaks DICOMweb (PS3.18): Google Cloud Healthcare API, Azure DICOM, dcm4chee, Orthanc.
+
+Instances go up by STOW-RS as the files they are, QIDO-RS says what is there, and WADO-RS brings them back untouched
+(`transfer-syntax=*`). There is no `google-cloud-healthcare` package: Google's own way is google-auth and HTTPS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NoReturn, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from cloudsync.archive import stow
+from cloudsync.archive.access import Access
+from cloudsync.archive.instances import InstanceName, Offer, Reply
+from cloudsync.archive.paced import Paced, pieces, session
+from cloudsync.archive.port import CredentialRefused, Damaged, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
+from cloudsync.link.pacing import Pacing
+from edge.clock import Clock, SystemClock
+from edge.errors import ConfigError
+from edge.model import UID, parse_uid
+
+_CONNECT_SECONDS, _SILENCE_SECONDS = 20.0, 120.0
+_REQUEST_BYTES, _ANSWER_BYTES = 900, 500
+_READ_BYTES = 1 << 20
+_ANSWER_MAX_BYTES = 64 << 20
+PAGE = 1000
+"""Matches that are asked for at once. Google gives 5,000 studies at most."""
+_JSON = "application/dicom+json"
+_UNTOUCHED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
+_PORTAL = "something else answers in the archive's place: sign in at the hotspot, or look at the proxy and archive.url"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_READ_ITEM_BY_ITEM = frozenset({200, 202, 400, 409})
+_OF_THE_REQUEST = frozenset({400, 409, 413, 415, 422})
+"""What an archive may hold against one request. Any other refusal would meet each request alike: it waits for a person."""
+
+
+class DicomWeb:
+    """The archive at one DICOMweb address; `credential_file` is as cloudsync.archive.access says, None for none."""
+
+    def __init__(self, url: str, credential_file: Path | None = None, pacing: Pacing | None = None, clock: Clock | None = None) -> None:
+        """Without `pacing` it goes as fast as it can. Raises ConfigError as `check`."""
+        check(url)
+        self._url = url.rstrip("/")
+        self._pacing = pacing or Pacing(clock or SystemClock(), lambda: 0.0)
+        self._access = Access(credential_file, clock or SystemClock())
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"DicomWeb({self._url!r})"
+
+    async def store(self, offers: Sequence[Offer]) -> tuple[Reply, ...]:
+        if not offers:
+            return ()
+        body = _Multipart(offers)
+        headers = {"Content-Type": body.content_type, "Content-Length": str(body.size), "Accept": _JSON}
+        async with self._asked("POST", "/studies", headers, body) as response:
+            answer = await self._whole(response)
+        return self._replies(response, answer, offers)
+
+    async def exists(self, study: UID, series: UID) -> frozenset[UID]:
+        found: set[UID] = set()
+        async for item in self._matches(f"/studies/{study}/series/{series}/instances"):
+            found.add(_uid(item, _INSTANCE))
+        return frozenset(found)
+
+    async def retrieve(self, name: InstanceName, into: BinaryIO, at_most: int) -> None:
+        into.seek(0)
+        into.truncate()
+        path = f"/studies/{name.study}/series/{name.series}/instances/{name.sop_instance}"
+        async with self._asked("GET", path, {"Accept": _UNTOUCHED}) as response:
+            if response.status in {404, 410}:
+                raise NotThere(f"the archive has no instance {name.sop_instance}")
+            if response.status != 200:
+                _raise(response, path)
+            response.content = Paced(response.content, self._pacing.down)  # type: ignore[assignment]
+            try:
+                await _receive(response, into, at_most)
+            except ValueError as fault:  # aiohttp's word for a multipart body that is none, or is cut short
+                raise Damaged(f"what the archive sends of instance {name.sop_instance} is cut short") from fault
+
+    async def list(self) -> AsyncIterator[InstanceName]:
+        async for study in self._matches("/studies"):
+            uid = _uid(study, _STUDY)
+            async for item in self._matches(f"/studies/{uid}/instances"):
+                yield InstanceName(uid, _uid(item, _SERIES), _uid(item, _INSTANCE))
+
+    async def close(self) -> None:
+        made, self._session = self._session, None
+        if made is not None:
+            await made.close()
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+            self._session = session(self._pacing.largest_cap, timeout=timeout)
+        return self._session
+
+    @contextlib.asynccontextmanager
+    async def _asked(
+        self, method: str, path: str, headers: dict[str, str], body: _Multipart | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to one request; where a token that was fetched is not taken any more, to the same with a fresh one."""
+        client = self._connected()
+        with _mapped():
+            for renewed in (False, True):
+                known = await self._access.headers(client)
+                await self._pacing.up.take(_REQUEST_BYTES)
+                data = None if body is None else body.sent(self._pacing)
+                async with client.request(method, self._url + path, headers=headers | known, data=data, allow_redirects=False) as response:
+                    await self._pacing.down.take(_ANSWER_BYTES)
+                    if response.status == 401 and self._access.refused() and not renewed:
+                        continue
+                    yield response
+                    return
+
+    async def _matches(self, path: str) -> AsyncIterator[dict[str, object]]:
+        """What QIDO-RS lists, page by page. An archive that passes over `limit` and `offset` gives the same twice, which ends it."""
+        offset, before = 0, b""
+        while True:
+            async with self._asked("GET", f"{path}?limit={PAGE}&offset={offset}", {"Accept": _JSON}) as response:
+                answer = await self._whole(response)
+            if response.status == 204 or (response.status == 404 and path != "/studies"):
+                return
+            if response.status not in {200, 206}:
+                _raise(response, path)
+            page = stow.read_json(answer)
+            if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
+                raise LinkDown(_PORTAL)
+            if answer == before:
+                return
+            for item in page:
+                yield item
+            # An archive may give fewer at once than it is asked for.
+            offset, before = offset + len(page), answer
+            if not page:
+                return
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+        paced, answer = Paced(response.content, self._pacing.down), bytearray()
+        while piece := await paced.read(_READ_BYTES):
+            answer += piece
+            if len(answer) > _ANSWER_MAX_BYTES:
+                raise LinkDown("the archive's answer does not end")
+        return bytes(answer)
+
+    def _replies(self, response: aiohttp.ClientResponse, answer: bytes, offers: Sequence[Offer]) -> tuple[Reply, ...]:
+        uids = [offer.name.sop_instance for offer in offers]
+        if response.status in _READ_ITEM_BY_ITEM:
+            try:
+                replies = stow.replies(answer, uids)
+            except stow.NoAnswer:
+                if response.status in {200, 202}:
+                    raise LinkDown(_PORTAL) from None
+            else:
+                if stow.is_without_room(answer):
+                    raise QuotaExceeded("the archive has no room for more instances: make some there")
+                return replies if len(uids) > 1 else (_said(replies[0]),)
+        if response.status not in _OF_THE_REQUEST:
+            _raise(response, "/studies")
+        reason = f"the archive does not take it (HTTP {response.status})"
+        return tuple(Reply(uid, "failed" if len(uids) == 1 else "unsaid", reason) for uid in uids)
+
+
+class _Multipart:
+    """The body of a STOW-RS request (PS3.18 section 10.5): its size is known, and it can be sent more than once."""
+
+    def __init__(self, offers: Sequence[Offer]) -> None:
+        boundary = uuid.uuid4().hex
+        self._offers = offers
+        self._begin = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        self._end = f"--{boundary}--\r\n".encode()
+        self.content_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
+        self.size = sum(len(self._begin) + offer.size + 2 for offer in offers) + len(self._end)
+
+    async def sent(self, pacing: Pacing) -> AsyncIterator[bytes]:
+        """The bytes, each piece as soon as it may go."""
+        async for data in self._content():
+            async for piece in pieces(data, pacing.up):
+                yield piece
+
+    async def _content(self) -> AsyncIterator[bytes]:
+        for offer in self._offers:
+            yield self._begin
+            for offset in range(0, offer.size, _READ_BYTES):
+                yield await asyncio.to_thread(offer.read, offset, min(_READ_BYTES, offer.size - offset))
+            yield b"\r\n"
+        yield self._end
+
+
+def check(url: str) -> None:
+    """Raises ConfigError where it is no address of a DICOMweb service that may be spoken to."""
+    try:
+        address = urlsplit(url)
+        host = address.hostname
+    except ValueError:
+        host = None
+    key = "archive.url"
+    if host is None or address.scheme not in {"http", "https"} or address.query or address.fragment:
+        raise ConfigError(key, f"{url!r} is no address of a DICOMweb service", 'Write it like "https://host/path/dicom-web".')
+    if address.username or address.password:
+        raise ConfigError(key, "holds a password", "Put it in archive.credential_file: both sides of the wall read this file.")
+    if address.scheme != "https" and host not in _LOOPBACK:
+        raise ConfigError(key, "names an address without TLS", "Use an https address.")
+
+
+class _Readable(Protocol):
+    async def read(self, count: int, /) -> bytes: ...
+
+
+class _Part:
+    """The body of one part, as a stream."""
+
+    def __init__(self, part: aiohttp.BodyPartReader) -> None:
+        self._part = part
+
+    async def read(self, count: int, /) -> bytes:
+        return await self._part.read_chunk(count)
+
+
+async def _receive(response: aiohttp.ClientResponse, into: BinaryIO, at_most: int) -> None:
+    """Write the one instance of an answer, which Google may also send without multipart."""
+    kind = response.content_type
+    if kind == "multipart/related":
+        part = await aiohttp.MultipartReader.from_response(response).next()
+        if not isinstance(part, aiohttp.BodyPartReader):
+            raise Damaged("the archive sends an answer without an instance")
+        await _copy(_Part(part), into, at_most)
+    elif kind == "application/dicom":
+        await _copy(response.content, into, at_most)
+    else:
+        raise LinkDown(_PORTAL)
+
+
+async def _copy(source: _Readable, into: BinaryIO, at_most: int) -> None:
+    size, held = 0, bytearray()
+    while piece := await source.read(64 << 10):
+        size += len(piece)
+        if size > at_most:
+            raise Damaged(f"the archive sends more than {at_most} bytes of one instance")
+        held += piece
+        if len(held) >= _READ_BYTES:
+            await asyncio.to_thread(into.write, held)
+            held = bytearray()
+    await asyncio.to_thread(into.write, held)
+
+
+@contextlib.contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as fault:
+        raise LinkDown(f"the archive does not answer ({getattr(fault, 'strerror', None) or type(fault).__name__})") from fault
+
+
+def _said(reply: Reply) -> Reply:
+    """Of one that was offered alone: what is not said to be stored failed."""
+    return Reply(reply.sop_instance, "failed", reply.reason) if reply.outcome == "unsaid" else reply
+
+
+def _raise(response: aiohttp.ClientResponse, path: str) -> NoReturn:
+    status = response.status
+    reason = f"HTTP {status}"
+    if status == 507:
+        raise QuotaExceeded(f"the archive is full ({reason}): make room there")
+    if status in {401, 403}:
+        raise CredentialRefused(f"the archive refuses our credential ({reason}): put a valid one in archive.credential_file")
+    if status in {429, 503}:
+        asked = response.headers.get("Retry-After", "")
+        raise Throttled(f"the archive asks us to slow down ({reason})", float(asked) if asked.isdigit() else None)
+    if status < 400 or status in {408, 511} or status >= 500:
+        raise LinkDown(f"the archive does not answer properly ({reason})")
+    if status in {404, 405, 410} and path == "/studies":
+        raise CredentialRefused(f"there is no DICOMweb service ({reason}): correct archive.url")
+    if status in _OF_THE_REQUEST:
+        raise ObjectRefused(f"the archive refuses what it is asked for ({reason})")
+    raise CredentialRefused(f"the archive refuses our requests ({reason}): compare archive.url and archive.credential_file with it")
+
+
+def _uid(item: dict[str, object], tag: str) -> UID:
+    found = parse_uid(stow.text(item, tag))
+    if found is None:
+        raise LinkDown("the archive lists something that has no UID")
+    return found
