@@ -331,11 +331,12 @@ class RecallDesk:
         return {offset for (offset,) in self._catalogue.rows("instances_here", pack)}
 
     def _missing(self, pack: PackId, wanted: _Wanted, head: Head) -> list[int]:
-        here = self._here(pack)
+        # Those that are catalogued in this pack: what another pack has too, is served from there.
+        away = {offset for (offset,) in self._catalogue.rows("instances_away", pack)}
         return [
             index
             for index, member in enumerate(head.manifest.members)
-            if member.dataset_offset not in here and (wanted.everything or member.dataset_offset in wanted.offsets)
+            if member.dataset_offset in away and (wanted.everything or member.dataset_offset in wanted.offsets)
         ]
 
     def _satisfied(self, pack: PackId, wanted: _Wanted) -> bool:

@@ -7,19 +7,22 @@ import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from edge import heads
 from edge.asks import Asks
 from edge.code.coder import code
 from edge.code.jobs import CodeJob, DecodeJob, Restored
+from edge.code.manifest import read_head
 from edge.code.worker import Coder
 from edge.config import Layout
 from edge.errors import StoreFailed
 from edge.journal import Entry, JournalReader, JournalWriter, Recall, Taken
-from edge.model import Json, PackId
+from edge.model import Json, PackId, Urgency
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
@@ -128,6 +131,18 @@ async def test_a_pack_that_only_the_archive_has_comes_back_byte_for_byte(box: Bo
         pass
     assert box.here == "whole"
     assert box.layout.cached(box.pack).read_bytes() == Path(box.job.pack_path).read_bytes()
+    assert not box.desk.busy(box.pack)
+
+
+async def test_an_instance_that_another_pack_has_too_is_served_from_there_and_the_rest_comes_back(box: Box) -> None:
+    """As where another box on the archive has received it too."""
+    first, *others = heads.admissions(read_head((Path(box.job.target_dir) / "000000").read_bytes()))
+    own = PackId("o" * 26)
+    assert box.catalogue.open_pack(own, Urgency.ROUTINE, replace(first, pack=own, here=True))
+    box.desk.want(box.pack, None)
+    while not await box.answer():
+        pass
+    assert sorted(box.catalogue.rows("instances_here", box.pack)) == sorted((one.member.dataset_offset,) for one in others)
     assert not box.desk.busy(box.pack)
 
 

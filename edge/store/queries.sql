@@ -234,6 +234,10 @@ UPDATE pack SET asked = NULL, stopped = NULL, damaged = NULL, confirmed = object
 INSERT INTO pack (pack, study, urgency, opened_at, closed_at, bytes, sha256, instances, coded_at, here, used_at)
 SELECT ?, study, 'routine', ?, ?, 0, ?, ?, ?, 'some', ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
 
+-- instances_away --
+-- Dataset offsets of the instances of a pack that are not in the cache.
+SELECT dataset_offset FROM instance WHERE pack = ? AND here = 0;
+
 -- set_here --
 -- How much of a pack the cache holds.
 UPDATE pack SET here = ? WHERE pack = ?;
