@@ -44,16 +44,6 @@ def prove(data: bytes, pack: PackId, sha256: str | None) -> Head:
     return head
 
 
-def coded_bytes(head: Head, head_bytes: int) -> int:
-    """What was shipped of a pack, before it was sealed: a head file of `head_bytes`, and the parts."""
-    return head_bytes + sum(part.bytes for part in head.manifest.parts)
-
-
-def objects(head: Head) -> int:
-    """How many objects the archive has of a pack: head, parts and sums."""
-    return len(head.manifest.parts) + 2
-
-
 def admissions(head: Head) -> Iterator[Admission]:
     """The instances of a pack as its head describes them, in the order of the cached pack; none of them is in the cache."""
     manifest = head.manifest

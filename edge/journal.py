@@ -59,6 +59,8 @@ class Coded(Line, frozen=True, tag="coded"):
     """Study attributes in the DICOM JSON Model, patient attributes among them."""
     series: list[dict[str, Any]]
     parts: list[PartFile]
+    form: str = "parts"
+    """`parts`, or `instances` for an archive that reads DICOM: one part then, number 0, the listing of edge.listing."""
 
 
 class SiteState(Line, frozen=True, tag="site-state"):

@@ -14,14 +14,14 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from edge import heads
+from edge import heads, listing
 from edge.asks import Asks
 from edge.clock import Clock
-from edge.code.jobs import CodedPack, CodeJob, MemberRow
+from edge.code.jobs import HEAD_APART, CodedPack, CodeJob, MemberRow
 from edge.code.worker import Coder, JobTimeout, WorkerDied
 from edge.config import Config, Layout
 from edge.control.studies import Retried, RetryStudies
@@ -58,6 +58,7 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._died: Counter[PackId] = Counter()
+        self._form: Literal["parts", "instances"] = "instances" if config.archive.kind == "dicomweb" else "parts"
         self.part_bytes = config.link.part_bytes
 
     async def code_closed(self) -> None:
@@ -106,9 +107,14 @@ class Outbox:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _tell_again(self) -> None:
-        """Every ask to ship that cloudsync may not have heard."""
+        """Every ask to ship that cloudsync may not have heard. What was coded for an archive of another kind is coded anew."""
+        asks = [msgspec.json.decode(asked, type=Coded) for (asked,) in self._catalogue.rows("asked_not_held")]
+        with self._catalogue.change():
+            for ask in asks:
+                if ask.form != self._form:
+                    self._catalogue.rows("code_again", ask.pack)
         with disk_errors():
-            self._asks.tell(*(msgspec.json.decode(asked, type=Coded) for (asked,) in self._catalogue.rows("asked_not_held")))
+            self._asks.tell(*(ask for ask in asks if ask.form == self._form))
 
     def _retry(self, request: RetryStudies, _asker: Asker) -> list[Retried]:
         """What waits for a person goes on: as it lies in the outbox, or coded anew where that is not what was asked for."""
@@ -120,7 +126,7 @@ class Outbox:
         retried = []
         for pack, study, asked in stopped:
             ask = None if asked is None else msgspec.json.decode(asked, type=Coded)
-            whole = ask is not None and self._lies_whole(ask)
+            whole = ask is not None and ask.form == self._form and self._lies_whole(ask)
             with self._catalogue.change():
                 self._catalogue.rows("ship_again" if whole else "code_again", pack)
             if whole and ask is not None:
@@ -139,9 +145,14 @@ class Outbox:
         """Whether the outbox holds what an ask says, as cloudsync will look at it."""
         gate = Gate(self._layout.outbox)
         try:
-            return all(
-                hashlib.sha256(gate.read(f"{ask.pack}/{part.number:06d}", part.bytes)).hexdigest() == part.digest for part in ask.parts
-            )
+            for part in ask.parts:
+                data = gate.read(f"{ask.pack}/{part.number:06d}", part.bytes)
+                if hashlib.sha256(data).hexdigest() != part.digest:
+                    return False
+                if ask.form == "instances":  # each is proven by its digest before it is sent
+                    files = enumerate(listing.read(data), 1)
+                    return all((self._layout.outbox / ask.pack / f"{number:06d}").stat().st_size == file.bytes for number, file in files)
+            return True
         except (FileNotFoundError, Trespass):
             return False
 
@@ -201,6 +212,7 @@ class Outbox:
             study=study,
             series=series,
             verbatim=self._died[pack] > 0,
+            form=self._form,
             members=[member_row(row) for row in self._catalogue.rows("members_of_pack", pack)],
         )
 
@@ -220,7 +232,8 @@ class Outbox:
             fresh.rename(target)
             flush_directory(self._layout.outbox)
             coded_at = float(int(self._clock.now()))
-            heads.keep(self._layout, pack, (target / "000000").read_bytes(), coded_at)
+            head = target / ("000000" if self._form == "parts" else HEAD_APART)
+            heads.keep(self._layout, pack, head.read_bytes(), coded_at)
         state = self._catalogue.pack(pack)
         assert state is not None
         assert state.sha256 is not None
@@ -234,10 +247,9 @@ class Outbox:
             study=study,
             series=series,
             parts=coded.parts,
+            form=self._form,
         )
-        # Head, parts, sums.
-        objects = len(coded.parts) + 1
-        self._catalogue.mark_coded(pack, coded_at, coded.coded_bytes, msgspec.json.encode(ask).decode(), objects)
+        self._catalogue.mark_coded(pack, coded_at, coded.coded_bytes, msgspec.json.encode(ask).decode(), coded.objects)
         with disk_errors():
             self._asks.tell(ask)
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import msgspec
 
 from edge import heads, tarblock
-from edge.code.manifest import Head, read_head
+from edge.code.apart import listing
+from edge.code.manifest import Head, coded_bytes, objects, read_head
 from edge.config import Layout
 from edge.dataset.attributes import describe
 from edge.dataset.look import look
@@ -206,9 +207,9 @@ class _Packs:
             bytes=manifest.raw_bytes,
             sha256=Digest(manifest.sha256),
             coded_at=coded_at,
-            coded_bytes=heads.coded_bytes(head, len(data)),
+            coded_bytes=coded_bytes(manifest, len(data)),
             asked=self._asked(pack, head, data),
-            objects=heads.objects(head),
+            objects=objects(manifest),
             here="no",
         )
         found = list(heads.admissions(head))
@@ -229,8 +230,10 @@ class _Packs:
         if not (self._layout.outbox / pack).is_dir():
             return None
         manifest = head.manifest
-        parts = [PartFile(number=0, bytes=len(data), digest=hashlib.sha256(data).hexdigest())]
-        parts += [PartFile(number=part.number, bytes=part.bytes, digest=part.digest) for part in manifest.parts]
+        first = listing(manifest) if manifest.apart else data
+        parts = [PartFile(number=0, bytes=len(first), digest=hashlib.sha256(first).hexdigest())]
+        if not manifest.apart:
+            parts += [PartFile(number=part.number, bytes=part.bytes, digest=part.digest) for part in manifest.parts]
         ask = Coded(
             pack=pack,
             urgency=Urgency.ROUTINE,
@@ -240,6 +243,7 @@ class _Packs:
             study=manifest.study,
             series=manifest.series,
             parts=parts,
+            form=manifest.form,
         )
         return msgspec.json.encode(ask).decode()
 

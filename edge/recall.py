@@ -18,7 +18,7 @@ from functools import partial
 from edge import heads
 from edge.asks import Asks
 from edge.code.jobs import DecodeJob, FinishJob
-from edge.code.manifest import HEAD_MAX_BYTES, Head, covering
+from edge.code.manifest import HEAD_MAX_BYTES, Head, coded_bytes, covering, objects
 from edge.code.worker import Coder
 from edge.config import Layout
 from edge.crew import Crew
@@ -311,7 +311,7 @@ class RecallDesk:
         head = heads.prove(data, pack, state.sha256 if state else None)
         with disk_errors():
             heads.keep(self._layout, pack, data, (state.coded_at if state else None) or 0.0)
-        self._catalogue.learn_head(list(heads.admissions(head)), pack, heads.coded_bytes(head, len(data)), heads.objects(head))
+        self._catalogue.learn_head(list(heads.admissions(head)), pack, coded_bytes(head.manifest, len(data)), objects(head.manifest))
         return head
 
     def _head(self, pack: PackId) -> Head | None:

@@ -10,11 +10,10 @@ from cloudsync.link.goodput import Goodput
 from edge.clock import Clock, SystemClock
 
 
-class Metered:
-    """An archive that measures: bytes that arrived whole, and bytes a second while at least one transfer was under way."""
+class Meter:
+    """Bytes that arrived whole, and bytes a second while at least one transfer was under way."""
 
-    def __init__(self, inner: Archive, clock: Clock | None = None) -> None:
-        self._inner = inner
+    def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._under_way = 0
         self._since = 0.0
@@ -23,30 +22,19 @@ class Metered:
         self.received_bytes = 0
         self.goodput = Goodput()
 
-    async def put(self, name: str, data: bytes, md5: bytes) -> None:
-        with self._transfer():
-            await self._inner.put(name, data, md5)
-            self.sent_bytes += len(data)
-            self._moved += len(data)
+    def sent(self, count: int) -> None:
+        """So many bytes arrived whole in the archive. To be said within `transfer`."""
+        self.sent_bytes += count
+        self._moved += count
 
-    async def get(self, name: str) -> bytes:
-        with self._transfer():
-            data = await self._inner.get(name)
-            self.received_bytes += len(data)
-            self._moved += len(data)
-            return data
-
-    async def head(self, name: str) -> Stat | None:
-        return await self._inner.head(name)
-
-    def list(self, prefix: str) -> AsyncIterator[Stat]:
-        return self._inner.list(prefix)
-
-    async def close(self) -> None:
-        await self._inner.close()
+    def received(self, count: int) -> None:
+        """So many bytes arrived whole here. To be said within `transfer`."""
+        self.received_bytes += count
+        self._moved += count
 
     @contextlib.contextmanager
-    def _transfer(self) -> Iterator[None]:
+    def transfer(self) -> Iterator[None]:
+        """One transfer is under way in the block."""
         if self._under_way == 0:
             self._since = self._clock.monotonic()
         self._under_way += 1
@@ -57,3 +45,43 @@ class Metered:
             now = self._clock.monotonic()
             self.goodput = self.goodput.after(self._moved, now - self._since)
             self._moved, self._since = 0, now
+
+
+class Metered:
+    """An archive that measures."""
+
+    def __init__(self, inner: Archive, clock: Clock | None = None) -> None:
+        self._inner = inner
+        self._meter = Meter(clock)
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._meter.sent_bytes
+
+    @property
+    def received_bytes(self) -> int:
+        return self._meter.received_bytes
+
+    @property
+    def goodput(self) -> Goodput:
+        return self._meter.goodput
+
+    async def put(self, name: str, data: bytes, md5: bytes) -> None:
+        with self._meter.transfer():
+            await self._inner.put(name, data, md5)
+            self._meter.sent(len(data))
+
+    async def get(self, name: str) -> bytes:
+        with self._meter.transfer():
+            data = await self._inner.get(name)
+            self._meter.received(len(data))
+            return data
+
+    async def head(self, name: str) -> Stat | None:
+        return await self._inner.head(name)
+
+    def list(self, prefix: str) -> AsyncIterator[Stat]:
+        return self._inner.list(prefix)
+
+    async def close(self) -> None:
+        await self._inner.close()

@@ -47,7 +47,12 @@ class Wake:
                 await self._event.wait()
 
 
-class Retrying:
+def _slowest(size: int) -> float:
+    """A minute, and what a living link moves at least: 1 KiB/s."""
+    return 60.0 + size / 1024
+
+
+class Insisting:
     """Tries again for as long as the fault is one of `patient`, for ever; other errors rise at once.
 
     `deadline` gives the seconds that a call may take for a number of bytes; a call that takes longer counts as LinkDown.
@@ -55,16 +60,14 @@ class Retrying:
 
     def __init__(
         self,
-        inner: Archive,
         watcher: Watcher,
         wake: Wake,
         *,
         backoff: Backoff | None = None,
-        deadline: Callable[[int], float] = lambda size: 60.0 + size / 1024,
+        deadline: Callable[[int], float] = _slowest,
         patient: tuple[type[OutpostError], ...] = (Transient,),
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._inner = inner
         self._watcher = watcher
         self._wake = wake
         self._backoff = backoff or Backoff()
@@ -72,27 +75,8 @@ class Retrying:
         self._patient = patient
         self._jitter = jitter
 
-    async def put(self, name: str, data: bytes, md5: bytes) -> None:
-        await self._insist(lambda: self._inner.put(name, data, md5), len(data))
-
-    async def get(self, name: str) -> bytes:
-        return await self._insist(lambda: self._inner.get(name), LARGEST_BYTES)
-
-    async def head(self, name: str) -> Stat | None:
-        return await self._insist(lambda: self._inner.head(name), 0)
-
-    async def list(self, prefix: str) -> AsyncIterator[Stat]:
-        """As the port says. What was found is handed on only once the listing is whole."""
-        for found in await self._insist(lambda: self._gather(prefix), LARGEST_BYTES):
-            yield found
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-    async def _gather(self, prefix: str) -> tuple[Stat, ...]:
-        return tuple([found async for found in self._inner.list(prefix)])
-
-    async def _insist(self, call: Callable[[], Awaitable[T]], size: int) -> T:
+    async def on(self, call: Callable[[], Awaitable[T]], size: int) -> T:
+        """What the call, which moves so many bytes, gives in the end."""
         attempt = 0
         while True:
             try:
@@ -111,6 +95,44 @@ class Retrying:
                 return await call()
         except TimeoutError as fault:
             raise LinkDown(f"the archive did not answer within {seconds:.0f} s") from fault
+
+
+class Retrying:
+    """An archive whose every call is insisted on; the arguments are those of Insisting."""
+
+    def __init__(
+        self,
+        inner: Archive,
+        watcher: Watcher,
+        wake: Wake,
+        *,
+        backoff: Backoff | None = None,
+        deadline: Callable[[int], float] = _slowest,
+        patient: tuple[type[OutpostError], ...] = (Transient,),
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._inner = inner
+        self._insisting = Insisting(watcher, wake, backoff=backoff, deadline=deadline, patient=patient, jitter=jitter)
+
+    async def put(self, name: str, data: bytes, md5: bytes) -> None:
+        await self._insisting.on(lambda: self._inner.put(name, data, md5), len(data))
+
+    async def get(self, name: str) -> bytes:
+        return await self._insisting.on(lambda: self._inner.get(name), LARGEST_BYTES)
+
+    async def head(self, name: str) -> Stat | None:
+        return await self._insisting.on(lambda: self._inner.head(name), 0)
+
+    async def list(self, prefix: str) -> AsyncIterator[Stat]:
+        """As the port says. What was found is handed on only once the listing is whole."""
+        for found in await self._insisting.on(lambda: self._gather(prefix), LARGEST_BYTES):
+            yield found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def _gather(self, prefix: str) -> tuple[Stat, ...]:
+        return tuple([found async for found in self._inner.list(prefix)])
 
 
 def pause_seconds(backoff: Backoff, fault: OutpostError, attempt: int, jitter: float) -> float:

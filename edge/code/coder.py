@@ -13,9 +13,10 @@ import msgspec
 
 from edge import tarblock
 from edge.code import pixels
-from edge.code.jobs import CodedMember, CodedPack, CodeJob, MemberRow
+from edge.code.apart import MemberWriter, listing
+from edge.code.jobs import HEAD_APART, CodedMember, CodedPack, CodeJob, MemberRow
 from edge.code.jpegls import recompress
-from edge.code.manifest import FORMAT, HEAD_MAX_BYTES, Manifest, Member, Omitted, is_name_of, write_head
+from edge.code.manifest import FORMAT, HEAD_MAX_BYTES, Manifest, Member, Omitted, coded_bytes, is_name_of, objects, write_head
 from edge.code.outline import outline
 from edge.code.parts import PartWriter
 from edge.code.rebuild import STEP_BYTES, rebuild
@@ -38,7 +39,8 @@ class RottenPack(Corrupt):
 
 
 def code(job: CodeJob) -> CodedPack:
-    """Write `job.target_dir`/000000 (head) and 000001... (parts), flushed, directory too. The same pack gives the same bytes.
+    """Write `job.target_dir`/000000 (head) and 000001... (parts), flushed, directory too, or what `job.form` says. The same pack gives the
+    same bytes.
 
     Raises RottenPack when the pack file is not the one that was closed, Corrupt when it cannot be read, and OSError from the disk.
     """
@@ -47,7 +49,7 @@ def code(job: CodeJob) -> CodedPack:
         entries = _entries(job, pack)
         directory = Path(job.target_dir)
         _clear(directory)
-        writer = PartWriter(directory, job.part_bytes)
+        writer = MemberWriter(directory) if job.form == "instances" else PartWriter(directory, job.part_bytes)
         work = _Work(job, pack, writer)
         for row in _acquisition_order(job):
             work.code(row, entries[row.header_offset])
@@ -66,16 +68,22 @@ def code(job: CodeJob) -> CodedPack:
         series=job.series,
         members=work.members,
         parts=parts,
+        form=job.form,
     )
     head = write_head(manifest, work.heads)
-    _write(directory / "000000", head)
+    first = listing(manifest) if manifest.apart else head
+    if manifest.apart:
+        _write(directory / HEAD_APART, head)
+    _write(directory / "000000", first)
     flush_directory(directory)
-    files = [PartFile(number=0, bytes=len(head), digest=hashlib.sha256(head).hexdigest())]
-    files += [PartFile(number=part.number, bytes=part.bytes, digest=part.digest) for part in parts]
+    files = [PartFile(number=0, bytes=len(first), digest=hashlib.sha256(first).hexdigest())]
+    if not manifest.apart:
+        files += [PartFile(number=part.number, bytes=part.bytes, digest=part.digest) for part in parts]
     return CodedPack(
         parts=files,
         raw_bytes=raw_bytes,
-        coded_bytes=sum(file.bytes for file in files),
+        coded_bytes=coded_bytes(manifest, len(head)),
+        objects=objects(manifest),
         members=[CodedMember(sop_instance=member.sop_instance, digest=member.digest, coding=member.coding) for member in work.members],
     )
 
@@ -86,7 +94,7 @@ class _Work:
 
     job: CodeJob
     pack: int
-    writer: PartWriter
+    writer: PartWriter | MemberWriter
     members: list[Member] = field(default_factory=list)
     heads: bytearray = field(default_factory=bytearray)
 
@@ -125,7 +133,7 @@ class _Work:
             attributes=row.attributes,
             fault=row.fault,
         )
-        if native and pixel_data and not self.job.verbatim:
+        if native and pixel_data and not self.job.verbatim and self.job.form == "parts":
             identity = Identity(UID(row.sop_class), UID(row.sop_instance), UID(row.series), UID(row.study))
             coded = recompress(content, shape, row.transfer_syntax, identity, native, pixel_data)
             if coded:
@@ -236,7 +244,7 @@ def _clear(directory: Path) -> None:
     """An empty place for the numbered files: what an earlier attempt left is removed."""
     directory.mkdir(mode=0o750, exist_ok=True)
     for name in os.listdir(directory):
-        if _NUMBERED.fullmatch(name):
+        if _NUMBERED.fullmatch(name) or name == HEAD_APART:
             (directory / name).unlink()
 
 

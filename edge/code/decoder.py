@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge import tarblock
+from edge.code.apart import MemberReader
 from edge.code.jobs import DecodeJob, FinishJob, Restored
 from edge.code.manifest import HEAD_MAX_BYTES, PART_MAX_BYTES, Head, Manifest, Member, covering, read_head
 from edge.code.parts import PartReader
@@ -34,7 +35,7 @@ def restore(job: DecodeJob) -> list[Restored]:
     if wanted and not 0 <= wanted[0] <= wanted[-1] < len(manifest.members):
         raise Corrupt(f"pack {job.pack} has no member {wanted[-1]}")
     covered = [index for index in wanted if job.parts.keys() >= set(covering(manifest, [index]))]
-    reader = PartReader(manifest, lambda number: _open_part(job, number))
+    reader = _reader(job, head)
     path = Path(job.target_path)
     fresh = not path.exists()
     target = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
@@ -68,7 +69,7 @@ def finish_job(job: FinishJob) -> bool:
     return finish(_head(job.head_path, job.pack).manifest, Path(job.target_path))
 
 
-def _restore(head: Head, member: Member, reader: PartReader, target: int) -> bool:
+def _restore(head: Head, member: Member, reader: PartReader | MemberReader, target: int) -> bool:
     def pieces() -> Iterator[bytes]:
         return rebuild(member, head.of(member), lambda offset, length: reader.read(member.coded_data_offset + offset, length))
 
@@ -104,10 +105,16 @@ def _head(path: str, pack: str) -> Head:
     return head
 
 
-def _open_part(job: DecodeJob, number: int) -> int:
+def _reader(job: DecodeJob, head: Head) -> PartReader | MemberReader:
+    if head.manifest.apart:
+        return MemberReader(head, lambda number: _open_part(job, number, tarblock.SIZE_MAX))
+    return PartReader(head.manifest, lambda number: _open_part(job, number, PART_MAX_BYTES))
+
+
+def _open_part(job: DecodeJob, number: int, at_most: int) -> int:
     path = job.parts[number]
     if job.inbox is not None:
-        return Gate(Path(job.inbox), job.inbox_owner).open(path, PART_MAX_BYTES)
+        return Gate(Path(job.inbox), job.inbox_owner).open(path, at_most)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

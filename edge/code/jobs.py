@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from edge.journal import PartFile
 from edge.model import Json
+
+HEAD_APART = "head"
+"""The file in which the head of a coded pack lies where number 0 is the listing of its instances."""
 
 
 class _Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="job"):
@@ -46,6 +51,8 @@ class CodeJob(_Job, frozen=True, tag="code"):
     """All of them, in any order."""
     verbatim: bool = False
     """Touch no pixel: for a pack over which the worker died before."""
+    form: Literal["parts", "instances"] = "parts"
+    """instances: each member as a file of its own, verbatim, and a listing of them as number 0; the head is the file HEAD_APART."""
 
 
 class DecodeJob(_Job, frozen=True, tag="restore"):
@@ -111,11 +118,13 @@ class CodedPack(_Answer, frozen=True, tag="coded"):
     """A coded pack: the files lie flushed in the target directory."""
 
     parts: list[PartFile]
-    """The head is number 0."""
+    """Number 0 is the head, or the listing of the instances, which comes alone."""
     raw_bytes: int
     """Of the cached pack file."""
     coded_bytes: int
-    """Of head and parts together."""
+    """Of all that the archive gets."""
+    objects: int
+    """How many objects that is: head, parts and sums, or the instances."""
     members: list[CodedMember]
     """In the order of the manifest."""
 

@@ -124,7 +124,7 @@ class PartEntry(_Struct, frozen=True):
     digest: str
 
 
-class Manifest(_Struct, frozen=True):
+class Manifest(_Struct, frozen=True, omit_defaults=True):
     """The table of contents of a pack. Members are in the order of the coded tar."""
 
     format: int
@@ -140,6 +140,12 @@ class Manifest(_Struct, frozen=True):
     series: list[Json]
     members: list[Member]
     parts: list[PartEntry]
+    form: Literal["parts", "instances"] = "parts"
+    """instances: part n is member n, as a file of its own (edge.code.apart); such a head stays here."""
+
+    @property
+    def apart(self) -> bool:
+        return self.form == "instances"
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -184,6 +190,16 @@ def read_head(data: bytes | memoryview) -> Head:
         raise Corrupt(f"a manifest that does not parse: {fault}") from fault
     _check(manifest, len(heads))
     return Head(manifest, heads)
+
+
+def coded_bytes(manifest: Manifest, head_bytes: int) -> int:
+    """What the archive gets of a pack, before it is sealed: a head file of `head_bytes`, and the parts; or the instances."""
+    return (0 if manifest.apart else head_bytes) + sum(part.bytes for part in manifest.parts)
+
+
+def objects(manifest: Manifest) -> int:
+    """How many objects the archive has of a pack: head, parts and sums; or the instances."""
+    return len(manifest.parts) + (0 if manifest.apart else 2)
 
 
 def covering(manifest: Manifest, members: Iterable[int]) -> list[int]:
@@ -239,9 +255,13 @@ def _check(manifest: Manifest, heads_bytes: int) -> None:
         cached = member.content_offset + member.content_length + tarblock.padding(member.content_length)
     _require(cached + len(tarblock.ZERO_TAIL) == manifest.raw_bytes, "the cached tar has another length")
     place = 0
+    if manifest.apart:
+        _require(all(member.coding == "verbatim" for member in manifest.members), "instances that are not verbatim")
+        _require([part.bytes for part in manifest.parts] == [member.coded_length for member in manifest.members], "not a part a member")
     for number, part in enumerate(manifest.parts, start=1):
         _require(part.number == number and part.tar_offset == place, f"part {number}: its place")
-        _require(0 < part.bytes <= PART_MAX_BYTES and 0 < part.tar_length <= SLICE_MAX_BYTES, f"part {number}: its size")
+        sized = manifest.apart or (0 < part.bytes <= PART_MAX_BYTES and 0 < part.tar_length <= SLICE_MAX_BYTES)
+        _require(sized, f"part {number}: its size")
         _require(parse_digest(part.digest) is not None, f"part {number}: its digest")
         place += part.tar_length
     _require(place == manifest.coded_bytes, "the parts do not add up to the coded tar")
