@@ -9,6 +9,7 @@ import logging
 import os
 import pwd
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -18,9 +19,12 @@ from typing import Any
 from edge import drilled, process, settingfiles, startup
 from edge.admitting import Admitting
 from edge.asks import Asks
+from edge.audit import Application
+from edge.auditmessage import Source
 from edge.clock import SystemClock, utc
 from edge.closing import Closing
 from edge.code.worker import Coder
+from edge.collector import Collector
 from edge.commitment import CommitmentDesk
 from edge.config import Config, Layout, load
 from edge.conflicts import Conflicts
@@ -158,7 +162,9 @@ class _Edge:
         packs = OpenPacks(layout.cache, config.cache, catalogue, self._clock)
         reach = Reach(catalogue, config.link.offline_after_seconds, self._clock)
         refusals = Refusals()
-        audit = Trail(layout.audit, self._clock, fail_stop)
+        box = Source(config.site.ae_title, config.site.name, socket.gethostname())
+        collector = Collector(config.audit, layout, box, self._clock, fail_stop)
+        audit = Trail(layout.audit, self._clock, fail_stop, written=collector.wake)
         callers = Callers(catalogue, self._clock)
         desk = RecallDesk(layout, catalogue, decoder, asks, inbox, room, refusals, fail_stop)
         outbox = Outbox(config, layout, catalogue, room, coder, asks, self._clock)
@@ -203,7 +209,7 @@ class _Edge:
             catalogue,
             packs,
             reach,
-            (restating.notices, commitments.notices, routes.notices),
+            (restating.notices, commitments.notices, routes.notices, collector.notices),
             (
                 partial(notices, catalogue),
                 scrubber.alarms,
@@ -262,6 +268,8 @@ class _Edge:
                 commitments.start()
                 routes.start()
                 scrubber.start()
+                collector.start()
+                audit.record(Application(change="started"))
                 log.info(
                     "ready: %s on port %d%s", config.site.ae_title, server.port, f", with TLS on {server.tls_port}" * bool(server.tls_port)
                 )
@@ -286,7 +294,9 @@ class _Edge:
             loop.remove_reader(bell.fileno())
             bell.close()
             studies.close()
+            audit.record(Application(change="stopped"))
             await asyncio.to_thread(audit.close)
+            await asyncio.to_thread(collector.stop)
             await coder.close()
             await decoder.close()
             await comparer.close()

@@ -62,6 +62,12 @@ class OperationRefused(Refusal, frozen=True, kw_only=True, tag="operation-refuse
     status: int
 
 
+class Application(_Kind, frozen=True, tag="application"):
+    """Edge `started`, or `stopped` in order."""
+
+    change: str
+
+
 class Queried(_Kind, frozen=True, tag="query"):
     """A C-FIND, and how it was answered; where it was refused, why. `keys` are the tags that were matched; the values are not told."""
 
@@ -73,6 +79,8 @@ class Queried(_Kind, frozen=True, tag="query"):
     matches: int
     status: int
     reason: str = ""
+    sop_class: str = ""
+    """Of the information model that was asked."""
 
 
 class Retrieved(_Kind, frozen=True, tag="retrieve"):
@@ -165,7 +173,20 @@ class NotRecorded(_Kind, frozen=True, tag="not-recorded"):
 
 
 AnyRefusal = AssociationRefused | AssociationAborted | ContextRefused | StoreRefused | OperationRefused
-Event = AnyRefusal | Queried | Retrieved | Sent | PeerChanged | RouteChanged | Decided | CatalogueRebuilt | Rotted | Repaired | NotRecorded
+Event = (
+    AnyRefusal
+    | Application
+    | Queried
+    | Retrieved
+    | Sent
+    | PeerChanged
+    | RouteChanged
+    | Decided
+    | CatalogueRebuilt
+    | Rotted
+    | Repaired
+    | NotRecorded
+)
 
 
 class Audit(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,8 @@ import msgspec
 import typer
 
 from edge import trail
-from edge.config import Layout
+from edge.auditmessage import Source, message
+from edge.config import Layout, load
 from edge.errors import Corrupt
 from edge.model import parse_digest
 from edge.terminal import DEFAULT_STATE, JSON, STATE
@@ -64,6 +66,24 @@ def show(
         times = f" {line.times} times" if line.times > 1 else ""
         says = "  ".join(f"{name} {_text(value)}" for name, value in told.items() if value not in ("", [], None))
         typer.echo(f"{line.number:>6}  {line.at}  {kind}{times}  {says}")
+
+
+@audit.command("export")
+def export(
+    after: Annotated[int, typer.Option(min=0, help="Only lines behind this number.")] = 0,
+    state: STATE = DEFAULT_STATE,
+) -> None:
+    """Print the trail as DICOM Audit Messages (PS3.15 section A.5), one on each line. `[audit] collector_host` sends them by itself."""
+    directory = _directory(state)
+    site = load(Layout(state).config).site
+    source = Source(site.ae_title, site.name, socket.gethostname())
+    try:
+        for line, _ in trail.read(directory):
+            if line.number > after:
+                typer.echo(message(line, source))
+    except Corrupt as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(fault.exit_code) from fault
 
 
 def _directory(state: Path) -> Path:

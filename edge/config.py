@@ -106,6 +106,16 @@ class Wall(_Section, frozen=True):
     cloudsync_user: str = ""
 
 
+class Audit(_Section, frozen=True):
+    collector_host: str = ""
+    """Where the audit trail is sent to (syslog over TLS); empty = nowhere."""
+    collector_port: int = 6514
+    ca_file: str = ""
+    """The certificates that sign for the collector; empty = those that the system trusts."""
+    certificate_file: str = ""
+    key_file: str = ""
+
+
 class Config(_Section, frozen=True):
     site: Site = Site()
     dicom: Dicom = Dicom()
@@ -114,6 +124,7 @@ class Config(_Section, frozen=True):
     archive: Archive = Archive()
     link: Link = Link()
     wall: Wall = Wall()
+    audit: Audit = Audit()
 
 
 class Layout:
@@ -131,6 +142,7 @@ class Layout:
         self.asks = self.edge / "asks"
         self.unread = self.edge / "unread"
         self.audit = self.edge / "audit"
+        self.audit_sent = self.edge / "audit.sent"
         self.edge_bell = self.edge / "bell"
         self.control = self.edge / "control"
         self.catalogue = self.edge / "catalogue.db"
@@ -231,10 +243,16 @@ def _check(config: Config) -> None:
             raise ConfigError(key, f"{title!r} is no AE title", "Use 1 to 16 characters without backslash, and no space at either end.")
     if config.site.ae_title == config.site.stat_ae_title:
         raise ConfigError("site.stat_ae_title", "is the same as site.ae_title", "Give the urgent destination a name of its own.")
-    for key, port in (("dicom.port", config.dicom.port), ("dicom.tls_port", config.dicom.tls_port), ("web.port", config.web.port)):
+    for key, port in (
+        ("dicom.port", config.dicom.port),
+        ("dicom.tls_port", config.dicom.tls_port),
+        ("web.port", config.web.port),
+        ("audit.collector_port", config.audit.collector_port),
+    ):
         if not 0 <= port <= 65_535:
             raise ConfigError(key, f"{port} is no port", "Use a number from 1 to 65535 (0 lets the system choose one).")
     _check_tls(config.dicom)
+    _check_pair("audit", config.audit.certificate_file, config.audit.key_file)
     if config.archive.kind not in {"folder", "azure_blob"}:
         raise ConfigError("archive.kind", f"{config.archive.kind!r} is not known", 'Use "folder" or "azure_blob".')
     if config.archive.verify_read_percent > 100:
@@ -260,10 +278,14 @@ def _check(config: Config) -> None:
                 raise ConfigError(f"{section}.{name}", f"{value} is out of range", cure)
 
 
+def _check_pair(section: str, certificate_file: str, key_file: str) -> None:
+    if bool(certificate_file) != bool(key_file):
+        missing = "key_file" if certificate_file else "certificate_file"
+        raise ConfigError(f"{section}.{missing}", "is missing, and the other one is there", "Use both, or neither.")
+
+
 def _check_tls(dicom: Dicom) -> None:
-    if bool(dicom.certificate_file) != bool(dicom.key_file):
-        missing = "key_file" if dicom.certificate_file else "certificate_file"
-        raise ConfigError(f"dicom.{missing}", "is missing, and the other one is there", "Use both, or neither.")
+    _check_pair("dicom", dicom.certificate_file, dicom.key_file)
     if not dicom.tls_port:
         return
     if not dicom.certificate_file:

@@ -1,4 +1,4 @@
-"""The files by which a box runs, as they travel in the copy of its site state: outpost.toml, and certificate, key and CA of TLS.
+"""The files by which a box runs, as they travel in the copy of its site state: outpost.toml, and certificates, keys and CAs of TLS.
 
 They are laid beside a rebuilt box, and not put in force: they name paths, ports and users of the machine that was lost (record 12).
 """
@@ -26,6 +26,9 @@ def gather(config: Config, layout: Layout) -> dict[str, bytes]:
         "certificate_file": dicom.certificate_file,
         "key_file": dicom.key_file,
         "client_ca_file": dicom.client_ca_file,
+        "audit_ca_file": config.audit.ca_file,
+        "audit_certificate_file": config.audit.certificate_file,
+        "audit_key_file": config.audit.key_file,
     }
     found = {}
     for name, path in paths.items():

@@ -75,7 +75,16 @@ class Trail:
     other fault of the disk calls `fail_stop`. A line that a power cut tore is cut off at start.
     """
 
-    def __init__(self, directory: Path, clock: Clock, fail_stop: Callable[[StoreFailed], None], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock,
+        fail_stop: Callable[[StoreFailed], None],
+        limits: Limits | None = None,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`written` is called, by the thread that writes, whenever there are more lines on the disk."""
+        self._written = written
         self._directory = directory
         self._clock = clock
         self._fail_stop = fail_stop
@@ -203,6 +212,7 @@ class Trail:
         self._stuck.clear()
         self._size += len(data)
         self._number, self._previous = number, previous
+        self._written()
         return True
 
     def _next_file(self) -> None:
@@ -246,6 +256,42 @@ def read(directory: Path) -> Iterator[tuple[Line, str]]:
             previous = hashlib.sha256(text).hexdigest()
             expected += 1
             yield line, previous
+
+
+def follow(directory: Path, after: int) -> Iterator[Line | None]:
+    """The lines behind number `after`, in order and for ever: None whenever there is no more yet. `verify` says whether they are unbroken;
+    one that cannot be read comes as an event that was not recorded.
+    """
+    path = next((path for path in reversed(_files(directory)) if int(path.stem) <= after + 1), None)
+    at = ""
+    while True:
+        if path is None:
+            path = next(iter(_files(directory)), None)
+            if path is None:
+                yield None
+                continue
+        number = int(path.stem) - 1
+        with path.open("rb") as file:
+            followed = None
+            while True:
+                text = file.readline()
+                if text.endswith(b"\n"):
+                    number += 1
+                    try:
+                        line = _decode(text)
+                    except msgspec.MsgspecError:
+                        line = Line(number=number, at=at or utc(0.0), previous="", times=1, event=NotRecorded())
+                    at = line.at
+                    if number > after:
+                        yield msgspec.structs.replace(line, number=number)
+                    continue
+                file.seek(-len(text), os.SEEK_CUR)
+                if followed is not None:  # nothing was added to this file after the next one was there
+                    break
+                followed = next((later for later in _files(directory) if later > path), None)
+                if followed is None:
+                    yield None
+        path = followed
 
 
 def verify(directory: Path) -> Proof | None:

@@ -42,7 +42,7 @@ def respond(association: Association, message: Message, caller: Caller, index: I
         query = find_query(wanted, root, match_limit + 1, message.context.extended)
     except BadIdentifier as fault:
         _finish(association, message, status.DATASET_MISMATCH, str(fault), fault.element)
-        audit.record(_record(caller, "", [], 0, status.DATASET_MISMATCH, status.meaning(status.DATASET_MISMATCH)))
+        audit.record(_record(message, caller, "", [], 0, status.DATASET_MISMATCH, status.meaning(status.DATASET_MISMATCH)))
         return
     told = _Told()
     code, comment = status.CANCELLED, None
@@ -54,7 +54,7 @@ def respond(association: Association, message: Message, caller: Caller, index: I
     except OutpostError as fault:
         code, comment = status.of_error(status.Service.FIND, fault), str(fault)
     finally:
-        audit.record(_record(caller, query.level, sorted(query.matching), told.matches, code, comment or ""))
+        audit.record(_record(message, caller, query.level, sorted(query.matching), told.matches, code, comment or ""))
     _finish(association, message, code, comment)
 
 
@@ -65,7 +65,7 @@ class _Told:
     matches: int = 0
 
 
-def _record(caller: Caller, level: str, keys: list[str], matches: int, code: int, reason: str) -> Queried:
+def _record(message: Message, caller: Caller, level: str, keys: list[str], matches: int, code: int, reason: str) -> Queried:
     return Queried(
         calling=caller.calling_ae,
         called=caller.called_ae,
@@ -75,6 +75,7 @@ def _record(caller: Caller, level: str, keys: list[str], matches: int, code: int
         matches=matches,
         status=code,
         reason=reason,
+        sop_class=message.context.abstract_syntax,
     )
 
 
