@@ -11,20 +11,22 @@ import zstandard
 from cloudsync.seal.part import NotOurs
 from edge.errors import Permanent
 
-FORMAT = 4
+FORMAT = 5
 """A new kind of entry, or a new field in one, is a new format. A segment has the lowest one that says what it says: 4 where a pack is
-retired, 3 where keys are shared, 2 where an entry replaces another, else 1.
+retired, 3 where keys are shared, 2 where an entry replaces another, else 1. A merge has 5.
 """
 MAX_TEXT_BYTES = 256 << 20
 """Of the lines of one segment. One is closed at 64 KiB compressed; a merged one is some dozens of those."""
 _FIRST_BYTES = 1 << 16
+_MERGED = zstandard.ZstdCompressionParameters.from_level(19, source_size=2 << 20)
+"""For merges, each of which is written once and read over a weak link. The size bounds the memory that it takes: 33 MiB."""
 
 
 class NewerFormat(Permanent):
     """The catalog was written by a newer Outpost. Upgrade this one."""
 
 
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The first line: what the chain rests on."""
 
     format: int
@@ -34,7 +36,9 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first: int
     """Sequence number of the first segment that it stands for."""
     previous: str
-    """SHA-256 of the signed content before it."""
+    """SHA-256 of the signed content of the segment before it, or before the first one that it stands for."""
+    tip: str = ""
+    """Of a merge: SHA-256 of the signed content of the last segment that it stands for. Format 5."""
 
 
 class _Entry(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True, kw_only=True):
@@ -126,6 +130,13 @@ _HEADER = msgspec.json.Decoder(Header)
 _ENTRY: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str
+
+
+_KIND = msgspec.json.Decoder(_Kind)
+
+
 def format_of(entries: Iterable[Entry]) -> int:
     """The format of a segment with these entries."""
     return max((_format(entry) for entry in entries), default=1)
@@ -137,8 +148,25 @@ def write(header: Header, entries: Sequence[Entry]) -> bytes:
     return zstandard.ZstdCompressor(level=12, write_checksum=False).compress(lines)
 
 
+def write_lines(header: Header, lines: Iterable[bytes]) -> bytes:
+    """The compressed lines of a merge, whose entries are lines already."""
+    text = b"\n".join((_ENCODER.encode(header), *lines, b""))
+    return zstandard.ZstdCompressor(compression_params=_MERGED).compress(text)
+
+
 def read(content: bytes, name: str) -> tuple[Header, tuple[Entry, ...]]:
     """What `write` wrote. Raises NotOurs naming the line, or NewerFormat."""
+    header, lines = read_lines(content, name)
+    return header, decode(lines, name)
+
+
+def decode(lines: Iterable[bytes], name: str) -> tuple[Entry, ...]:
+    """The entries of the lines behind a header. Raises NotOurs naming the line."""
+    return tuple(_entry(line, number, name) for number, line in enumerate(lines, 2))
+
+
+def read_lines(content: bytes, name: str) -> tuple[Header, tuple[bytes, ...]]:
+    """The header, and the lines of the entries as they are. Raises NotOurs, or NewerFormat."""
     try:
         if not 0 < zstandard.frame_content_size(content) <= MAX_TEXT_BYTES:
             raise NotOurs(f"{name}: larger than any segment")
@@ -148,7 +176,16 @@ def read(content: bytes, name: str) -> tuple[Header, tuple[Entry, ...]]:
     header, *lines = text.split(b"\n")
     if not lines or lines.pop():
         raise NotOurs(f"{name}: the last line is cut off")
-    return _header(header, name), tuple(_entry(line, number, name) for number, line in enumerate(lines, 2))
+    return _header(header, name), tuple(lines)
+
+
+def replaced(lines: Sequence[bytes]) -> set[int]:
+    """The indexes of lines that one behind them replaces, so that a merge leaves them out: all copies of site state but the last.
+
+    Everything else is carried: what was held, what was retired, each epoch, each share.
+    """
+    states = [index for index, line in enumerate(lines) if _KIND.decode(line).kind == "site-state"]
+    return set(states[:-1])
 
 
 def read_first(content: bytes, name: str) -> Entry:
@@ -179,9 +216,12 @@ def _header(line: bytes, name: str) -> Header:
         found = msgspec.json.decode(line, type=_Format)
         if found.format > FORMAT:
             raise NewerFormat(f"{name} has format {found.format}, this Outpost reads {FORMAT}. Upgrade it.")
-        return _HEADER.decode(line)
+        header = _HEADER.decode(line)
     except msgspec.DecodeError as fault:
         raise NotOurs(f"{name} line 1: {fault}") from fault
+    if header.tip and not header.level:
+        raise NotOurs(f"{name} line 1: a tip is what a merge has, and no segment")
+    return header
 
 
 def _entry(line: bytes, number: int, name: str) -> Entry:

@@ -23,6 +23,7 @@ from cloudsync.link.backoff import Backoff
 from cloudsync.link.goodput import deadline_seconds
 from cloudsync.link.pacing import Pacing
 from cloudsync.link.schedule import schedule
+from cloudsync.merging import Merger
 from cloudsync.recall import Recaller
 from cloudsync.seal import keys as seal_keys
 from cloudsync.sealed import SealedFiles
@@ -88,7 +89,13 @@ class Service:
             watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, tell_link, sequence)
             archive = self._retrying(metered, watch, wake)
             recaller = Recaller(ledger, keys, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set)
-            lane = CatalogLane(ledger, keys, archive, teller, self._clock, config.archive.segment_seconds, watch.written)
+            merger = Merger(ledger, keys, archive)
+
+            def written(number: int) -> None:
+                watch.written(number)
+                merger.wake()
+
+            lane = CatalogLane(ledger, keys, archive, teller, self._clock, config.archive.segment_seconds, written)
             shipper = Shipper(
                 ledger,
                 keys,
@@ -121,6 +128,7 @@ class Service:
                     "asks": partial(asks.run, bell, config.link.poll_seconds),
                     "ship": shipper.run,
                     "catalog": partial(self._follow, lane, watch),
+                    "merge": merger.run,
                     "recall": partial(recaller.run, recalling),
                     "verify": partial(verifier.run, archive),
                     "tell": teller.run,

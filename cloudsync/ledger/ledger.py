@@ -10,6 +10,7 @@ from cloudsync.ledger.asked import Asked
 from cloudsync.ledger.chain import Chain
 from cloudsync.ledger.database import Database
 from cloudsync.ledger.holdings import Holdings
+from cloudsync.ledger.merges import Merges
 from cloudsync.ledger.recalls import Recalls
 from cloudsync.ledger.retiring import Retiring
 from cloudsync.ledger.shipping import Shipping
@@ -25,6 +26,7 @@ class Ledger:
     asked: Asked
     shipping: Shipping
     chain: Chain
+    merges: Merges
     holdings: Holdings
     recalls: Recalls
     telling: Telling
@@ -40,6 +42,7 @@ class Ledger:
             Asked(opened, turn),
             Shipping(opened),
             Chain(opened),
+            Merges(opened),
             Holdings(opened),
             Recalls(opened),
             Telling(opened, turn),

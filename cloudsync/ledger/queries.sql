@@ -165,6 +165,30 @@ ORDER BY sequence LIMIT :at_most;
 -- segment_sealed: the bytes of a segment, where they are kept
 SELECT sealed FROM segments WHERE sequence = :sequence;
 
+-- segments_between: confirmed segments of a range, with their bytes where they are kept
+SELECT sequence, tip, sealed FROM segments WHERE sequence BETWEEN :first AND :last AND confirmed = 1 ORDER BY sequence;
+
+-- merges_end: the last segment that a merge of this level, or of a higher one, stands for
+SELECT coalesce(MAX(last), 0) AS last FROM merges WHERE level >= :level;
+
+-- merge_sending: the merge that is recorded and not confirmed
+SELECT level, first, sealed FROM merges WHERE state = 'sending';
+
+-- merge_put: a merge with its bytes, or none where it is passed over
+INSERT INTO merges (level, first, last, state, sealed) VALUES (:level, :first, :last, :state, :sealed);
+
+-- merge_ended: the archive has exactly these bytes, or never will
+UPDATE merges SET state = :state, sealed = :sealed WHERE level = :level AND first = :first;
+
+-- merges_between: merges of a level for a range of segments, in order
+SELECT first, state, sealed FROM merges WHERE level = :level AND first >= :first AND last <= :last ORDER BY first;
+
+-- merges_there: the merges that the archive had confirmed
+SELECT level, first, length(sealed) AS size FROM merges WHERE state = 'there' ORDER BY level, first;
+
+-- merge_sealed: the bytes of a merge
+SELECT sealed FROM merges WHERE level = :level AND first = :first;
+
 -- packs_held: the packs that a confirmed segment names
 UPDATE packs SET state = 'held', told = 0
 WHERE state = 'proven' AND pack IN (SELECT pack FROM entries WHERE sequence = :sequence);

@@ -86,6 +86,21 @@ CREATE TABLE segments (
 
 CREATE UNIQUE INDEX one_segment_in_flight ON segments (confirmed) WHERE confirmed = 0;
 
+-- Merges of 32 segments, or of 32 merges, for whoever reads the catalog one day; nothing on this box depends on them. sending: recorded with
+-- its bytes before the first of them is sent. there: confirmed. passed: not written, since it would be too large, or cannot be; `sealed` is
+-- of no use then.
+CREATE TABLE merges (
+    level  INTEGER NOT NULL CHECK (level BETWEEN 1 AND 6),
+    first  INTEGER NOT NULL CHECK (first >= 1),                        -- number of the first segment that it stands for
+    last   INTEGER NOT NULL CHECK (last > first),
+    state  TEXT    NOT NULL CHECK (state IN ('sending', 'there', 'passed')),
+    sealed BLOB    CHECK ((sealed IS NULL) = (state = 'passed')),
+    PRIMARY KEY (level, first)
+) STRICT;
+
+CREATE INDEX merges_last ON merges (last, level);
+CREATE UNIQUE INDEX one_merge_in_flight ON merges (state) WHERE state = 'sending';
+
 -- Holdings that were retired: nothing of them is shipped, recalled or told as held again. `entry` is the tombstone, which the catalog says
 -- before edge is told; NULL where a rebuild found it there.
 CREATE TABLE retired (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cloudsync.span import Span
 from edge.model import Digest, PackId, Urgency
 
 RANKS = {Urgency.STAT: 0, Urgency.ROUTINE: 1, Urgency.BACKGROUND: 2}
@@ -155,6 +156,17 @@ class Segment:
     """The signing certificate in force after it, DER."""
     size: int | None
     """Bytes; None where they are not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A segment or a merge, as the ledger keeps it."""
+
+    span: Span
+    sealed: bytes | None
+    """None where its bytes are not kept."""
+    tip: Digest | None
+    """Of a segment: SHA-256 of its signed content."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from cloudsync.ledger.values import Verification
 from cloudsync.seal.keys import Keys
 from cloudsync.teller import Teller
 from cloudsync.verify.comparison import Comparison, Superseded
+from cloudsync.verify.merges import Merges
 from cloudsync.verify.packs import Packs
 from cloudsync.verify.sample import steps
 from cloudsync.verify.segments import Segments
@@ -37,6 +38,7 @@ class Verifier:
         self._settings = settings
         self._busy = busy
         self._segments = Segments(ledger, keys, teller)
+        self._merges = Merges(ledger, keys)
         self._packs = Packs(ledger, keys, teller)
         self._changed = asyncio.Event()
 
@@ -77,6 +79,7 @@ class Verifier:
             comparison.say_now_and_then(number / len(todo))
             if step == _CATALOG:
                 await self._segments.compare(comparison)
+                await self._merges.compare(comparison)
                 await self._segments.compare_site_state(comparison)
             else:
                 await self._packs.compare(comparison, step[1:], number / len(todo))

@@ -275,12 +275,14 @@ def test_another_sites_keys_say_that_they_are_the_wrong_ones(site: Site, other_s
         b'%HEADER%\n{"kind":"unheard-of"}\n',
         b"%HEADER%\n[]\n",
         b"%HEADER%\n\xff\n",
+        b'{"format":5,"site":"%SITE%","level":0,"first":2,"previous":"%PREVIOUS%","tip":"%PREVIOUS%"}\n',
     ],
 )
 def test_signed_content_that_is_no_segment_is_not_ours(site: Site, text: bytes) -> None:
     first = site.chain.append(site.keys, [epoch_entry(site.keys, NOW)])
     chain = site.chain.at(first.state)
     header = segment.msgspec.json.encode(Header(1, site.keys.site_id, 0, 2, first.state.tip))
+    text = text.replace(b"%SITE%", site.keys.site_id.encode()).replace(b"%PREVIOUS%", first.state.tip.encode())
     content = segment.zstandard.compress(text.replace(b"%HEADER%", header))
     with pytest.raises(NotOurs):
         chain.follow(sealed_content(site, chain, content))
@@ -307,7 +309,7 @@ def test_a_bomb_is_not_inflated(site: Site) -> None:
 def test_a_newer_format_asks_for_an_upgrade(site: Site) -> None:
     first = site.chain.append(site.keys, [epoch_entry(site.keys, NOW)])
     chain = site.chain.at(first.state)
-    content = segment.zstandard.compress(b'{"format":5,"site":"k7q2abcdef","more":1}\n{"kind":"unheard-of"}\n')
+    content = segment.zstandard.compress(b'{"format":6,"site":"k7q2abcdef","more":1}\n{"kind":"unheard-of"}\n')
     with pytest.raises(NewerFormat, match="Upgrade"):
         chain.follow(sealed_content(site, chain, content))
 

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from cloudsync import merge
 from cloudsync.archive.port import NotThere, Stat
 from cloudsync.catalog import CatalogChain, ChainState, Entry, Held, SiteStateEntry, epoch_entry, site_state_name
 from cloudsync.seal import keys as seal_keys
 from cloudsync.seal import sums
 from cloudsync.seal.keys import Keys, RecoveryKey
 from cloudsync.seal.sums import Sum, Sums
+from cloudsync.span import Span
 from edge.model import Digest, PackId
 from tests.seal.forgery import forged
 from tests.seal.mutation import mutations
 
 NOW = 1_767_225_600.0
 PACKS, FORKED_AT = 6, 3
+MERGE = Span(1, 1)
 
 
 @dataclass(slots=True)
@@ -71,6 +74,8 @@ def make(directory: Path, dice: random.Random) -> tuple[Shelf, Shelf, Shelf]:
             fork.objects, fork.states = dict(site.objects), list(site.states)
         for shelf in (site, other) if number < FORKED_AT else (site, fork, other):
             add(shelf, number, dice)
+    for shelf in (site, fork, other):
+        add_merge(shelf)
     return site, fork, other
 
 
@@ -101,6 +106,17 @@ def add(shelf: Shelf, number: int, dice: random.Random) -> None:
     shelf.states.append(made.state)
 
 
+def add_merge(shelf: Shelf) -> None:
+    """The segments that a merge needs, and the merge."""
+    for _ in range(PACKS, MERGE.last):
+        made = shelf.chain.at(shelf.states[-1]).append(shelf.keys, [])
+        shelf.objects[made.name] = made.sealed
+        shelf.states.append(made.state)
+    chain = shelf.chain.at(shelf.states[-1])
+    pieces = [merge.read(chain, span, shelf.objects[span.name(chain.site)]) for span in MERGE.parts]
+    shelf.objects[MERGE.name(chain.site)] = merge.write(shelf.keys, merge.merged(MERGE, pieces, chain.site))
+
+
 def digest(data: bytes) -> Digest:
     return Digest(sha256(data).hexdigest())
 
@@ -125,6 +141,7 @@ class Hand:
         read = [whole for whole in site.objects if not whole.endswith("/000002")]
         self._kinds = {
             "segment": site.segments,
+            "merge": [MERGE.name(site.keys.site_id)],
             "site state": list(site.site_states),
             "sums": [name for name in read if name.endswith("/sums")],
             "head": [name for name in read if name.endswith("/000000")],
@@ -146,10 +163,12 @@ class Hand:
             name = self._dice.choice(self._kinds[kind])
             # What is missing from the catalog, and its end, is looked for by a whole rebuild each: fewer of these.
             deed = self._dice.choice([*deeds] * 4 + (["drop", "roll back"] if kind == "segment" else ["drop"] * 4))
+            if kind == "merge" and deed in {"drop", "swap"}:
+                continue  # it is one of its kind, and without it the segments are read
             if deed == "drop":
                 changed: dict[str, bytes | None] = {name: None}
             elif deed == "roll back":
-                changed = dict.fromkeys(self._site.segments[self._dice.randrange(1, PACKS) :])
+                changed = dict.fromkeys(self._site.segments[self._dice.randrange(1, len(self._site.segments)) :])
             else:
                 changed = deeds[deed](kind, name)
             if any(data != self._site.objects[each] for each, data in changed.items()):

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from cloudsync.setup import setup
+from cloudsync.span import FAN
 from edge.config import Layout
-from edge.journal import Held
+from edge.journal import Held, Verification, Verify
 from tests.cloudsync.edge_side import CodedPack, EdgeSide, settings
+from tests.cloudsync.growing import grow
 from tests.cloudsync.test_kill import comes_back, each_once, kill, start
 from tests.rig.injection import killing, strace
 from tests.servers import ROOT
@@ -33,7 +35,7 @@ def test_killed_at_any_call_it_ships_everything_once_and_restores_all(
     begin = time.monotonic()
     layout, archive = Layout(tmp_path / "state"), tmp_path / "archive"
     site = setup(layout.state, settings(archive), tmp_path / "kit")
-    shipping, packs = asyncio.run(ship(layout, SHIPPING_FULL if full else SHIPPING))
+    shipping, packs = asyncio.run(ship(layout, archive, SHIPPING_FULL if full else SHIPPING))
     assert each_once(archive, site, packs)
     restoring = Counter[str]()
     (tmp_path / "words").write_text(site.passphrase)
@@ -54,12 +56,21 @@ def test_killed_at_any_call_it_ships_everything_once_and_restores_all(
     assert shipping.total() and restoring.total()
 
 
-async def ship(layout: Layout, calls: tuple[int, ...]) -> tuple[Counter[str], list[CodedPack]]:
-    """A pack for each point, during which cloudsync is killed there; then all of them come back from the archive. Kills, and packs."""
+async def ship(layout: Layout, archive: Path, calls: tuple[int, ...]) -> tuple[Counter[str], list[CodedPack]]:
+    """A pack for each point, during which cloudsync is killed there, or while it merges segments; then all of them come back from the
+    archive, which is as it should be. Kills, and packs.
+    """
     edge = EdgeSide(layout)
-    kills, packs = Counter[str](), []
+    kills, packs = Counter[str](), [CodedPack.generated(1_000)]
+    edge.code(packs[0])
+    process = await start(layout)
+    await edge.hears(Held, pack=packs[0].pack)
+    process.terminate()
+    await process.wait()
     for syscall in SYSCALLS:
         for when in calls:
+            if len(packs) % 4 == 1:
+                await grow(layout, archive, FAN)
             packs.append(CodedPack.generated(len(packs), parts=2))
             edge.code(packs[-1])
             edge.site_state(f"state {len(packs)}".encode())
@@ -71,6 +82,10 @@ async def ship(layout: Layout, calls: tuple[int, ...]) -> tuple[Counter[str], li
             await ended
     process = await start(layout)
     await comes_back(edge, packs)
+    edge.ask(Verify(percent=100))
+    await edge.until(lambda: any(fact.ended_at for fact in edge.heard(Verification, asked=edge.asked)), "the end of a comparison", 60)
+    assert [(fact.damaged, fact.faults) for fact in edge.heard(Verification)][-1] == (0, [])
+    await edge.until(lambda: len([*archive.glob("*/c/1/*")]) >= len(packs) // 4, "as many merges as segments make")
     process.terminate()
     assert await process.wait() == 0
     edge.close()

@@ -14,6 +14,7 @@ from random import Random
 
 import pytest
 
+from cloudsync import merge
 from cloudsync.archive.port import NotThere
 from cloudsync.catalog import BadSignature, BrokenChain, NewerFormat, open_site_state
 from cloudsync.rebuild import RolledBack, rebuild
@@ -22,17 +23,18 @@ from cloudsync.seal.kit import Kit
 from cloudsync.seal.part import NotOurs
 from edge.errors import OutpostError
 from edge.model import PackId
-from tests.rig.shelf import Hand, Shelf, Tampering, make
+from tests.rig.shelf import MERGE, Hand, Shelf, Tampering, make
 
 SEED = 20_261_124
 SENTENCES = {
     NotOurs: r"{name}(: not in the one form in which this site (seals|signs)|: was sealed for another place, or its recipients were changed"
     r"|: its content was altered| is not what the (sums|catalog) says?| has \d+ bytes; the sums say \d+"
     r"|: not the first segment of a site| line [12]: .+)",
-    BrokenChain: r"{name} does not follow the segment before it: .*|the archive has .*, but {name} is missing",
+    BrokenChain: r"{name} does not follow the segment before it: .*|the archive has .*, but {name} is missing"
+    r"|{name} was replaced by another one of this site",
     BadSignature: r"{name}(: its content is not signed by this site's key|: signed by the key .*"
     r"| brings another signing certificate than the one that the recovery kit names)",
-    NewerFormat: r"{name} has format \d+, this Outpost reads 1\. Upgrade it\.",
+    NewerFormat: r"{name} has format \d+, this Outpost reads 5\. Upgrade it\.",
     NotThere: r"the archive has no {name}",
     RolledBack: r"the archive's catalog ends at \d+, the lost box had written \d+",
 }
@@ -67,7 +69,8 @@ def test_whatever_is_done_to_the_archive_is_refused_by_name(tmp_path: Path, full
             for kind in ("segment", "site state", "sums", "head", "part")
             for deed in ("flip", "cut", "mangle", "swap", "replay", "drop")
         ),
-        *((kind, "forge") for kind in ("segment", "site state", "head", "part")),
+        *((kind, "forge") for kind in ("segment", "merge", "site state", "head", "part")),
+        *(("merge", deed) for deed in ("flip", "cut", "mangle", "replay")),
     }
 
 
@@ -76,7 +79,17 @@ def untouched(site: Shelf, place: Path) -> None:
     nothing = Tampering("nothing", {})
     for name in site.objects:
         if not name.endswith("/000002"):
-            kind = "segment" if "/c/" in name else "site state" if "/e/" in name else "sums" if name.endswith("/sums") else "part"
+            kind = (
+                "segment"
+                if "/c/0/" in name
+                else "merge"
+                if "/c/" in name
+                else "site state"
+                if "/e/" in name
+                else "sums"
+                if name.endswith("/sums")
+                else "part"
+            )
             read(site, nothing, kind, name, place)
     restored(site, nothing, place / "untouched", needs_number=True)
 
@@ -97,6 +110,9 @@ def read(site: Shelf, tampering: Tampering, kind: str, name: str, place: Path) -
         return
     if data is None:
         raise NotThere(f"the archive has no {name}")
+    if kind == "merge":
+        merge.read(site.chain.at(site.states[-1]), MERGE, data, site.states[MERGE.last].tip)
+        return
     if kind == "site state":
         seal_alone(site, tampering, name, data)
         open_site_state(site.site_states[name], data, site.keys.site_id, site.keys.open)
