@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from cloudsync.ledger.ledger import Ledger
 from edge import journal
 from edge.errors import Corrupt, OutpostError
-from edge.journal import AsksUnread, JournalReader, Unread
+from edge.journal import AsksUnread, Unread
+from edge.journalfiles import JournalReader
 from edge.keptlines import KeptLines
 from edge.model import Urgency, parse_digest, parse_pack_id
 from edge.wall import Gate, Trespass
@@ -21,6 +22,7 @@ HEAD_MAX_BYTES = 64 << 20
 PART_MAX_BYTES = 4 << 20
 PARTS_MAX = 1_000_000
 SITE_STATE_MAX_BYTES = 64 << 20
+_FOREVER = 1e11
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +126,9 @@ def fault_of(ask: journal.Entry) -> str:
             return "" if whole else "it names no digest, or a size that no site state has"
         case journal.Verify():
             return "" if 0 <= ask.percent <= 100 else "it wants a part of the archive read that cannot be"
-        case journal.Ack() | journal.Restate():
+        case journal.Pause():
+            return "" if ask.until is None or 0 <= ask.until < _FOREVER else "it pauses until a time that is none"
+        case journal.Ack() | journal.Restate() | journal.Resume():
             return ""
         case _:
             return "it is a fact, not an ask"

@@ -57,10 +57,15 @@ class CatalogLane:
         """An entry is owed, or there is nothing else left to send."""
         self._changed.set()
 
-    async def run(self) -> None:
-        """Ship segments, for ever. Raises AnotherWriter when other bytes lie at the next segment's name, or ObjectRefused."""
+    async def run(self, may_ship: Callable[[], bool]) -> None:
+        """Ship segments, for ever; while `may_ship` says no, wait to be woken. Raises AnotherWriter when other bytes lie at the next
+        segment's name, or ObjectRefused.
+        """
         while True:
             self._changed.clear()
+            if not may_ship():
+                await self._changed.wait()
+                continue
             if await self._ship():
                 continue
             # Asked in this order, "nothing left" means that the entry of everything that was sent is among the queued ones.

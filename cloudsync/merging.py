@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cloudsync import epochs, merge
 from cloudsync.archive.port import Archive, Damaged, NotThere, ObjectRefused, Occupied, md5_of
@@ -34,20 +34,26 @@ class Merger:
         self._changed = asyncio.Event()
 
     def wake(self) -> None:
-        """The archive has another segment."""
+        """The archive has another segment, or more may go."""
         self._changed.set()
 
-    async def run(self) -> None:
-        """Merge whatever can be merged, for ever. A merge that cannot be made or shipped is passed over: the segments say the same."""
+    async def run(self, may_go: Callable[[], bool]) -> None:
+        """Merge whatever can be merged, for ever, as long as `may_go` says so; else wait to be woken. A merge that cannot be made or
+        shipped is passed over: the segments say the same.
+        """
         while True:
             self._changed.clear()
-            await self.settle()
+            while may_go() and await self._step():
+                pass
             await self._changed.wait()
 
     async def settle(self) -> None:
         """Merge until nothing is left to be merged. Raises what the archive raises."""
-        while await self._ship() or await self._make():
+        while await self._step():
             pass
+
+    async def _step(self) -> bool:
+        return await self._ship() or await self._make()
 
     async def _make(self) -> bool:
         """Record the merge that is due, or that it is passed over; False when none is due."""

@@ -38,7 +38,7 @@ from edge.clock import utc
 from edge.config import Config, Layout, parse
 from edge.durable import flush_directory, write_whole
 from edge.errors import OutpostError, Permanent
-from edge.journal import JournalWriter
+from edge.journalfiles import JournalWriter
 from edge.model import Digest
 
 _AHEAD = 4

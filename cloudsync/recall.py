@@ -42,8 +42,11 @@ class Recaller:
         wake: Wake,
         parallel: int,
         busy_changed: Callable[[], None],
+        refusal: Callable[[], str],
     ) -> None:
-        """`busy_changed` is called when recalling begins and ends, because shipping makes room for it."""
+        """`busy_changed` is called when recalling begins and ends, because shipping makes room for it. `refusal` says why nothing may be
+        fetched now: edge is told, and it stays wanted.
+        """
         self._ledger = ledger
         self._keys = keys
         self._inbox = inbox
@@ -52,6 +55,7 @@ class Recaller:
         self._wake = wake
         self._parallel = parallel
         self._busy_changed = busy_changed
+        self._refusal = refusal
         self._under_way: set[tuple[PackId, int]] = set()
         self._inbox_turn = asyncio.Lock()
         self._sums_turn = asyncio.Lock()
@@ -74,6 +78,12 @@ class Recaller:
                 self._changed.clear()
                 busy = frozenset(self._under_way)  # one that ends while the ledger is read may be among the rows that were read before
                 wanted = await self._ledger.recalls.wanted(self._parallel + len(busy))
+                if reason := self._refusal():
+                    for pack in sorted({pack for pack, _ in wanted}):
+                        parts = sorted(number for other, number in wanted if other == pack)
+                        self._teller.say(RecallFailed(pack=pack, parts=parts, reason=reason, final=False))
+                    await self._changed.wait()
+                    continue
                 for pack, number in [one for one in wanted if one not in busy][: self._parallel - len(busy)]:
                     self._under_way.add((pack, number))
                     self._busy_changed()

@@ -139,7 +139,7 @@ def approve(
     from edge.clock import SystemClock  # noqa: PLC0415
     from edge.config import Layout, load  # noqa: PLC0415
     from edge.doorbell import ring  # noqa: PLC0415
-    from edge.journal import JournalWriter  # noqa: PLC0415
+    from edge.journalfiles import JournalWriter  # noqa: PLC0415
 
     with plainly():
         _signed_by(by)

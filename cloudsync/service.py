@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -14,16 +13,17 @@ from typing import NoReturn
 from cloudsync import epochs
 from cloudsync.archive.metered import Metered
 from cloudsync.archive.opening import open_archive
+from cloudsync.archive.paced_archive import PacedArchive
 from cloudsync.archive.port import Archive, CredentialRefused, ObjectRefused, QuotaExceeded
 from cloudsync.archive.retrying import Retrying, Wake, Watcher
 from cloudsync.asks import Asks, said_of
 from cloudsync.lane import AnotherWriter, CatalogLane
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
+from cloudsync.link.budget import Hold
 from cloudsync.link.goodput import deadline_seconds
-from cloudsync.link.pacing import Pacing
-from cloudsync.link.schedule import schedule
 from cloudsync.merging import Merger
+from cloudsync.permit import Permit
 from cloudsync.recall import Recaller
 from cloudsync.seal import keys as seal_keys
 from cloudsync.sealed import SealedFiles
@@ -37,7 +37,7 @@ from edge.clock import Clock, SystemClock
 from edge.config import Config, Layout
 from edge.doorbell import Doorbell, ring
 from edge.errors import OutpostError, StoreFull, Transient
-from edge.journal import JournalWriter
+from edge.journalfiles import JournalWriter
 from edge.keptlines import KeptLines
 from edge.model import PackId
 from edge.wall import Gate
@@ -59,7 +59,7 @@ class Service:
         self._given = archive
         self._clock = clock or SystemClock()
         self._halted = False
-        self._schedule = schedule(config.link.cap_bytes_per_second, config.link.schedule)
+        self._permit = Permit(config.link, self._clock)
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Ship and recall until `stop` is set. `ready` is called once everything runs."""
@@ -68,12 +68,15 @@ class Service:
             directory.mkdir(mode=0o750, exist_ok=True)
         seal_keys.load(layout.keys)  # what is wrong with them is said before anything is opened
         async with contextlib.AsyncExitStack() as stack:
-            pacing = Pacing(self._clock, self._cap, self._schedule.cap_bytes_per_second)
-            metered = Metered(self._given or open_archive(config.archive, pacing), self._clock)
+            permit = self._permit
+            opened = PacedArchive(self._given, permit.pacing) if self._given else open_archive(config.archive, permit.pacing)
+            metered = Metered(opened, self._clock)
             stack.push_async_callback(metered.close)
             ledger = await Ledger.open(layout.ledger)
             stack.push_async_callback(ledger.close)
             keys = await epochs.current(layout.keys, ledger)
+            await permit.begin(ledger.allowances)
+            stack.push_async_callback(_unless_full, partial(permit.record, ledger.allowances))
             facts = JournalWriter(layout.facts)
             stack.callback(facts.close)
             bell = stack.enter_context(_listening(layout.cloudsync_bell))
@@ -88,7 +91,9 @@ class Service:
 
             watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, tell_link, sequence)
             archive = self._retrying(metered, watch, wake)
-            recaller = Recaller(ledger, keys, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set)
+            recaller = Recaller(
+                ledger, keys, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set, lambda: permit.refusal
+            )
             merger = Merger(ledger, keys, archive)
 
             def written(number: int) -> None:
@@ -108,17 +113,22 @@ class Service:
                 self._clock,
                 changed=to_ship,
                 lanes=lambda: self._lanes(recaller.busy),
+                urgent_only=lambda: permit.hold is Hold.RESERVE,
                 settled=lane.wake,
             )
-            verifier = Verifier(ledger, keys, teller, self._clock, config.archive, lambda: recaller.busy)
+            verifier = Verifier(ledger, keys, teller, self._clock, config.archive, lambda: recaller.busy or permit.hold is not Hold.NONE)
             position = (await ledger.asked.position()).position
 
             def committed(entries: Sequence[journal.Entry]) -> None:
                 self._committed(entries, teller, lambda pack: group.create_task(_until_room(partial(recaller.taken, pack), watch, wake)))
                 if not watch.up and any(isinstance(entry, journal.Recall) for entry in entries):
                     wake.ring()  # somebody is waiting for it
+                look_again()
+                teller.wake()
+
+            def look_again() -> None:
                 to_ship.set()
-                for each in (lane, recaller, teller, verifier):
+                for each in (lane, merger, recaller, verifier):
                     each.wake()
 
             asks = Asks(Gate(layout.asks, self._edge_user()), ledger, position, committed, unread, teller.say)
@@ -128,10 +138,11 @@ class Service:
                     "asks": partial(asks.run, bell, config.link.poll_seconds),
                     "ship": shipper.run,
                     "catalog": partial(self._follow, lane, watch),
-                    "merge": merger.run,
+                    "merge": partial(merger.run, lambda: permit.look() is Hold.NONE),
                     "recall": partial(recaller.run, recalling),
                     "verify": partial(verifier.run, archive),
                     "tell": teller.run,
+                    "what may go": partial(permit.keep, ledger.allowances, lambda: metered.round_trip_seconds, teller.say, look_again),
                 }
                 tasks = [
                     *(group.create_task(_until_room(begin, watch, wake), name=name) for name, begin in work.items()),
@@ -151,19 +162,19 @@ class Service:
             watcher,
             wake,
             backoff=Backoff(max_seconds=link.backoff_max_seconds),
-            deadline=lambda size: deadline_seconds(size, inner.goodput, link.parallel_parts, self._schedule.least),
+            deadline=lambda size: deadline_seconds(size, inner.goodput, link.parallel_parts, self._permit.least_cap),
             patient=_PATIENT,
         )
 
-    def _cap(self) -> float:
-        """What may be taken of the line now, by the clinic's clock."""
-        return self._schedule.cap_at(datetime.fromtimestamp(self._clock.now()))  # noqa: DTZ006 - the schedule means the local time
-
     def _lanes(self, recalling: bool) -> int:
         """How many objects may be shipped at once: recall outranks shipping, which keeps one lane."""
-        if self._halted:
+        if not self._may_ship():
             return 0
         return 1 if recalling else self._config.link.parallel_parts
+
+    def _may_ship(self) -> bool:
+        """Whether anything is shipped at all."""
+        return not self._halted and self._permit.look() in {Hold.NONE, Hold.RESERVE}
 
     def _committed(self, entries: Sequence[journal.Entry], teller: Teller, taken: Callable[[PackId], object]) -> None:
         for entry in entries:
@@ -172,11 +183,13 @@ class Service:
                     teller.forget(entry.upto)
                 case journal.Taken():
                     taken(PackId(entry.pack))
+                case journal.Pause() | journal.Resume():
+                    self._permit.reread()
 
     async def _follow(self, lane: CatalogLane, watch: Watch) -> None:
         """The catalog lane; when a segment can never be shipped, nothing else is shipped any more, and recalls go on."""
         try:
-            await lane.run()
+            await lane.run(self._may_ship)
         except (AnotherWriter, ObjectRefused) as fault:
             log.critical("%s", fault)
             self._halted = True
@@ -233,6 +246,12 @@ def _listening(path: Path) -> Iterator[asyncio.Event]:
 
 async def _farewell(teller: Teller) -> None:
     """Tell what is still untold; what cannot be told in time is told after the next start."""
-    with contextlib.suppress(TimeoutError, StoreFull):
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_FAREWELL_SECONDS):
-            await teller.flush()
+            await _unless_full(teller.flush)
+
+
+async def _unless_full(last: Callable[[], Awaitable[None]]) -> None:
+    """What is done when everything else has ended; a full disk does not keep it from ending."""
+    with contextlib.suppress(StoreFull):
+        await last()

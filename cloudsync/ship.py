@@ -59,11 +59,12 @@ class Shipper:
         *,
         changed: asyncio.Event,
         lanes: Callable[[], int],
+        urgent_only: Callable[[], bool] = lambda: False,
         settled: Callable[[], None],
     ) -> None:
         """`changed` is set by whoever has something new to ship, or makes room for it; `lanes` says how many objects may be in flight.
 
-        `settled` is called when a pack or site state has no more to send.
+        `urgent_only` whether nothing but STAT goes. `settled` is called when a pack or site state has no more to send.
         """
         self._ledger = ledger
         self._keys = keys
@@ -75,6 +76,7 @@ class Shipper:
         self._wake = wake
         self._clock = clock
         self._lanes = lanes
+        self._urgent_only = urgent_only
         self._settled = settled
         self._under_way: set[tuple[object, ...]] = set()
         self._changed = changed
@@ -106,7 +108,9 @@ class Shipper:
         jobs: list[Job] = [*await shipping.complete(enough)]
         jobs += [site_state] if site_state else []
         jobs += await shipping.next_parts(enough)
-        jobs.sort(key=lambda job: isinstance(job, SiteState) or not job.urgent)
+        jobs.sort(key=_routine)
+        if self._urgent_only():
+            jobs = [job for job in jobs if not _routine(job)]
         return [job for job in jobs if _key(job) not in busy][:free]
 
     async def _work(self, job: Job) -> None:
@@ -258,6 +262,10 @@ class Shipper:
         if now - self._progress.get(pack, -_PROGRESS_SECONDS) >= _PROGRESS_SECONDS:
             self._progress[pack] = now
             self._teller.say(Progress(pack=pack, confirmed=confirmed, total=total))
+
+
+def _routine(job: Job) -> bool:
+    return isinstance(job, SiteState) or not job.urgent
 
 
 def _key(job: Job) -> tuple[object, ...]:

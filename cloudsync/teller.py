@@ -11,7 +11,7 @@ from collections.abc import Callable
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Pack, Recalled
 from edge import journal
-from edge.journal import JournalWriter
+from edge.journalfiles import JournalWriter
 
 _AT_MOST = 200
 

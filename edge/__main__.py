@@ -43,8 +43,9 @@ from edge.failstop import FailStop
 from edge.gauge import Gauge
 from edge.index import CatalogueIndex
 from edge.intake import PackIntake
-from edge.journal import JournalWriter
+from edge.journalfiles import JournalWriter
 from edge.keeper import Keeper
+from edge.linking import Linking
 from edge.model import AETitle
 from edge.natives import Natives
 from edge.notify import notify
@@ -194,6 +195,7 @@ class _Edge:
         copies = SiteCopies(layout, copy_site, asks, decided)
 
         verifying = Verifying(catalogue, asks, reach)
+        linking = Linking(catalogue, asks, reach, self._clock)
 
         def damaged(pack: str) -> None:
             verifying.found(pack)
@@ -203,6 +205,8 @@ class _Edge:
         retired = partial(eviction.clear, layout, catalogue, desk)
         unread = UnreadFacts(layout.unread)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, unread, refusals, restating.told, damaged, retired)
+        alarms: list[Callable[[], list[str]]] = [partial(notices, catalogue), scrubber.alarms, gauge.alarms, intake.alarms]
+        alarms += [facts.alarms, verifying.alarms, partial(drilled.alarms, layout)]
         reporting = Reporting(
             config,
             layout,
@@ -210,17 +214,10 @@ class _Edge:
             packs,
             reach,
             (restating.notices, commitments.notices, routes.notices, collector.notices),
-            (
-                partial(notices, catalogue),
-                scrubber.alarms,
-                gauge.alarms,
-                intake.alarms,
-                facts.alarms,
-                verifying.alarms,
-                partial(drilled.alarms, layout),
-            ),
+            alarms,
             refusals,
             self._clock,
+            linking.hold,
         )
         studies = Studies(catalogue, retrieve, reach)
         admitting = Admitting(intake, AETitle(config.site.ae_title))
@@ -240,6 +237,7 @@ class _Edge:
             routing,
             outreach,
             verifying,
+            linking,
         ]
         controller = Controller(layout.control, nouns, fail_stop)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()

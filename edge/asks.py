@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge.journal import Coded, JournalWriter, Recall, Restate, SiteState, Taken, Verify
+from edge.journal import Coded, Pause, Recall, Restate, Resume, SiteState, Taken, Verify
+from edge.journalfiles import JournalWriter
 
 
 class Asks:
@@ -15,7 +16,7 @@ class Asks:
         self._ring = ring
         self.forget = journal.forget
 
-    def tell(self, *asks: Coded | SiteState | Recall | Taken | Restate | Verify) -> int:
+    def tell(self, *asks: Coded | SiteState | Recall | Taken | Restate | Verify | Pause | Resume) -> int:
         """Durable when it returns; the seq of the last one."""
         seq = self._journal.append(*asks)
         if asks:

@@ -15,6 +15,7 @@ from edge.catalogue_commands import catalogue
 from edge.choice_commands import conflicts, quarantine
 from edge.control import lines
 from edge.control.status import GetStatus, Status
+from edge.link_commands import link
 from edge.peer_commands import peers
 from edge.route_commands import routes
 from edge.site_commands import site
@@ -35,6 +36,7 @@ app.add_typer(conflicts, name="conflicts")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(catalogue, name="catalogue")
 app.add_typer(site, name="site")
+app.add_typer(link, name="link")
 peers.command("echo")(errand_commands.echo)
 app.command("evict")(cache_commands.evict)
 app.command("scrub")(cache_commands.scrub)

@@ -95,6 +95,12 @@ class Link(_Section, frozen=True):
     """What Outpost may take of the line, each way; 0 = all of it."""
     schedule: dict[str, int] = {}
     """By hours of the clinic's clock, as HOURS has them: so many percent of the cap. Where several fit, the least."""
+    monthly_budget_bytes: int = 0
+    """What may go over the link in a month, up and down together; 0 = as much as there is."""
+    budget_first_day: int = 1
+    """Of the month, 1 to 28: the day on which the provider begins to count anew."""
+    budget_stat_percent: int = 10
+    """Of the budget, kept for STAT studies and for what somebody asks to have back."""
     poll_seconds: float = 2.0
     backoff_max_seconds: float = 300.0
     offline_after_seconds: float = 900.0
@@ -232,6 +238,8 @@ _MAY_BE_ZERO = frozenset(
         "verify_days",
         "verify_read_percent",
         "cap_bytes_per_second",
+        "monthly_budget_bytes",
+        "budget_stat_percent",
     }
     | {"offline_after_seconds", "backoff_max_seconds"}
 )
@@ -295,6 +303,10 @@ def _check_tls(dicom: Dicom) -> None:
 
 
 def _check_rate(link: Link) -> None:
+    if link.budget_stat_percent > 100:
+        raise ConfigError("link.budget_stat_percent", f"{link.budget_stat_percent} is out of range", "Use 0 to 100.")
+    if link.budget_first_day > 28:
+        raise ConfigError("link.budget_first_day", f"{link.budget_first_day} is not in every month", "Use 1 to 28.")
     if link.schedule and not link.cap_bytes_per_second:
         raise ConfigError("link.schedule", "is there without a cap", "Set link.cap_bytes_per_second to what the line carries.")
     for hours, percent in link.schedule.items():

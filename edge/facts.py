@@ -10,13 +10,12 @@ from typing import Protocol
 from edge.errors import Corrupt, OutpostError, StoreFull
 from edge.journal import (
     Ack,
+    Allowance,
     AsksUnread,
     Damaged,
     Entry,
     Held,
     Here,
-    JournalReader,
-    JournalWriter,
     Link,
     Progress,
     RecallFailed,
@@ -27,6 +26,7 @@ from edge.journal import (
     Verification,
     encode,
 )
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.link import LinkState
 from edge.model import PackId
 from edge.refusals import Refusals
@@ -93,7 +93,7 @@ class Facts:
     def begin(self) -> None:
         """At start: what was set aside, and can be followed by this version."""
         for entry in self._unread.followable():
-            if isinstance(entry, Link | AsksUnread | Progress | Ack | Verification):  # said again since, or never mind
+            if isinstance(entry, Link | Allowance | AsksUnread | Progress | Ack | Verification):  # said again since, or never mind
                 continue
             log.info("fact %d, which was set aside, is followed now", entry.seq)
             with self._catalogue.change():
@@ -187,6 +187,8 @@ class Facts:
                 catalogue.retire(PackId(entry.pack))
             case Verification():
                 catalogue.set_verification(encode(entry).decode())
+            case Allowance():
+                catalogue.set_allowance(encode(entry).decode())
             case Link():
                 catalogue.set_link(_link(entry))
             case Ack():

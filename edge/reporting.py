@@ -34,8 +34,11 @@ class Reporting:
         alarms: Iterable[Callable[[], list[str]]],
         refusals: Refusals,
         clock: Clock,
+        hold: Callable[[], str] = lambda: "",
     ) -> None:
-        """`notices` tell what other application entities do not take, `alarms` what a person must see to."""
+        """`notices` tell what other application entities do not take, `alarms` what a person must see to, `hold` why not everything is
+        shipped.
+        """
         self._config = config
         self._layout = layout
         self._catalogue = catalogue
@@ -45,6 +48,7 @@ class Reporting:
         self._alarms = tuple(alarms)
         self._refusals = refusals
         self._clock = clock
+        self._hold = hold
 
     def responders(self) -> Iterable[Responder]:
         return [at_once(GetStatus, PEOPLE, self._answer)]
@@ -66,7 +70,7 @@ class Reporting:
         now, receiving = self._clock.now(), len(self._packs.studies)
         link = status.link(self._reach.link(), self._reach.silent_since(), now)
         alarms = [alarm for tell in self._alarms for alarm in tell()]
-        figures = status.Figures(studies, waiting, waiting_bytes, last_held, stopped, link, receiving, conflicts, len(alarms))
+        figures = status.Figures(studies, waiting, waiting_bytes, last_held, stopped, link, receiving, conflicts, self._hold(), len(alarms))
         return Status(
             sentence=status.sentence(figures, now),
             lamp=status.lamp(figures),

@@ -12,7 +12,8 @@ from edge.clock import Clock
 from edge.config import Layout
 from edge.durable import flush_directory
 from edge.errors import BrokenOff, Corrupt, StoreFailed
-from edge.journal import JournalReader, SiteStateHere
+from edge.journal import SiteStateHere
+from edge.journalfiles import JournalReader
 from edge.notify import notify
 from edge.rebuild import Rebuilt, needed, rebuild
 from edge.sitecopies import newest

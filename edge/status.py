@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from edge.control.studies import Study
+from edge.journal import Allowance
 from edge.link import LinkState
 from edge.model import Availability, availability
 
@@ -40,6 +42,8 @@ class Figures:
     receiving: int
     conflicts: int = 0
     """Studies with an instance among whose variants a person must choose."""
+    hold: str = ""
+    """Why not everything is shipped, in a sentence, where that is no fault of the link."""
     alarms: int = 0
     """Other things that a person must see to, each said in a sentence of its own."""
 
@@ -55,7 +59,7 @@ def sentence(figures: Figures, now: float) -> str:
 
 def _safe(figures: Figures, now: float) -> str:
     # Where a person has to act, it is said although nothing waits yet.
-    alarm = f" {figures.link.sentence}" if figures.link.state in FOR_A_PERSON else ""
+    alarm = f" {figures.link.sentence}" if figures.link.state in FOR_A_PERSON else f" {figures.hold}".rstrip()
     if not figures.studies:
         return f"No study has arrived yet.{alarm}"
     if not figures.waiting_studies:
@@ -66,6 +70,8 @@ def _safe(figures: Figures, now: float) -> str:
     if figures.stopped:
         wait = count(figures.stopped, "of them waits", "of them wait")
         return f"{waiting}; {wait} for a person: `outpost studies show` says why, `outpost studies retry` starts it again."
+    if figures.hold and figures.link.state not in FOR_A_PERSON:
+        return f"{figures.hold} Scanning continues; {waiting}."
     if figures.link.state not in {"up", ""}:
         stands = figures.link.state in {"conflict", SILENT}
         shipping = "nothing more is shipped" if stands else "shipping goes on by itself as soon as it can"
@@ -92,6 +98,20 @@ def link(said: LinkState | None, silent_since: float | None, now: float) -> Link
     idle = said.state == "up" and said.answered_at and now - said.answered_at >= IDLE_SECONDS
     sentence = f"The archive answered {ago(said.answered_at, now)}." if idle else said.sentence
     return Link(said.state, said.since, sentence, said.goodput_bytes_per_second, sequence)
+
+
+def hold(told: Allowance | None, now: float) -> str:
+    """Why not everything is shipped, as cloudsync said last, in a sentence; empty where nothing keeps it."""
+    if told is None or not told.hold:
+        return ""
+    if told.hold == "paused":
+        if told.paused_until is None:
+            return "Shipping is paused until somebody lets it go on: `outpost link resume`."
+        return f"Shipping is paused until {local(told.paused_until)}." if now < told.paused_until else ""
+    anew = f"the next month of it begins on {local(told.month_ends_at)[:10]}"
+    if told.hold == "reserve":
+        return f"What is left of the data budget ({size(told.budget_bytes)}) is kept for STAT studies and recalls; {anew}."
+    return f"The data budget ({size(told.budget_bytes)}) is used up: {anew}, or raise link.monthly_budget_bytes."
 
 
 def lamp(figures: Figures) -> str:
@@ -139,6 +159,11 @@ def study(row: tuple[Any, ...], link_up: bool) -> Study:
 
 def ago(stamp: float | None, now: float) -> str:
     return "at an unknown time" if stamp is None else f"{duration(max(0.0, now - stamp))} ago"
+
+
+def local(stamp: float) -> str:
+    """A time by this machine's clock, to the minute: 2027-01-31 14:00."""
+    return datetime.fromtimestamp(stamp).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006 - people read the clock on the wall
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge.journal import (
     Ack,
+    Allowance,
     AsksUnread,
     Damaged,
     Entry,
@@ -75,7 +76,7 @@ def fault_of(fact: Entry) -> str:
             return "" if whole else "it names no pack, no digest, or no part"
         case SiteStateHere():
             return "" if parse_digest(fact.digest) else "it names no digest"
-        case Link() | Ack() | AsksUnread() | Verification():
+        case Link() | Allowance() | Ack() | AsksUnread() | Verification():
             return ""
         case _:
             return "it is an ask, not a fact"

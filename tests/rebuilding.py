@@ -17,7 +17,8 @@ from edge.code.worker import Coder
 from edge.config import Cache, Config
 from edge.dimse.ports import Outcome
 from edge.facts import Facts
-from edge.journal import Ack, Held, JournalReader, JournalWriter, Restate
+from edge.journal import Ack, Held, Restate
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.model import UID, Correction, PackId
 from edge.outbox import Outbox
 from edge.rebuild import Rebuilt, rebuild

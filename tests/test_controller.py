@@ -33,6 +33,7 @@ from edge.failstop import FailStop
 from edge.intake import PackIntake
 from edge.keeper import Keeper
 from edge.link import LinkState
+from edge.linking import Linking
 from edge.model import UID, AETitle, Query
 from edge.outbox import Outbox
 from edge.outreach import Outreach
@@ -131,6 +132,7 @@ class Box:
             Outreach(config, self.site, FakeIndex([]), self.retrieve, intake, None, Requestor(), FakeAudit()),
             Routing(None, self.audit, clock),
             Verifying(self.catalogue, None, reach),
+            Linking(self.catalogue, None, reach, clock),
         ]
         self.controller = Controller(self.layout.control, nouns)
 

@@ -7,32 +7,21 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.errors import Corrupt
 from edge.facts import Facts
-from edge.journal import (
-    Ack,
-    AsksUnread,
-    Entry,
-    Held,
-    Here,
-    JournalReader,
-    JournalWriter,
-    Link,
-    Progress,
-    RecallFailed,
-    Restate,
-    Unread,
-    encode,
-)
+from edge.journal import Ack, Allowance, AsksUnread, Entry, Fact, Held, Here, Link, Progress, RecallFailed, Restate, Unread, decode, encode
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.keptlines import MOST
 from edge.link import LinkState
 from edge.model import Json
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
-from edge.unread import UnreadFacts
+from edge.unread import UnreadFacts, fault_of
 from edge.wall import Gate
+from tests.floor.test_journal import EXAMPLES
 from tests.store.rows import pack_id
 
 STUDY: Json = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
@@ -115,6 +104,21 @@ def test_a_batch_is_committed_then_told_then_acknowledged_once(edge: EdgeSide) -
     assert edge.catalogue.link() == LinkState("up", 1.0, 0.0, "The archive answers.", 2.0, 8, 3.0)
     assert edge.desk.told == [("heard", pack_id("a")), ("failed", pack_id("b"))]
     assert edge.acknowledged() == [3]
+
+
+@pytest.mark.parametrize("fact", [one for one in EXAMPLES if isinstance(one, Fact)], ids=lambda one: one.__struct_config__.tag)
+def test_each_kind_of_fact_is_known_as_one(fact: Entry) -> None:
+    assert fault_of(fact) != fault_of(Restate()) == "it is an ask, not a fact"
+
+
+def test_what_may_go_over_the_link_is_known_after_a_start(edge: EdgeSide) -> None:
+    (said,) = [one for one in EXAMPLES if isinstance(one, Allowance)]
+    edge.cloudsync.append(said)
+    assert edge.facts.apply()
+    assert edge.facts.alarms() == []
+    edge.catalogue.close()
+    edge.start()
+    assert decode(1, (edge.catalogue.figure("allowance") or "").encode()) == msgspec.structs.replace(said, seq=1)
 
 
 def test_facts_that_were_applied_are_not_applied_again_after_a_start(edge: EdgeSide) -> None:

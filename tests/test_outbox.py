@@ -17,7 +17,8 @@ from edge.code.worker import WorkerDied
 from edge.config import Config, Layout
 from edge.control.studies import Retried, RetryStudies
 from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Unknown
-from edge.journal import Coded, JournalReader, JournalWriter
+from edge.journal import Coded
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.outbox import ATTEMPTS, Outbox
 from edge.store.files import is_on_its_way
 from edge.store.pack import OpenPack

@@ -18,7 +18,8 @@ import pytest_asyncio
 from edge.code.worker import Coder
 from edge.config import Layout
 from edge.errors import BrokenOff, Corrupt, StoreFailed
-from edge.journal import Ack, JournalWriter
+from edge.journal import Ack
+from edge.journalfiles import JournalWriter
 from edge.model import Level
 from edge.rebuild import Rebuilt, needed, rebuild
 from edge.store.anew import Standing, standing

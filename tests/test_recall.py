@@ -21,7 +21,8 @@ from edge.code.manifest import read_head
 from edge.code.worker import Coder
 from edge.config import Layout
 from edge.errors import StoreFailed
-from edge.journal import Entry, JournalReader, JournalWriter, Recall, Taken
+from edge.journal import Entry, Recall, Taken
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.model import Json, PackId, Urgency
 from edge.recall import RecallDesk
 from edge.refusals import Refusals

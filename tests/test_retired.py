@@ -14,7 +14,8 @@ import pytest_asyncio
 from edge.code.worker import Coder
 from edge.dimse.ports import Outcome
 from edge.facts import Facts
-from edge.journal import JournalWriter, Retired
+from edge.journal import Retired
+from edge.journalfiles import JournalWriter
 from edge.model import Level, PackId, Query
 from edge.refusals import Refusals
 from edge.store import eviction

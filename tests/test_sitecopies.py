@@ -13,7 +13,8 @@ import pytest
 from edge.asks import Asks
 from edge.config import Layout
 from edge.errors import StoreFull
-from edge.journal import JournalReader, JournalWriter, SiteState
+from edge.journal import SiteState
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.sitecopies import Copy, Pace, SiteCopies, newest
 from edge.store import site
 from edge.wall import Gate

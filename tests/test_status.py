@@ -38,6 +38,21 @@ CASES = [
         "1 of 2 studies not yet in the archive (0 bytes); 1 study is being received.",
         "amber",
     ),
+    (
+        {**WAITING, "hold": "Shipping is paused until 14:00."},
+        "Shipping is paused until 14:00. Scanning continues; 37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "amber",
+    ),
+    (
+        {**WAITING, **DOWN, "hold": "Shipping is paused until 14:00."},
+        "Shipping is paused until 14:00. Scanning continues; 37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "amber",
+    ),
+    (
+        {"hold": "Shipping is paused until 14:00."},
+        "All 1,204 studies are safe in the archive; the last one 3 minutes ago. Shipping is paused until 14:00.",
+        "green",
+    ),
     ({**WAITING, "receiving": 2}, "37 of 1,204 studies not yet in the archive (4.1 GB); 2 studies are being received.", "amber"),
     (
         {**WAITING, **DOWN, "receiving": 2},

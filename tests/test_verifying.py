@@ -17,7 +17,8 @@ from edge.control.verify import GetVerify, Hurt, StartVerify, Verified
 from edge.controller import Controller
 from edge.errors import Transient
 from edge.facts import Facts
-from edge.journal import Damaged, Entry, Held, JournalReader, JournalWriter, Verification, Verify
+from edge.journal import Damaged, Entry, Held, Verification, Verify
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.reach import Reach
 from edge.refusals import Refusals
 from edge.responder import Asker, Role

@@ -19,7 +19,7 @@ import aiohttp
 from cloudsync.archive import stow
 from cloudsync.archive.access import Access
 from cloudsync.archive.instances import InstanceName, Offer, Reply
-from cloudsync.archive.paced import Paced, pieces, session
+from cloudsync.archive.paced import Paced, session
 from cloudsync.archive.port import CredentialRefused, Damaged, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
 from cloudsync.link.pacing import Pacing
 from edge.clock import Clock, SystemClock
@@ -183,7 +183,7 @@ class _Multipart:
     async def sent(self, pacing: Pacing) -> AsyncIterator[bytes]:
         """The bytes, each piece as soon as it may go."""
         async for data in self._content():
-            async for piece in pieces(data, pacing.up):
+            async for piece in pacing.up.pieces(data):
                 yield piece
 
     async def _content(self) -> AsyncIterator[bytes]:

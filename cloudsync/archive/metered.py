@@ -52,7 +52,10 @@ class Metered:
 
     def __init__(self, inner: Archive, clock: Clock | None = None) -> None:
         self._inner = inner
-        self._meter = Meter(clock)
+        self._clock = clock or SystemClock()
+        self._meter = Meter(self._clock)
+        self.round_trip_seconds = 0.0
+        """That the last small answer took; 0 before the first."""
 
     @property
     def sent_bytes(self) -> int:
@@ -78,7 +81,10 @@ class Metered:
             return data
 
     async def head(self, name: str) -> Stat | None:
-        return await self._inner.head(name)
+        began = self._clock.monotonic()
+        found = await self._inner.head(name)
+        self.round_trip_seconds = self._clock.monotonic() - began
+        return found
 
     def list(self, prefix: str) -> AsyncIterator[Stat]:
         return self._inner.list(prefix)

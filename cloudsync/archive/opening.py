@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cloudsync.archive.paced_archive import PacedArchive
 from cloudsync.archive.port import Archive
 from cloudsync.link.pacing import Pacing
 from edge.config import Archive as Settings
@@ -19,12 +20,13 @@ def check(settings: Settings) -> None:
 
 
 def open_archive(settings: Settings, pacing: Pacing | None = None) -> Archive:
-    """The adapter for these settings, at this pace; nothing is sent yet. Raises ConfigError as `check`. A folder's disk is not paced."""
+    """The adapter for these settings, at this pace; nothing is sent yet. Raises ConfigError as `check`."""
     check(settings)
     if settings.kind == "folder":
         from cloudsync.archive.folder import Folder  # noqa: PLC0415 - only the configured kind is imported
 
-        return Folder(Path(settings.path))
+        folder = Folder(Path(settings.path))
+        return folder if pacing is None else PacedArchive(folder, pacing)
     from cloudsync.archive.azure_blob import AzureBlob  # noqa: PLC0415
 
     return AzureBlob(settings.container, Path(settings.credential_file), pacing)

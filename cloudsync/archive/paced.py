@@ -6,7 +6,6 @@ What comes is held back by TCP itself: what is not read fills a small buffer, an
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -34,16 +33,6 @@ class Paced:
         data = await self._content.read(count)
         await self._way.take(len(data))
         return data
-
-
-async def pieces(data: bytes, way: Way) -> AsyncIterator[bytes]:
-    """The bytes, each piece as soon as it may go."""
-    begin = 0
-    while begin < len(data):
-        piece = data[begin : begin + way.piece_bytes]
-        begin += len(piece)
-        await way.take(len(piece))
-        yield piece
 
 
 def session(cap: float, **options: Any) -> aiohttp.ClientSession:

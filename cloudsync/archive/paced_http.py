@@ -6,7 +6,7 @@ from typing import Any
 
 from azure.core.pipeline.transport import AioHttpTransport
 
-from cloudsync.archive.paced import Paced, pieces, session
+from cloudsync.archive.paced import Paced, session
 from cloudsync.link.pacing import Pacing
 
 _REQUEST_BYTES = 900
@@ -32,7 +32,7 @@ class PacedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core expo
         """As azure-core says. A body of bytes is handed on as a stream, also because in one write nobody could cancel it."""
         await self._pacing.up.take(_REQUEST_BYTES)
         if isinstance(request.data, bytes) and request.data:
-            request.data = pieces(request.data, self._pacing.up)
+            request.data = self._pacing.up.pieces(request.data)
         response = await super().send(request, **config)
         await self._pacing.down.take(_ANSWER_BYTES)
         answer = response.internal_response

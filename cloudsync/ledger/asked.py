@@ -64,6 +64,10 @@ async def _apply(transaction: Transaction, ask: journal.Entry) -> None:
             await transaction.run("retired_all_tell_again")
         case journal.Verify():
             await transaction.run("verification_asked", asked=ask.seq, percent=ask.percent)
+        case journal.Pause():
+            await transaction.run("paused", asked=ask.seq, paused_until=ask.until)
+        case journal.Resume():
+            await transaction.run("resumed", asked=ask.seq)
 
 
 async def _coded(transaction: Transaction, ask: journal.Coded) -> None:

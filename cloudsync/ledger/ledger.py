@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudsync.ledger.allowances import Allowances
 from cloudsync.ledger.asked import Asked
 from cloudsync.ledger.chain import Chain
 from cloudsync.ledger.database import Database
@@ -32,6 +33,7 @@ class Ledger:
     telling: Telling
     verifying: Verifying
     retiring: Retiring
+    allowances: Allowances
 
     @classmethod
     async def open(cls, path: Path) -> Ledger:
@@ -48,6 +50,7 @@ class Ledger:
             Telling(opened, turn),
             Verifying(opened),
             Retiring(opened),
+            Allowances(opened),
         )
 
     async def close(self) -> None:

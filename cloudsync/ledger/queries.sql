@@ -330,3 +330,15 @@ UPDATE verification SET number = number + 1, asked = :asked, percent = :percent,
 UPDATE verification SET upto = :upto, began_at = :began_at, ended_at = :ended_at, objects = :objects, read_objects = :read_objects,
     read_bytes = :read_bytes, damaged = :damaged, faults = :faults
 WHERE number = :number;
+
+-- allowance: whether shipping is paused, and what went over the link in the month
+SELECT asked, paused, paused_until, month, used_bytes FROM allowance;
+
+-- paused: a person paused shipping
+UPDATE allowance SET asked = :asked, paused = 1, paused_until = :paused_until;
+
+-- resumed: a person lets it go on
+UPDATE allowance SET asked = :asked, paused = 0, paused_until = NULL;
+
+-- used: so much more went over the link in this month
+UPDATE allowance SET used_bytes = :bytes + CASE month WHEN :month THEN used_bytes ELSE 0 END, month = :month;

@@ -225,3 +225,17 @@ class AsksPosition:
     position: int
     owed: int
     acknowledged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A person's pause, and what went over the link in the budget's month."""
+
+    asked: int
+    """The seq of the last ask to pause or to go on."""
+    paused: bool
+    paused_until: float | None
+    """Seconds since the epoch; None: until somebody says so."""
+    month: str
+    """Its first day, as 2027-01-31; empty before anything was counted."""
+    used_bytes: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from edge.clock import Clock
@@ -55,6 +55,15 @@ class Way:
         if wait > 0:
             await asyncio.sleep(wait)
 
+    async def pieces(self, data: bytes) -> AsyncIterator[bytes]:
+        """The bytes, each piece as soon as it may go."""
+        begin = 0
+        while begin < len(data):
+            piece = data[begin : begin + self.piece_bytes]
+            begin += len(piece)
+            await self.take(len(piece))
+            yield piece
+
     @property
     def piece_bytes(self) -> int:
         """How many bytes to take at once."""
@@ -70,3 +79,8 @@ class Pacing:
         self.up = Way(clock, cap)
         self.down = Way(clock, cap)
         self.largest_cap = largest_cap
+
+    @property
+    def wire_bytes(self) -> int:
+        """That have crossed the wire, both ways together."""
+        return round(self.up.wire_bytes + self.down.wire_bytes)

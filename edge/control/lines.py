@@ -11,6 +11,7 @@ from edge.control import (
     corrections,
     errands,
     instances,
+    link,
     peers,
     quarantine,
     routes,
@@ -39,6 +40,7 @@ Request = (
     | routes.Request
     | errands.Request
     | verify.Request
+    | link.Request
 )
 Answer = (
     Done
@@ -56,6 +58,7 @@ Answer = (
     | routes.Answer
     | errands.Answer
     | verify.Answer
+    | link.Answer
 )
 
 encode = msgspec.json.Encoder().encode

@@ -262,6 +262,9 @@ class Catalogue:
     def set_verification(self, told: str) -> None:
         self._run("set_verification", told)
 
+    def set_allowance(self, told: str) -> None:
+        self._run("set_allowance", told)
+
     def set_link(self, link: LinkState) -> None:
         self._run("set_link", *astuple(link))
 

@@ -213,6 +213,14 @@ DELETE FROM holding WHERE pack = ? AND EXISTS (
 SELECT study.uid, accession, pack.pack, damaged, NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack) AND stopped IS NULL
 FROM pack JOIN study USING (study) WHERE damaged IS NOT NULL ORDER BY study.uid, pack.pack;
 
+-- set_allowance --
+-- What may go over the link, as cloudsync said last.
+INSERT INTO allowance VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET told = excluded.told;
+
+-- allowance --
+-- What may go over the link, as cloudsync said last.
+SELECT told FROM allowance;
+
 -- set_verification --
 -- What cloudsync said last of the comparison of the archive.
 INSERT INTO verification VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET told = excluded.told;

@@ -404,6 +404,12 @@ CREATE TABLE link (
     said_at     REAL NOT NULL DEFAULT 0 -- 0: not known
 ) STRICT;
 
+-- What may go over the link, as cloudsync said last; one row. Told again, not derived.
+CREATE TABLE allowance (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    told TEXT NOT NULL CHECK (json_valid(told))
+) STRICT;
+
 -- What cloudsync said last of the comparison of the archive with its ledger; one row. Told again, not derived.
 CREATE TABLE verification (
     one  INTEGER PRIMARY KEY CHECK (one = 1),

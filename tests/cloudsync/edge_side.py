@@ -14,7 +14,8 @@ from typing import TypeVar
 from edge import journal
 from edge.config import Layout
 from edge.doorbell import Doorbell, ring
-from edge.journal import JournalReader, JournalWriter, PartFile
+from edge.journal import PartFile
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.model import PackId, new_pack_id
 from edge.wall import Gate
 

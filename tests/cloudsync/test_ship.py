@@ -22,7 +22,7 @@ from cloudsync.teller import Teller
 from cloudsync.watch import Watch
 from edge.clock import SystemClock
 from edge.config import Layout
-from edge.journal import JournalReader, JournalWriter
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.wall import Gate
 from tests.cloudsync.edge_side import EdgeSide
 

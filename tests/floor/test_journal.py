@@ -13,7 +13,8 @@ import pytest
 
 from edge import journal
 from edge.errors import Corrupt, Permanent, StoreFailed
-from edge.journal import SEGMENT_BYTES, Ack, JournalReader, JournalWriter, Recall, Stopped
+from edge.journal import Ack, Recall, Stopped
+from edge.journalfiles import SEGMENT_BYTES, JournalReader, JournalWriter
 from edge.wall import Gate, Trespass
 from tests.servers import ROOT, need
 
@@ -42,6 +43,19 @@ EXAMPLES = [
     journal.SiteStateHere(bytes=1, digest="d"),
     journal.AsksUnread(sentence="Ask 1 was set aside."),
     journal.Verify(percent=2.5),
+    journal.Pause(until=5.0),
+    journal.Resume(),
+    journal.Allowance(
+        asked=1,
+        hold="paused",
+        paused_until=None,
+        cap_bytes_per_second=2.0,
+        budget_bytes=3,
+        used_bytes=4,
+        month_began_at=5.0,
+        month_ends_at=6.0,
+        round_trip_seconds=0.7,
+    ),
     journal.Damaged(pack="p", reason="It is missing."),
     journal.Retired(pack="p"),
     journal.Verification(
@@ -290,7 +304,7 @@ def test_several_threads_append_without_a_gap_or_a_repetition(directory: Path) -
 
 def test_nothing_is_read_that_a_power_cut_could_still_take_back(directory: Path) -> None:
     JournalWriter(directory).append(Ack(upto=1))
-    program = "from pathlib import Path; from edge.journal import JournalReader; from edge.wall import Gate; import sys\n"
+    program = "from pathlib import Path; from edge.journalfiles import JournalReader; from edge.wall import Gate; import sys\n"
     program += "print(len(JournalReader(Gate(Path(sys.argv[1])), 0).read()))"
     trace = directory.parent / "trace"
     command = [need("strace", "strace"), "-y", "-e", "trace=fsync", "-o", str(trace), sys.executable, "-c", program, str(directory)]

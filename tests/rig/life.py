@@ -31,7 +31,8 @@ from edge.dataset.walk import EXPLICIT_LE
 from edge.dimse.ports import Arrival, Outcome
 from edge.failstop import FailStop
 from edge.intake import PackIntake
-from edge.journal import JournalReader, JournalWriter, Recall
+from edge.journal import Recall
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.model import UID, AETitle, PackId, Peer
 from edge.outbox import Outbox
 from edge.recall import RecallDesk

@@ -9,7 +9,8 @@ import pytest
 
 from edge.demo.phantom import phantom
 from edge.demo.workstation import Workstation
-from edge.journal import Coded, JournalReader, JournalWriter, PartFile, Stopped
+from edge.journal import Coded, PartFile, Stopped
+from edge.journalfiles import JournalReader, JournalWriter
 from edge.model import new_pack_id
 from edge.wall import Gate
 from tests.rig import trace

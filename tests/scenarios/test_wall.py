@@ -16,7 +16,8 @@ from edge.control.studies import Study
 from edge.demo.instances import Sample, samples
 from edge.demo.tour import REAL
 from edge.dimse.scu import Progress
-from edge.journal import Here, JournalWriter
+from edge.journal import Here
+from edge.journalfiles import JournalWriter
 from tests.rig.processes import LooseSite
 from tests.scenarios.conftest import Clinic
 

@@ -16,7 +16,8 @@ from edge import startup
 from edge.clock import SystemClock
 from edge.config import Layout
 from edge.errors import OutpostError
-from edge.journal import Coded, JournalReader
+from edge.journal import Coded
+from edge.journalfiles import JournalReader
 from edge.model import PackId
 from edge.store.files import Gone, PackFiles
 from edge.store.site import SiteState
