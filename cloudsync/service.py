@@ -14,13 +14,14 @@ from cloudsync import epochs
 from cloudsync.archive.metered import Metered
 from cloudsync.archive.opening import open_archive
 from cloudsync.archive.paced_archive import PacedArchive
-from cloudsync.archive.port import Archive, CredentialRefused, ObjectRefused, QuotaExceeded
+from cloudsync.archive.port import Archive, ClockWrong, CredentialRefused, ObjectRefused, QuotaExceeded
 from cloudsync.archive.retrying import Retrying, Wake, Watcher
 from cloudsync.asks import Asks, said_of
 from cloudsync.lane import AnotherWriter, CatalogLane
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
 from cloudsync.link.budget import Hold
+from cloudsync.link.farclock import FarClock
 from cloudsync.link.goodput import deadline_seconds
 from cloudsync.merging import Merger
 from cloudsync.permit import Permit
@@ -44,7 +45,7 @@ from edge.wall import Gate
 
 log = logging.getLogger(__name__)
 
-_PATIENT = (Transient, CredentialRefused, QuotaExceeded)
+_PATIENT = (Transient, CredentialRefused, QuotaExceeded, ClockWrong)
 """Faults that end by themselves, or that a person ends without touching Outpost: they are waited for."""
 _FAREWELL_SECONDS = 5.0
 
@@ -68,8 +69,12 @@ class Service:
             directory.mkdir(mode=0o750, exist_ok=True)
         seal_keys.load(layout.keys)  # what is wrong with them is said before anything is opened
         async with contextlib.AsyncExitStack() as stack:
-            permit = self._permit
-            opened = PacedArchive(self._given, permit.pacing) if self._given else open_archive(config.archive, permit.pacing)
+            permit, far = self._permit, FarClock(self._clock)
+            opened = (
+                PacedArchive(self._given, permit.pacing)
+                if self._given
+                else open_archive(config.archive, permit.pacing, far, config.link.silence_seconds)
+            )
             metered = Metered(opened, self._clock)
             stack.push_async_callback(metered.close)
             ledger = await Ledger.open(layout.ledger)
@@ -89,7 +94,7 @@ class Service:
             def tell_link(link: journal.Link) -> None:
                 teller.say(link, *said_of(unread))
 
-            watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, tell_link, sequence)
+            watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, tell_link, sequence, lambda: far.wrong)
             archive = self._retrying(metered, watch, wake)
             recaller = Recaller(
                 ledger, keys, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set, lambda: permit.refusal

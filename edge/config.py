@@ -81,6 +81,8 @@ class Archive(_Section, frozen=True):
     """azure_blob: the container's name."""
     credential_file: str = ""
     """azure_blob: a file, readable by cloudsync alone, that holds a connection string or a container SAS address."""
+    ca_file: str = ""
+    """A PEM file of authorities that are trusted besides those of the system: of a proxy that opens TLS, of a server of one's own."""
     segment_seconds: float = 600.0
     verify_days: float = 1.0
     """Between two comparisons of the archive with the ledger that begin by themselves; 0 = none do."""
@@ -102,6 +104,8 @@ class Link(_Section, frozen=True):
     budget_stat_percent: int = 10
     """Of the budget, kept for STAT studies and for what somebody asks to have back."""
     poll_seconds: float = 2.0
+    silence_seconds: float = 60.0
+    """A connection to the archive on which nothing moves for so long is given up, and the part sent by another."""
     backoff_max_seconds: float = 300.0
     offline_after_seconds: float = 900.0
 

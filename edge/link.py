@@ -34,12 +34,17 @@ def silent_since(link: LinkState | None, began: float, now: float) -> float | No
     return heard if abs(now - heard) > SILENT_SECONDS else None
 
 
-def reachable(link: LinkState | None, offline_after_seconds: float, began: float, now: float) -> bool:
-    """Whether what only the archive has counts as within reach: not once the link has been down, or cloudsync silent, for so long.
+def answers(link: LinkState | None) -> bool:
+    """Whether the archive answered when it was asked last, as far as is known.
 
-    Where another box writes the catalog, recalls still go on.
+    Where another box writes the catalog, recalls still go on; and a clock that is wrong need not keep the archive from answering.
     """
+    return link is None or link.state in {"up", "conflict"} or (link.state == "clock" and link.answered_at >= link.since)
+
+
+def reachable(link: LinkState | None, offline_after_seconds: float, began: float, now: float) -> bool:
+    """Whether what only the archive has counts as within reach: not once the link has been down, or cloudsync silent, for so long."""
     silent = silent_since(link, began, now)
     if silent is not None:
         return abs(now - silent) < offline_after_seconds
-    return link is None or link.state in {"up", "conflict"} or now - link.since < offline_after_seconds
+    return answers(link) or (link is not None and now - link.since < offline_after_seconds)

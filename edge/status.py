@@ -9,7 +9,7 @@ from typing import Any
 
 from edge.control.studies import Study
 from edge.journal import Allowance
-from edge.link import LinkState
+from edge.link import LinkState, answers
 from edge.model import Availability, availability
 
 SILENT = "silent"
@@ -29,6 +29,8 @@ class Link:
     sentence: str = ""
     goodput_bytes_per_second: float = 0.0
     sequence: int = 0
+    answers: bool = False
+    """Whether the archive answers, whatever else is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,17 @@ def _safe(figures: Figures, now: float) -> str:
         return f"{waiting}; {wait} for a person: `outpost studies show` says why, `outpost studies retry` starts it again."
     if figures.hold and figures.link.state not in FOR_A_PERSON:
         return f"{figures.hold} Scanning continues; {waiting}."
+    if figures.hold and figures.link.state == "clock" and figures.link.answers:
+        return f"{figures.link.sentence} {figures.hold} Scanning continues; {waiting}."
     if figures.link.state not in {"up", ""}:
         stands = figures.link.state in {"conflict", SILENT}
-        shipping = "nothing more is shipped" if stands else "shipping goes on by itself as soon as it can"
+        shipping = (
+            "nothing more is shipped"
+            if stands
+            else "shipping goes on"
+            if figures.link.answers
+            else "shipping goes on by itself as soon as it can"
+        )
         return f"{figures.link.sentence} Scanning continues, and {shipping}; {waiting}."
     if figures.receiving:
         return f"{waiting}; {count(figures.receiving, 'study is', 'studies are')} being received."
@@ -97,7 +107,7 @@ def link(said: LinkState | None, silent_since: float | None, now: float) -> Link
         return Link()
     idle = said.state == "up" and said.answered_at and now - said.answered_at >= IDLE_SECONDS
     sentence = f"The archive answered {ago(said.answered_at, now)}." if idle else said.sentence
-    return Link(said.state, said.since, sentence, said.goodput_bytes_per_second, sequence)
+    return Link(said.state, said.since, sentence, said.goodput_bytes_per_second, sequence, answers(said))
 
 
 def hold(told: Allowance | None, now: float) -> str:

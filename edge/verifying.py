@@ -13,6 +13,7 @@ from edge.control.verify import CURE, GetVerify, Hurt, StartVerify, Verified
 from edge.durable import disk_errors
 from edge.errors import Transient
 from edge.journal import Verification, Verify
+from edge.link import answers
 from edge.reach import Reach
 from edge.responder import PEOPLE, Asker, Responder, at_once, streamed
 from edge.store.catalogue import Catalogue
@@ -112,7 +113,7 @@ class Verifying:
             read_bytes=told.read_bytes,
             damaged=told.damaged,
             faults=told.faults,
-            hindered=link.sentence if link is not None and link.state != "up" and told.ended_at is None else "",
+            hindered=link.sentence if link is not None and not answers(link) and told.ended_at is None else "",
         )
 
 

@@ -48,6 +48,11 @@ class Azurite:
         )
         return f"{self.address}/{container}?{sas}"
 
+    def names(self, container: str) -> list[str]:
+        """Of every object of a container."""
+        with ContainerClient.from_connection_string(self.connection_string, container) as owner:
+            return list(owner.list_blob_names())
+
     def contents(self, container: str) -> dict[str, bytes]:
         """Every object of a container, byte for byte, as its owner sees it."""
         with ContainerClient.from_connection_string(self.connection_string, container) as owner:

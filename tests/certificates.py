@@ -33,13 +33,15 @@ class Authority:
         self.certificate.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, name: str, names: Name | None = None, host: str = "127.0.0.1", days: int = 30, as_rsa: bool = False
+        self, name: str, names: Name | None = None, host: str = "127.0.0.1", days: int = 30, as_rsa: bool = False, from_now: float = 0.0
     ) -> tuple[Path, Path]:
-        """The certificate file and the key file of an entity; `days` below zero for one that expired."""
+        """The certificate file and the key file of an entity; `days` below zero for one that expired,
+        `from_now` for one that is issued so many days from now.
+        """
         key = rsa.generate_private_key(65_537, 2048) if as_rsa else ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(kind, value) for kind, value in names or [(NameOID.COMMON_NAME, name)]])
-        made = _builder(subject, self._name, key.public_key(), days)
-        made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
+        made = _builder(subject, self._name, key.public_key(), days, from_now)
+        made = made.add_extension(x509.SubjectAlternativeName([_named(host)]), critical=False)
         certificate_file, key_file = self._directory / f"{name}.pem", self._directory / f"{name}.key"
         certificate_file.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         plain = serialization.NoEncryption()
@@ -51,8 +53,15 @@ class Authority:
         return Files(*self.issue(name, **more), self.certificate, required)  # type: ignore[arg-type]
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: object, days: int) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+def _named(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: object, days: int, from_now: float = 0.0) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC) + from_now * _DAY
     begins, ends = (now - _DAY, now + days * _DAY) if days > 0 else (now + (days - 1) * _DAY, now + days * _DAY)
     made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)  # type: ignore[arg-type]
     return made.serial_number(next(_NUMBERS)).not_valid_before(begins).not_valid_after(ends)

@@ -10,8 +10,8 @@ NOW = 1_000_000.0
 LONG_AGO = NOW - 90_000
 
 
-def link(state: str = "up", since: float = LONG_AGO, said_at: float = NOW) -> LinkState:
-    return LinkState(state, since, 0.0, "", 0.0, 0, said_at)
+def link(state: str = "up", since: float = LONG_AGO, said_at: float = NOW, answered_at: float = 0.0) -> LinkState:
+    return LinkState(state, since, 0.0, "", answered_at, 0, said_at)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,15 @@ def test_the_archive_is_within_reach_until_the_link_was_down_or_cloudsync_silent
     state: str, since: float, said_at: float, up: bool
 ) -> None:
     assert reachable(link(state, since, said_at), 900.0, LONG_AGO, NOW) == up
+
+
+@pytest.mark.parametrize(
+    ("since", "answered_at", "up"), [(NOW - 900, NOW - 901, False), (LONG_AGO, LONG_AGO, True), (NOW - 899, 0.0, True)]
+)
+def test_a_clock_that_is_wrong_puts_the_archive_out_of_reach_only_where_it_does_not_answer(
+    since: float, answered_at: float, up: bool
+) -> None:
+    assert reachable(link("clock", since, answered_at=answered_at), 900.0, LONG_AGO, NOW) == up
 
 
 @pytest.mark.parametrize(

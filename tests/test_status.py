@@ -102,6 +102,23 @@ CASES = [
         "1 study waits for a person to choose between two versions: see `outpost conflicts ls`.",
         "red",
     ),
+    (
+        {**WAITING, "link": Link("clock", sentence="The clock of this box is 3 hours ahead of the archive's: set it.", answers=True)},
+        "The clock of this box is 3 hours ahead of the archive's: set it. Scanning continues, and shipping goes on; "
+        "37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "red",
+    ),
+    (
+        {**WAITING, "hold": "Shipping is paused.", "link": Link("clock", sentence="Its clock is wrong: set it.", answers=True)},
+        "Its clock is wrong: set it. Shipping is paused. Scanning continues; 37 of 1,204 studies not yet in the archive (4.1 GB).",
+        "red",
+    ),
+    (
+        {"link": Link("clock", sentence="The clock of this box is 400 days behind the archive's: set it.")},
+        "All 1,204 studies are safe in the archive; the last one 3 minutes ago. "
+        "The clock of this box is 400 days behind the archive's: set it.",
+        "red",
+    ),
     ({**DOWN}, "All 1,204 studies are safe in the archive; the last one 3 minutes ago.", "green"),
 ]
 
@@ -148,7 +165,8 @@ def said_by_cloudsync(state: str, answered_at: float) -> LinkState:
     ],
 )
 def test_an_archive_that_was_not_asked_for_a_while_is_not_said_to_answer(state: str, answered_at: float, said: str) -> None:
-    assert link(said_by_cloudsync(state, answered_at), None, NOW) == Link(state, NOW - 9000, said, 7.0, 8)
+    found = link(said_by_cloudsync(state, answered_at), None, NOW)
+    assert found == Link(state, NOW - 9000, said, 7.0, 8, answers=state == "up")
 
 
 def test_what_a_silent_cloudsync_said_is_not_believed() -> None:

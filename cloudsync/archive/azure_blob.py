@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from cloudsync.archive.attempt import Attempt
+from cloudsync.archive.line import Line
 from cloudsync.archive.port import (
+    ClockWrong,
     CredentialRefused,
     Damaged,
     LinkDown,
     NotThere,
-    ObjectRefused,
     Occupied,
-    QuotaExceeded,
     Stat,
-    Throttled,
     md5_of,
     same,
 )
+from cloudsync.link import unreached
+from cloudsync.link.farclock import FarClock
 from cloudsync.link.pacing import Pacing
-from edge.clock import SystemClock
-from edge.errors import ConfigError, OutpostError
+from edge.clock import Clock, SystemClock, utc
+from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import AzureError, HttpResponseError
     from azure.storage.blob import BlobProperties
     from azure.storage.blob.aio import ContainerClient
 
@@ -42,12 +43,7 @@ API_VERSION = "2023-11-03"
 _WHOLE_BYTES = 80 << 20
 """More than the largest sealed object, so that every put is one Put Blob."""
 _CONNECT_SECONDS = 20
-_SILENCE_SECONDS = 60
-_PORTAL = "something else answers in the archive's place: sign in at the hotspot, or look at the proxy"
 _TAKEN = {403, 409, 412}
-_OF_ONE_OBJECT = {"BlobArchived", "BlobBeingRehydrated", "InvalidBlobType", "InvalidMd5", "LeaseIdMissing", "BlobImmutableDueToPolicy"}
-"""What the archive may hold against one object. Any other refusal would meet each object alike: it waits for a person."""
-_PAUSED = {"AccountIsDisabled", "InsufficientAccountPermissions", "AccountLimitExceeded", "AccountProtectedFromDeletion"}
 
 
 class AzureBlob:
@@ -56,10 +52,25 @@ class AzureBlob:
     The file is read at first use, and again after the archive refused what it held: a renewed credential needs no restart.
     """
 
-    def __init__(self, container: str, credential_file: Path, pacing: Pacing | None = None) -> None:
-        """Without `pacing` it goes as fast as it can."""
+    def __init__(
+        self,
+        container: str,
+        credential_file: Path,
+        pacing: Pacing | None = None,
+        far: FarClock | None = None,
+        *,
+        trust: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+        silence_seconds: float = 60.0,
+    ) -> None:
+        """Without `pacing` it goes as fast as it can; `far` is told what time the archive has; `trust` are the authorities, those of the
+        system unless given. A connection on which nothing moves for `silence_seconds`, either way, is given up.
+        """
         self._container = container
-        self._pacing = pacing or Pacing(SystemClock(), lambda: 0.0)
+        self._clock = clock or SystemClock()
+        self._line = Line(
+            pacing or Pacing(self._clock, lambda: 0.0), far or FarClock(self._clock), trust, _CONNECT_SECONDS, silence_seconds
+        )
         self._credential_file = credential_file
         self._credential = ""
         self._refused = False
@@ -73,7 +84,7 @@ class AzureBlob:
         from azure.core.exceptions import HttpResponseError  # noqa: PLC0415 - imported only where an Azure archive is configured
         from azure.storage.blob import ContentSettings  # noqa: PLC0415
 
-        with self._mapped(name):
+        async with self._mapped(name, creating=True):
             blob = self._connected().get_blob_client(name)
             settings = ContentSettings(content_type="application/octet-stream", content_md5=bytearray(md5))
             try:
@@ -88,12 +99,12 @@ class AzureBlob:
                     raise Occupied(f"other bytes lie at {name} in the archive. {' '.join((Occupied.__doc__ or '').split())}") from fault
 
     async def get(self, name: str) -> bytes:
-        with self._mapped(name):
+        async with self._mapped(name):
             blob = self._connected().get_blob_client(name)
             try:
                 stream = await blob.download_blob(max_concurrency=1)
             except ValueError as fault:  # the SDK's word for an answer without the headers of a range
-                raise LinkDown(_PORTAL) from fault
+                raise LinkDown(unreached.PORTAL) from fault
             _ours(stream.properties)
             data = await stream.readall()
         expected = stream.properties.content_settings.content_md5
@@ -103,7 +114,7 @@ class AzureBlob:
 
     async def head(self, name: str) -> Stat | None:
         try:
-            with self._mapped(name):
+            async with self._mapped(name):
                 found = await self._connected().get_blob_client(name).get_blob_properties()
                 _ours(found)
         except NotThere:
@@ -113,10 +124,18 @@ class AzureBlob:
         return Stat(name, found.size, bytes(found.content_settings.content_md5))
 
     async def list(self, prefix: str) -> AsyncIterator[Stat]:
-        with self._mapped(prefix):
-            async for found in self._connected().list_blobs(name_starts_with=prefix):
-                md5 = found.content_settings.content_md5
-                yield Stat(found.name, found.size, None if md5 is None else bytes(md5))
+        async with self._mapped(prefix):
+            pages = self._connected().list_blobs(name_starts_with=prefix).by_page()
+            while True:
+                try:
+                    page = [found async for found in await anext(pages)]
+                except StopAsyncIteration:
+                    return
+                except AttributeError as fault:  # the SDK's word for XML that is no listing
+                    raise LinkDown(unreached.PORTAL) from fault
+                for found in page:
+                    md5 = found.content_settings.content_md5
+                    yield Stat(found.name, found.size, None if md5 is None else bytes(md5))
 
     def endpoint(self) -> SplitResult:
         """The address of the container without a credential. Raises ConfigError as `read_credential`, and for one that names none."""
@@ -126,7 +145,7 @@ class AzureBlob:
         """As cloudsync.archive.attempt.Destructible promises."""
         from cloudsync.archive.azure_attempt import attempts  # noqa: PLC0415
 
-        with self._mapped(name):
+        async with self._mapped(name):
             async for attempt in attempts(self._connected().get_blob_client(name), data):
                 yield attempt
 
@@ -139,28 +158,55 @@ class AzureBlob:
         if self._client is None or self._refused:
             credential = read_credential(self._credential_file)
             if self._client is None:
-                self._client = _connect(self._container, credential, self._pacing)
+                self._client = _connect(self._container, credential, self._line)
             elif credential != self._credential:
                 self._replaced = (*self._replaced, self._client)  # calls that are under way keep it
-                self._client = _connect(self._container, credential, self._pacing)
+                self._client = _connect(self._container, credential, self._line)
             self._credential, self._refused = credential, False
         return self._client
 
-    @contextlib.contextmanager
-    def _mapped(self, name: str) -> Iterator[None]:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415
+    @contextlib.asynccontextmanager
+    async def _mapped(self, name: str, creating: bool = False) -> AsyncIterator[None]:
+        from azure.core.exceptions import AzureError, DeserializationError  # noqa: PLC0415
+
+        from cloudsync.archive.azure_faults import raise_mapped  # noqa: PLC0415
 
         try:
             yield
+        except DeserializationError as fault:
+            raise LinkDown(unreached.PORTAL) from fault
         except AzureError as fault:
+            cause = unreached.bottom(fault)
+            if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in {unreached.EXPIRED, unreached.NOT_YET}:
+                raise await self._by_its_dates(cause) from fault
             try:
-                _raise(fault, name, self._container)
-            except CredentialRefused:
+                raise_mapped(fault, name, self._container, creating)
+            except CredentialRefused as refused:
+                # A SAS is held against the archive's own clock; what is signed with an account key names the time of ours.
+                if self._line.far.wrong and "://" not in _first_field(self._credential):
+                    raise ClockWrong(self._line.far.wrong) from refused
                 self._refused = True
                 raise
 
+    async def _by_its_dates(self, fault: ssl.SSLCertVerificationError) -> ClockWrong | LinkDown:
+        """Where a certificate is refused by its dates: whether they are wrong or our clock, by the time that whoever shows it has."""
+        from cloudsync.link.meeting import meet  # noqa: PLC0415 - needed for this alone
 
-def _connect(container: str, credential: str, pacing: Pacing) -> ContainerClient:
+        place = self.endpoint()
+        met = await asyncio.to_thread(meet, place.hostname or "", place.port or 443, True, self._clock, self._line.trust)
+        if met.clock_to_blame and met.date is not None:
+            self._line.far.heard(met.date)
+        if self._line.far.wrong:
+            return ClockWrong(self._line.far.wrong)
+        if fault.verify_code == unreached.EXPIRED and met.ends_at is not None:
+            cure = "the archive's owner has to renew it, or who runs a proxy between"
+            return LinkDown(f"the certificate of the archive expired at {utc(met.ends_at)}: {cure}")
+        if fault.verify_code == unreached.NOT_YET:
+            return ClockWrong(unreached.sentence(fault))
+        return LinkDown(unreached.sentence(fault))
+
+
+def _connect(container: str, credential: str, line: Line) -> ContainerClient:
     from azure.storage.blob.aio import ContainerClient  # noqa: PLC0415
 
     from cloudsync.archive.paced_http import PacedTransport  # noqa: PLC0415
@@ -168,14 +214,14 @@ def _connect(container: str, credential: str, pacing: Pacing) -> ContainerClient
     options: dict[str, Any] = {
         "api_version": API_VERSION,
         "retry_total": 0,
-        "transport": PacedTransport(pacing, connection_timeout=_CONNECT_SECONDS, read_timeout=_SILENCE_SECONDS),
+        "transport": PacedTransport(line),
         "max_single_put_size": _WHOLE_BYTES,
         "max_single_get_size": 8 << 20,
         "max_chunk_get_size": 4 << 20,
     }
     key = "archive.credential_file"
     try:
-        if "://" in credential.partition(";")[0].partition("=")[0]:
+        if "://" in _first_field(credential):
             client = ContainerClient.from_container_url(credential, **options)
         else:
             client = ContainerClient.from_connection_string(credential, container, **options)
@@ -185,6 +231,11 @@ def _connect(container: str, credential: str, pacing: Pacing) -> ContainerClient
     if address.scheme != "https" and address.hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise ConfigError(key, "names an address without TLS", "Use an https address.")
     return client
+
+
+def _first_field(credential: str) -> str:
+    """Of an address it holds `://`; of a connection string it is a name."""
+    return credential.partition(";")[0].partition("=")[0]
 
 
 def read_credential(path: Path) -> str:
@@ -204,60 +255,4 @@ def read_credential(path: Path) -> str:
 def _ours(found: BlobProperties) -> None:
     """A captive portal answers 200 too, but it knows nothing of blobs."""
     if not found.etag or not found.blob_type:
-        raise LinkDown(_PORTAL)
-
-
-def _raise(fault: AzureError, name: str, container: str) -> NoReturn:
-    """The fault as one of the port's errors. Texts of the SDK are not passed on: they may hold an address with a signature."""
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError  # noqa: PLC0415
-
-    if isinstance(fault, HttpResponseError) and fault.status_code is not None:
-        _raise_status(fault, name, container)
-    if isinstance(fault, ClientAuthenticationError):
-        raise CredentialRefused from fault
-    raise LinkDown(f"the archive does not answer ({_cause(fault)})") from fault
-
-
-def _raise_status(fault: HttpResponseError, name: str, container: str) -> NoReturn:
-    status, code = fault.status_code or 0, _code(fault)
-    reason = f"HTTP {status} {code}".rstrip()
-    if code in _PAUSED:
-        raise QuotaExceeded(f"the storage account is closed or full ({reason}): settle it") from fault
-    if status in {401, 403}:
-        raise CredentialRefused(f"the archive refuses our credential ({reason}): put a valid one in archive.credential_file") from fault
-    if code in {"ContainerNotFound", "ContainerBeingDeleted"}:
-        raise CredentialRefused(f"there is no container {container!r} ({reason}): make it, or correct archive.container") from fault
-    if status == 404:
-        raise NotThere(f"the archive has no {name}") from fault
-    if status in {429, 503}:
-        raise Throttled(f"the archive asks us to slow down ({reason})", _retry_after(fault)) from fault
-    if status < 400 or status in {408, 511} or status >= 500 or code in {"Md5Mismatch", "OperationTimedOut"}:
-        raise LinkDown(f"the archive does not answer properly ({reason})") from fault
-    if status == 413 or code in _OF_ONE_OBJECT:
-        raise ObjectRefused(f"the archive refuses {name} ({reason})") from fault
-    raise CredentialRefused(
-        f"the archive refuses our requests ({reason}): compare archive.container and archive.credential_file with the portal"
-    ) from fault
-
-
-def _header(fault: HttpResponseError, name: str) -> str:
-    headers: Mapping[str, str] = getattr(fault.response, "headers", {})
-    return headers.get(name) or ""
-
-
-def _code(fault: HttpResponseError) -> str:
-    code = _header(fault, "x-ms-error-code")
-    return code if code.isalnum() else ""
-
-
-def _retry_after(fault: HttpResponseError) -> float | None:
-    header = _header(fault, "Retry-After")
-    return float(header) if header.isdigit() else None
-
-
-def _cause(fault: BaseException) -> str:
-    """The operating system's own words for what went wrong, or the type of the innermost fault."""
-    inner = fault
-    while inner.__cause__ is not None and not isinstance(inner, OutpostError):
-        inner = inner.__cause__
-    return getattr(inner, "strerror", None) or type(inner).__name__
+        raise LinkDown(unreached.PORTAL)

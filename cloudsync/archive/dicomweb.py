@@ -21,6 +21,7 @@ from cloudsync.archive.access import Access
 from cloudsync.archive.instances import InstanceName, Offer, Reply
 from cloudsync.archive.paced import Paced, session
 from cloudsync.archive.port import CredentialRefused, Damaged, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
+from cloudsync.link import unreached
 from cloudsync.link.pacing import Pacing
 from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError
@@ -100,7 +101,7 @@ class DicomWeb:
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-            self._session = session(self._pacing.largest_cap, timeout=timeout)
+            self._session = session(self._pacing.largest_cap, _SILENCE_SECONDS, timeout=timeout)
         return self._session
 
     @contextlib.asynccontextmanager
@@ -257,7 +258,7 @@ def _mapped() -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as fault:
-        raise LinkDown(f"the archive does not answer ({getattr(fault, 'strerror', None) or type(fault).__name__})") from fault
+        raise LinkDown(unreached.sentence(fault)) from fault
 
 
 def _said(reply: Reply) -> Reply:

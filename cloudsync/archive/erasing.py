@@ -71,7 +71,8 @@ class ErasingAzureBlob(AzureBlob):
 
     async def erase(self, name: str) -> None:
         try:
-            with suppress(NotThere), self._mapped(name):
-                await self._connected().get_blob_client(name).delete_blob()
+            with suppress(NotThere):
+                async with self._mapped(name):
+                    await self._connected().get_blob_client(name).delete_blob()
         except ObjectRefused as fault:
             raise Kept(f"{name}: {fault}") from fault

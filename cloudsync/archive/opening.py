@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cloudsync.archive.line import authorities
 from cloudsync.archive.paced_archive import PacedArchive
 from cloudsync.archive.port import Archive
+from cloudsync.link.farclock import FarClock
 from cloudsync.link.pacing import Pacing
 from edge.config import Archive as Settings
+from edge.config import Link
 from edge.errors import ConfigError
 
 
@@ -19,8 +22,14 @@ def check(settings: Settings) -> None:
         raise ConfigError("archive.credential_file", "is empty", "Name a file that holds a connection string or a container SAS address.")
 
 
-def open_archive(settings: Settings, pacing: Pacing | None = None) -> Archive:
-    """The adapter for these settings, at this pace; nothing is sent yet. Raises ConfigError as `check`."""
+def open_archive(
+    settings: Settings, pacing: Pacing | None = None, far: FarClock | None = None, silence_seconds: float = Link().silence_seconds
+) -> Archive:
+    """The adapter for these settings, at this pace; nothing is sent yet.
+
+    `far` is told what time the archive has; a connection on which nothing moves for `silence_seconds` is given up.
+    Raises ConfigError as `check`, and for a `ca_file` that holds no certificate.
+    """
     check(settings)
     if settings.kind == "folder":
         from cloudsync.archive.folder import Folder  # noqa: PLC0415 - only the configured kind is imported
@@ -29,7 +38,14 @@ def open_archive(settings: Settings, pacing: Pacing | None = None) -> Archive:
         return folder if pacing is None else PacedArchive(folder, pacing)
     from cloudsync.archive.azure_blob import AzureBlob  # noqa: PLC0415
 
-    return AzureBlob(settings.container, Path(settings.credential_file), pacing)
+    return AzureBlob(
+        settings.container,
+        Path(settings.credential_file),
+        pacing,
+        far,
+        trust=authorities(settings.ca_file),
+        silence_seconds=silence_seconds,
+    )
 
 
 def prepare(settings: Settings) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from azure.core.pipeline.transport import AioHttpTransport
 
+from cloudsync.archive.line import Line
 from cloudsync.archive.paced import Paced, session
-from cloudsync.link.pacing import Pacing
 
 _REQUEST_BYTES = 900
 """Of the headers of a request to Azure Blob Storage with a SAS, about."""
@@ -17,15 +17,17 @@ _ANSWER_BYTES = 500
 class PacedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core exports it lazily, which mypy cannot see
     """azure-core's own transport, at the pace of the link."""
 
-    def __init__(self, pacing: Pacing, *, connection_timeout: float, read_timeout: float) -> None:
-        super().__init__(connection_timeout=connection_timeout, read_timeout=read_timeout)
-        self._pacing = pacing
+    def __init__(self, line: Line) -> None:
+        super().__init__(connection_timeout=line.connect_seconds, read_timeout=line.silence_seconds)
+        self._line = line
+        self._pacing = line.pacing
         self._made = False
 
     async def open(self) -> None:
         """Make the session, once."""
         if not self._made:
-            self._made, self.session = True, session(self._pacing.largest_cap, auto_decompress=False)
+            line, self._made = self._line, True
+            self.session = session(line.pacing.largest_cap, line.silence_seconds, line.trust, auto_decompress=False)
         await super().open()
 
     async def send(self, request: Any, **config: Any) -> Any:
@@ -36,5 +38,7 @@ class PacedTransport(AioHttpTransport):  # type: ignore[misc]  # azure-core expo
         response = await super().send(request, **config)
         await self._pacing.down.take(_ANSWER_BYTES)
         answer = response.internal_response
+        if "x-ms-request-id" in answer.headers:  # the archive itself, not a portal or a proxy
+            self._line.far.answered(answer.headers.get("Date", ""))
         answer.content = Paced(answer.content, self._pacing.down)
         return response

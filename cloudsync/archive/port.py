@@ -35,6 +35,10 @@ class QuotaExceeded(Refused):
     """The archive is full or its account is closed. Free space or settle the account."""
 
 
+class ClockWrong(Refused):
+    """The clock of this box is wrong, so the archive cannot be spoken to. Set it: `timedatectl set-ntp true`."""
+
+
 class Occupied(Refused):
     """Other bytes lie at a name that is ours; they were left alone. Find out who else writes this site's archive."""
 
@@ -63,7 +67,7 @@ class Stat:
 
 
 class Archive(Protocol):
-    """Every method may raise LinkDown, Throttled, CredentialRefused and QuotaExceeded; nothing was then proven either way.
+    """Every method may raise LinkDown, Throttled, CredentialRefused, QuotaExceeded and ClockWrong; nothing was then proven either way.
 
     All methods may be called concurrently, for different names.
     """

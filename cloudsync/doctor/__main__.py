@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import SplitResult
 
+from cloudsync.archive.line import authorities
 from cloudsync.archive.opening import open_archive
 from cloudsync.archive.port import Archive
 from cloudsync.doctor import canary, credential, firewall, kit, network
+from cloudsync.link.meeting import meet, proxy_for
 from cloudsync.seal import keys, tested
 from edge.clock import Clock, SystemClock
 from edge.config import Config, Layout, load
@@ -36,7 +38,7 @@ async def _openings(archive: Archive) -> AsyncIterator[Said]:
     endpoint = _endpoint(archive)
     if endpoint is not None:
         host, port, tls = _place(endpoint)
-        for opening in firewall.openings(host, port, network.proxy_for(host, tls)):
+        for opening in firewall.openings(host, port, proxy_for(host, tls)):
             yield opening
 
 
@@ -58,7 +60,7 @@ async def _findings(archive: Archive, config: Config, layout: Layout, clock: Clo
 
         for finding in credential.look(credential.read(read_credential(Path(config.archive.credential_file))), clock.now()):
             yield finding
-        met = await asyncio.to_thread(network.meet, *_place(endpoint), clock)
+        met = await asyncio.to_thread(meet, *_place(endpoint), clock, authorities(config.archive.ca_file))
         for finding in network.look(met):
             yield finding
     for finding in await canary.look(cast(canary.Probed, archive), own.site_id, config.archive.kind):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cloudsync.archive.port import CredentialRefused, LinkDown, QuotaExceeded, Throttled
+from cloudsync.archive.port import ClockWrong, CredentialRefused, LinkDown, QuotaExceeded, Throttled
 from cloudsync.archive.retrying import Wake
 from cloudsync.lane import AnotherWriter
 from cloudsync.watch import Watch
@@ -30,9 +30,10 @@ class Told:
     facts: list[Link] = field(default_factory=list)
     clock: HandClock = field(default_factory=HandClock)
     goodput: float = 100.0
+    clock_fault: str = ""
 
     def watch(self) -> Watch:
-        return Watch(self.clock, Wake(), lambda: self.goodput, self.facts.append, 7)
+        return Watch(self.clock, Wake(), lambda: self.goodput, self.facts.append, 7, lambda: self.clock_fault)
 
     @property
     def states(self) -> list[str]:
@@ -44,6 +45,7 @@ SENTENCES = {
     "throttled": (Throttled(), "The archive asks us to slow down. Nothing to do."),
     "credential": (CredentialRefused("expired: renew it"), "Expired: renew it."),
     "quota": (QuotaExceeded("full"), "Full."),
+    "clock": (ClockWrong("3 hours ahead: set it"), "3 hours ahead: set it."),
     "disk": (StoreFull("our disk is full"), "Our disk is full."),
     "conflict": (AnotherWriter("two boxes write"), "Two boxes write."),
 }
@@ -104,6 +106,46 @@ def test_the_number_of_the_catalog_is_told_at_once_and_with_everything_later() -
     watch.written(8)
     watch.failed(LinkDown())
     assert [fact.sequence for fact in told.facts] == [7, 8, 8]
+
+
+def test_another_sentence_of_the_same_state_is_told_and_faults_that_take_turns_are_not_told_each_time() -> None:
+    told = Told()
+    watch = told.watch()
+    for step in range(20):
+        told.clock.at = 1000.0 + step
+        watch.failed(LinkDown(("the cable is out", "something else answers")[step % 2]))
+    assert [(fact.sentence, fact.said_at - 1000) for fact in told.facts] == [
+        ("The cable is out.", 0),
+        ("Something else answers.", 5),
+        ("The cable is out.", 10),
+        ("Something else answers.", 15),
+    ]
+    assert {(fact.state, fact.since) for fact in told.facts} == {("down", 1000.0)}
+
+
+def test_a_clock_that_is_wrong_is_told_while_the_archive_answers_and_does_not_count_as_down() -> None:
+    told = Told(clock_fault="3 hours ahead: set it")
+    watch = told.watch()
+    watch.answered()
+    assert watch.up
+    (fact,) = told.facts
+    assert (fact.state, fact.sentence, fact.answered_at >= fact.since) == ("clock", "3 hours ahead: set it.", True)
+    told.clock.at += 10
+    watch.failed(LinkDown())
+    watch.answered()
+    told.clock_fault = ""
+    watch.answered()
+    assert told.states == ["clock", "down", "clock", "up"]
+
+
+def test_a_clock_that_keeps_the_archive_from_answering_is_told_as_a_link_that_is_down() -> None:
+    told = Told()
+    watch = told.watch()
+    watch.answered()
+    told.clock.at += 10
+    watch.failed(ClockWrong("400 days ahead: set it"))
+    assert not watch.up
+    assert (told.facts[-1].state, told.facts[-1].answered_at < told.facts[-1].since) == ("clock", True)
 
 
 def test_an_alarm_stays() -> None:

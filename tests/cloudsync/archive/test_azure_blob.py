@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cloudsync.archive.azure_blob import AzureBlob, read_credential
+from cloudsync.archive.line import authorities
 from cloudsync.archive.port import (
     CredentialRefused,
     LinkDown,
@@ -146,6 +147,29 @@ async def test_every_answer_is_classed_by_what_can_be_done(answer: bytes, kind: 
             with pytest.raises(kind) as fault:
                 await call()
             assert "sig=" not in str(fault.value)
+
+
+@pytest.mark.parametrize("page", [b"<html>Sign in<br></html>", b"<html><body>Sign in</body></html>", b"Sign in", b""])
+async def test_a_hotspot_that_answers_a_listing_is_no_empty_archive(page: bytes, tmp_path: Path) -> None:
+    async with answering(response("200 OK", "Content-Type: application/xml\r\n", page), tmp_path) as archive:
+        with pytest.raises(LinkDown, match="hotspot"):
+            _ = [found async for found in archive.list("site/")]
+
+
+async def test_where_nothing_can_be_made_there_is_no_container_whatever_the_answer_calls_it(tmp_path: Path) -> None:
+    async with answering(response("404 Not Found"), tmp_path) as archive:
+        with pytest.raises(CredentialRefused, match=r"no container 'c' \(HTTP 404\)"):
+            await put(archive, "site/a", b"1")
+
+
+@pytest.mark.parametrize(("text", "fault"), [(None, "cannot be read"), ("nothing", "holds no certificate")])
+async def test_a_file_of_authorities_that_will_not_do_is_named(tmp_path: Path, text: str | None, fault: str) -> None:
+    path = tmp_path / "ca.pem"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=fault) as error:
+        authorities(str(path))
+    assert error.value.key == "archive.ca_file"
 
 
 async def test_the_time_that_the_archive_asks_for_is_passed_on(tmp_path: Path) -> None:

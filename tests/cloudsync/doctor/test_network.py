@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from cloudsync.doctor import network
-from cloudsync.doctor.network import Met, meet
+from cloudsync.link import meeting
+from cloudsync.link.meeting import Met, meet
 from edge.clock import SystemClock
 from edge.finding import Finding
 from tests.certificates import Authority
@@ -166,6 +167,6 @@ def test_a_clock_that_is_wrong_is_seen_over_the_wire() -> None:
 
 
 def test_nobody_who_answers_at_all_is_waited_for_no_longer_than_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "SECONDS", 0.2)
+    monkeypatch.setattr(meeting, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert "network.tls" in bad(meet("127.0.0.1", silent.getsockname()[1], True, CLOCK))
