@@ -81,6 +81,7 @@ from edge.unread import UnreadFacts
 from edge.variants import Variants
 from edge.verifying import Verifying
 from edge.wall import Gate
+from edge.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class _Edge:
         callers = Callers(catalogue, self._clock)
         desk = RecallDesk(layout, catalogue, decoder, asks, inbox, room, refusals, fail_stop)
         outbox = Outbox(config, layout, catalogue, room, coder, asks, self._clock)
-        closing = Closing(config.cache, packs, room, outbox.closed)
+        closing = Closing(config.cache, packs, catalogue, room, audit, outbox.closed)
         variants = Variants(layout, catalogue, decisions, comparer, desk, self._clock)
         pins = Pins(state)
         keeper = Keeper(config, layout, catalogue, pins, desk, room, wanted, self._clock)
@@ -238,6 +239,7 @@ class _Edge:
             outreach,
             verifying,
             linking,
+            Witness(audit),
         ]
         controller = Controller(layout.control, nouns, fail_stop)
         bell, rung = Doorbell(layout.edge_bell), asyncio.Event()

@@ -105,6 +105,26 @@ class Retrieved(_Kind, frozen=True, tag="retrieve"):
     reason: str = ""
 
 
+class Received(_Kind, frozen=True, tag="received"):
+    """Instances of a study were stored here: told when their pack is closed. `calling` are the AE titles that they came from."""
+
+    study: str
+    pack: str
+    calling: list[str]
+    instances: int
+
+
+class Accessed(_Kind, frozen=True, tag="accessed"):
+    """Something was read over DICOMweb. `service` is QIDO-RS or WADO-RS; a study that is read on is told of once in five minutes, a search
+    each time, with the tags that were matched and without their values. `study` is empty for a search over all of them.
+    """
+
+    service: str
+    address: str
+    study: str
+    keys: list[str] = []
+
+
 class Sent(_Kind, frozen=True, tag="sent"):
     """Instances of a study were stored elsewhere because a route or a person wants it: `by` says which one."""
 
@@ -178,6 +198,8 @@ Event = (
     | Application
     | Queried
     | Retrieved
+    | Accessed
+    | Received
     | Sent
     | PeerChanged
     | RouteChanged

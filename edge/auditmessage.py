@@ -153,6 +153,16 @@ def _told(event: Event, source: Source) -> _Told:
             )
         case audit.Retrieved():
             return _retrieved(event, here)
+        case audit.Accessed(service=service):
+            asking = _Who(event.address, "110152", True, event.address)
+            details = (("service", service), ("keys", " ".join(event.keys))) if event.keys else (("service", service),)
+            what = (_What(event.study, details=details),) if event.study else (_What(source.ae_title, "110182", details),)
+            code, action = ("110112", "E") if service == "QIDO-RS" else ("110103", "R")
+            return _Told(code, action, (_as(here, "110153"), asking), what)
+        case audit.Received():
+            who = (*(_Who(name, "110153", True) for name in event.calling), _as(here, "110152"))
+            told = (("pack", event.pack), ("instances", str(event.instances)))
+            return _Told("110104", "C", who, (_What(event.study, details=told),))
         case audit.Sent():
             who = (_Who(source.ae_title, "110153", True), _Who(event.destination, "110152"))
             told = (("by", event.by), ("completed", str(event.completed)), ("failed", str(event.failed)))

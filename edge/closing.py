@@ -6,9 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from edge.audit import Audit, Received
 from edge.config import Cache
 from edge.errors import Exhausted, StoreFull
 from edge.model import PackId
+from edge.store.catalogue import Catalogue
+from edge.store.pack import OpenPack
 from edge.store.packs import OpenPacks
 from edge.store.room import Room
 
@@ -22,8 +25,12 @@ _FULL_SECONDS = 2.0
 class Closing:
     """Closes packs, as a task of the loop."""
 
-    def __init__(self, settings: Cache, packs: OpenPacks, room: Room, closed: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Cache, packs: OpenPacks, catalogue: Catalogue, room: Room, audit: Audit, closed: Callable[[], None]
+    ) -> None:
         """`closed` is called in the loop after each pack."""
+        self._catalogue = catalogue
+        self._audit = audit
         self._packs = packs
         self._room = room
         self._closed = closed
@@ -42,7 +49,7 @@ class Closing:
         """Close what is due now; with `everything`, every pack that is not being written."""
         for pack in self._packs.take_due(everything):
             try:
-                await asyncio.to_thread(self._packs.close, pack)
+                await asyncio.to_thread(self._close, pack)
             except StoreFull as fault:  # until there is room it is served from cache/open
                 if not isinstance(fault, Exhausted):
                     self._room.give_way()
@@ -53,3 +60,10 @@ class Closing:
             else:
                 self._put_off.discard(pack.id)
                 self._closed()
+
+    def _close(self, pack: OpenPack) -> None:
+        self._packs.close(pack)
+        sources = self._catalogue.rows("sources_of_pack", pack.id)
+        if sources:
+            calling, instances = [source for source, _ in sources], sum(count for _, count in sources)
+            self._audit.record(Received(study=pack.study, pack=pack.id, calling=calling, instances=instances))

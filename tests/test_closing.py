@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.audit import Received
 from edge.clock import SystemClock
 from edge.closing import Closing
 from edge.config import Cache
@@ -17,6 +18,7 @@ from edge.model import UID, Urgency
 from edge.store.pack import OpenPack
 from edge.store.packs import OpenPacks
 from edge.store.room import Room
+from tests.dimse.fakes import FakeAudit
 from tests.store.boxes import SETTINGS, Box, instance
 
 pytestmark = pytest.mark.asyncio
@@ -46,7 +48,8 @@ async def test_a_pack_that_a_full_disk_keeps_open_is_closed_once_there_is_room(b
     store.packs = Full(store.cache, SETTINGS, store.catalogue, store.clock)
     pack = store.receive(instance(1))
     told: list[int] = []
-    closing = Closing(SETTINGS, store.packs, Room([], 0), lambda: told.append(1))
+    audit = FakeAudit()
+    closing = Closing(SETTINGS, store.packs, store.catalogue, Room([], 0), audit, lambda: told.append(1))
     await closing.close_due(everything=True)
     assert f"pack {pack.id} is not closed yet" in caplog.text
     assert store.closed() == []
@@ -55,12 +58,13 @@ async def test_a_pack_that_a_full_disk_keeps_open_is_closed_once_there_is_room(b
     assert told == [1]
     assert [path.stem for path in store.closed()] == [pack.id]
     assert store.packs.studies == []
+    assert audit.events == [Received(study=pack.study, pack=pack.id, calling=["CT99"], instances=1)]
 
 
 async def test_an_empty_pack_leaves_nothing(box: Box) -> None:
     pack = box.packs.lend(UID("1.2.3"), Urgency.ROUTINE)
     box.packs.give_back(pack)
-    await Closing(SETTINGS, box.packs, Room([], 0), lambda: None).close_due(everything=True)
+    await Closing(SETTINGS, box.packs, box.catalogue, Room([], 0), FakeAudit(), lambda: None).close_due(everything=True)
     assert box.still_open() == []
     assert box.catalogue.rows("open_packs") == []
 
@@ -71,7 +75,7 @@ async def test_a_study_is_closed_when_it_is_quiet_and_not_before(tmp_path: Path)
     closed = asyncio.Event()
     packs = OpenPacks(box.cache, settings, box.catalogue, SystemClock())
     box.packs = packs
-    task = asyncio.create_task(Closing(settings, packs, Room([], 0), closed.set).close_quiet())
+    task = asyncio.create_task(Closing(settings, packs, box.catalogue, Room([], 0), FakeAudit(), closed.set).close_quiet())
     pack = box.receive(instance(1))
     await asyncio.wait_for(closed.wait(), 20)
     assert [path.stem for path in box.closed()] == [pack.id]

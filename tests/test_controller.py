@@ -17,9 +17,11 @@ import pytest
 import pytest_asyncio
 
 from edge.admitting import Admitting
+from edge.audit import Accessed
 from edge.config import Cache, Config, Layout
 from edge.conflicts import Conflicts
 from edge.control import asking, lines
+from edge.control.access import NoteAccess
 from edge.control.cache import Evict, Stays
 from edge.control.message import Failed, Message
 from edge.control.peers import ListPeers, PutPeer, RemovePeer
@@ -28,7 +30,7 @@ from edge.control.studies import RecallStudy
 from edge.controller import Controller
 from edge.correcting import Correcting
 from edge.dimse.requestor import Requestor
-from edge.errors import OutpostError, Refused
+from edge.errors import OutpostError, Refused, Transient
 from edge.failstop import FailStop
 from edge.intake import PackIntake
 from edge.keeper import Keeper
@@ -56,6 +58,7 @@ from edge.store.room import Room
 from edge.store.site import SiteState
 from edge.studies import Studies
 from edge.verifying import Verifying
+from edge.witness import Witness
 from tests.desks import Desk
 from tests.dimse.fakes import FakeAudit, FakeIndex
 from tests.store.rows import Clock, admission, close, hold, put
@@ -133,6 +136,7 @@ class Box:
             Routing(None, self.audit, clock),
             Verifying(self.catalogue, None, reach),
             Linking(self.catalogue, None, reach, clock),
+            Witness(self.audit),
         ]
         self.controller = Controller(self.layout.control, nouns)
 
@@ -368,3 +372,12 @@ async def test_who_asks_while_there_are_no_descriptors_is_answered_when_there_ar
             line.sendall(lines.encode(GetStatus()) + b"\n")
             assert await asyncio.to_thread(line.makefile("rb").readline) == b'{"is":"done"}\n'
         assert await ask(GetStatus()) == []
+
+
+async def test_what_edge_web_shows_is_in_the_trail_and_refused_while_that_is_full(box: Box) -> None:
+    note = NoteAccess(service="WADO-RS", address="10.0.0.9", study="1.2.3", keys=[])
+    assert await box.ask(note) == []
+    assert box.audit.events == [Accessed(service="WADO-RS", address="10.0.0.9", study="1.2.3")]
+    box.audit.full = True
+    with pytest.raises(Transient, match="The audit trail cannot be written"):
+        await box.ask(note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edge.control import (
+    access,
     cache,
     capacity,
     conflicts,
@@ -41,6 +42,7 @@ Request = (
     | errands.Request
     | verify.Request
     | link.Request
+    | access.Request
 )
 Answer = (
     Done

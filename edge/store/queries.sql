@@ -62,6 +62,10 @@ ON CONFLICT (series, uid, digest) DO UPDATE SET pack = excluded.pack, header_off
     WHERE here = 0 AND excluded.here = 1 AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = instance.pack)
 ON CONFLICT DO NOTHING;
 
+-- sources_of_pack --
+-- The AE titles that the instances of a pack came from, and how many from each.
+SELECT source_ae, count(*) FROM instance WHERE pack = ? GROUP BY source_ae ORDER BY source_ae;
+
 -- digests_of_instance --
 -- The variants of an instance that are here or held, the visible one first; what is lost is to be received again.
 SELECT digest FROM instance JOIN series USING (series) JOIN study USING (study)

@@ -24,6 +24,7 @@ from edge.web.store import Stores
 from edge.web.supply import Supply
 from edge.web.token import Token
 from edge.web.uses import Uses
+from edge.web.witness import Witness
 
 _PATTERNS = {
     "{study}": "{study:[^/]+}",
@@ -39,7 +40,9 @@ def make(config: Config, layout: Layout, token: Token, clock: Clock | None = Non
     reader = CatalogueReader(layout.catalogue, config.link.offline_after_seconds, clock)
     uses = Uses(layout.control, clock)
     supply = Supply(reader, layout, uses)
-    searches, retrieves, bulks, stores = Searches(reader), Retrieves(supply, layout), Bulks(supply), Stores(config, layout)
+    witness = Witness(layout.control, clock)
+    reading = witness.reading
+    searches, retrieves, bulks, stores = Searches(reader, witness), Retrieves(supply, layout), Bulks(supply), Stores(config, layout)
     condition, pages = Condition(layout.control, clock), Pages()
     lamp = Lamp(condition, pages, clock)
     handlers: dict[tuple[str, str], Handler] = {
@@ -54,14 +57,14 @@ def make(config: Config, layout: Layout, token: Token, clock: Clock | None = Non
         ("GET", f"{E}/instances"): searches.instances,
         ("GET", "/series"): searches.series,
         ("GET", "/instances"): searches.instances,
-        ("GET", S): retrieves.instances,
-        ("GET", E): retrieves.instances,
-        ("GET", I): retrieves.instances,
-        ("GET", f"{S}/metadata"): retrieves.metadata,
-        ("GET", f"{E}/metadata"): retrieves.metadata,
-        ("GET", f"{I}/metadata"): retrieves.metadata,
-        ("GET", f"{I}/frames/{{frames}}"): bulks.frames,
-        ("GET", f"{I}/bulkdata/{{path}}"): bulks.bulkdata,
+        ("GET", S): reading(retrieves.instances),
+        ("GET", E): reading(retrieves.instances),
+        ("GET", I): reading(retrieves.instances),
+        ("GET", f"{S}/metadata"): reading(retrieves.metadata),
+        ("GET", f"{E}/metadata"): reading(retrieves.metadata),
+        ("GET", f"{I}/metadata"): reading(retrieves.metadata),
+        ("GET", f"{I}/frames/{{frames}}"): reading(bulks.frames),
+        ("GET", f"{I}/bulkdata/{{path}}"): reading(bulks.bulkdata),
         ("POST", "/studies"): stores.store,
         ("POST", S): stores.store,
     }
@@ -71,14 +74,14 @@ def make(config: Config, layout: Layout, token: Token, clock: Clock | None = Non
     for (method, template), handler in handlers.items():
         app.router.add_route(method, _pattern(template), handler)
 
-    async def reading(_: web.Application) -> AsyncIterator[None]:
+    async def running(_: web.Application) -> AsyncIterator[None]:
         telling = asyncio.create_task(uses.tell(), name="tell uses")
         yield
         telling.cancel()
         await asyncio.wait({telling})
         await reader.close()
 
-    app.cleanup_ctx.append(reading)
+    app.cleanup_ctx.append(running)
     return app
 
 

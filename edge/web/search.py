@@ -17,6 +17,7 @@ from edge.store.reader import CatalogueReader
 from edge.web.accept import DICOM_JSON, takes
 from edge.web.faults import BadRequest, NotAcceptable
 from edge.web.target import base_of, forms_of, uid_in
+from edge.web.witness import Witness
 
 MOST = 5000
 """Answers to one request; the rest is had with offset."""
@@ -74,8 +75,9 @@ def parse_query(level: Level, path: Iterable[tuple[str, str]], parameters: Itera
 class Searches:
     """The search resources."""
 
-    def __init__(self, reader: CatalogueReader) -> None:
+    def __init__(self, reader: CatalogueReader, witness: Witness) -> None:
         self._reader = reader
+        self._witness = witness
 
     async def studies(self, request: web.Request) -> web.StreamResponse:
         return await self._search(request, Level.STUDY)
@@ -92,6 +94,7 @@ class Searches:
             raise NotAcceptable("Search answers come as application/dicom+json only.")
         path = [(tag, uid_in(request, name)) for tag, name in (("0020000D", "study"), ("0020000E", "series")) if name in request.match_info]
         query = parse_query(level, path, request.query.items())
+        await self._witness.searches(request, request.match_info.get("study", ""), list(query.matching))
         capped = query.limit is None or query.limit > MOST
         base, body, count = base_of(request), bytearray(b"["), 0
         async with aclosing(self._reader.find(replace(query, limit=MOST + 1) if capped else query)) as found:

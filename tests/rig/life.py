@@ -45,6 +45,7 @@ from edge.store.reconcile import reconcile
 from edge.store.room import Room
 from edge.wall import Gate
 from tests.dataset.datasets import CT, dataset
+from tests.dimse.fakes import FakeAudit
 
 _WHERE = """
 SELECT instance.pack, dataset_offset, dataset_length, here, EXISTS (SELECT 1 FROM holding WHERE holding.pack = instance.pack)
@@ -88,7 +89,7 @@ class Life:
         self.packs = OpenPacks(layout.cache, config.cache, self.catalogue, self.clock)
         fail_stop = FailStop(lambda: os._exit(70))
         self.intake = PackIntake(config, layout, self.catalogue, self.packs, room, self.clock, fail_stop)
-        self.closing = Closing(config.cache, self.packs, room, lambda: None)
+        self.closing = Closing(config.cache, self.packs, self.catalogue, room, FakeAudit(), lambda: None)
         self.asks = JournalWriter(layout.asks)
         self.reader = JournalReader(Gate(layout.asks), self.asks.last)
         asks = Asks(self.asks, lambda: None)

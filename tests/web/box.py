@@ -17,6 +17,7 @@ from pydicom.data import get_testdata_file
 from edge.clock import SystemClock
 from edge.config import Cache, Config, Layout
 from edge.control import lines
+from edge.control.access import NoteAccess
 from edge.control.cache import NoteUse
 from edge.control.instances import Admit, Admitted
 from edge.control.message import Done, Failed
@@ -141,6 +142,8 @@ class FakeEdge:
         self.offline: str | None = None
         self.refusal: Failed | None = None
         self.status = SAFE
+        self.seen: list[NoteAccess] = []
+        self.blind: Failed | None = None
         self.asked_status = 0
 
     async def serve(self) -> None:
@@ -161,7 +164,9 @@ class FakeEdge:
             if not data:
                 return
             request = lines.decode_request.decode(data)
-            if isinstance(request, NoteUse):
+            if isinstance(request, NoteAccess):
+                self.seen.append(request)
+            elif isinstance(request, NoteUse):
                 self.used += request.packs
                 self.told.set()
             elif isinstance(request, Suspect):
@@ -176,6 +181,8 @@ class FakeEdge:
                 os.close(descriptor)
 
     def _answer(self, request: lines.Request, descriptors: list[int]) -> list[lines.Answer]:
+        if isinstance(request, NoteAccess):
+            return [self.blind or Done()]
         if self.refusal is not None:
             return [self.refusal]
         if isinstance(request, RecallStudy):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -9,6 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +20,32 @@ import pytest
 from edge.config import Layout
 from edge.errors import ConfigError
 from edge.web.server import check_host
-from tests.web.box import CT, Box, sample
+from tests.web.box import CT, Box, FakeEdge, sample
 
 
 def _start(state: Path, settings: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     (state / "outpost.toml").write_text(settings)
     command = [sys.executable, "-W", "error", "-m", "edge.web", "--state", str(state)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | (environment or {}))
+
+
+@contextlib.contextmanager
+def _edge_beside(box: Box) -> Iterator[None]:
+    """Edge answers, in a loop of its own, from the time when this is entered."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+
+    async def serve() -> None:
+        loop.call_later(0, ready.set)
+        await FakeEdge(box).serve()
+
+    task = loop.create_task(serve())
+    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
+    thread.start()
+    ready.wait()
+    yield
+    loop.call_soon_threadsafe(task.cancel)
+    thread.join()
+    loop.close()
 
 
 def _get(port: int, path: str, token: str) -> tuple[int, bytes]:
@@ -37,7 +60,7 @@ def _get(port: int, path: str, token: str) -> tuple[int, bytes]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_tells_systemd_serves_logs_without_patient_data_and_ends_on_a_signal(box: Box, tmp_path: Path, number: signal.Signals) -> None:
     box.take(sample(CT))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    with _edge_beside(box), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(60)
         process = _start(tmp_path, "[web]\nport = 0\n", {"NOTIFY_SOCKET": str(tmp_path / "notify")})
