@@ -11,9 +11,9 @@ from pathlib import Path
 
 from cloudsync.archive.port import Archive, Damaged, NotThere, ObjectRefused
 from cloudsync.archive.retrying import Wake
+from cloudsync.catalog import Opener
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.seal import sums
-from cloudsync.seal.keys import Keys
 from cloudsync.seal.part import NotOurs, WrongKey
 from cloudsync.teller import Teller
 from cloudsync.watch import DISK_SECONDS, Watch, disk_full
@@ -29,13 +29,18 @@ class Unknown(NotThere):
     """The archive does not hold this pack. If the cache has it, it is still on its way."""
 
 
+class NotFollowed(NotThere):
+    """The pack is another site's, which this box no longer follows. Run `outpost follow` for that site."""
+
+
 class Recaller:
     """Keeps several wanted parts in flight. It is also the watcher of its own archive calls: edge hears of a fault at once."""
 
     def __init__(
         self,
         ledger: Ledger,
-        keys: Keys,
+        site: str,
+        opener_of: Callable[[str], Opener | None],
         inbox: Path,
         teller: Teller,
         watch: Watch,
@@ -44,11 +49,13 @@ class Recaller:
         busy_changed: Callable[[], None],
         refusal: Callable[[], str],
     ) -> None:
-        """`busy_changed` is called when recalling begins and ends, because shipping makes room for it. `refusal` says why nothing may be
+        """`site` is our own id, `opener_of` gives what opens the objects of a site: ours, or one that is followed; None of another one.
+        `busy_changed` is called when recalling begins and ends, because shipping makes room for it. `refusal` says why nothing may be
         fetched now: edge is told, and it stays wanted.
         """
         self._ledger = ledger
-        self._keys = keys
+        self._site = site
+        self._opener_of = opener_of
         self._inbox = inbox
         self._teller = teller
         self._watch = watch
@@ -128,7 +135,10 @@ class Recaller:
     async def _recall(self, archive: Archive, pack: PackId, number: int) -> None:
         whole = await self._sums_of(archive, pack)
         sealed = await archive.get(whole.place_of(number))
-        plain = await asyncio.to_thread(whole.open, number, sealed, self._keys.open)
+        opener = self._opener_of(whole.site)
+        if opener is None:
+            raise NotFollowed
+        plain = await asyncio.to_thread(whole.open, number, sealed, opener)
         digest = Digest(sha256(plain).hexdigest())
         async with self._inbox_turn:
             await asyncio.to_thread(self._put, pack, number, plain)
@@ -144,12 +154,12 @@ class Recaller:
         write_whole(directory / f"{number:06d}", plain)
 
     async def _sums_of(self, archive: Archive, pack: PackId) -> sums.Sums:
-        """The sums of a holding; of a rebuilt one they are fetched once, and compared with the digest that the catalog names."""
+        """The sums of a holding; of one that a catalog brought they are fetched once, and compared with the digest that it names."""
         async with self._sums_turn:
             row = await self._ledger.holdings.pack(pack)
             if row is None or row.sums_digest is None or row.state not in {"proven", "held"}:
                 raise Unknown
-            site = self._keys.site_id
+            site = row.origin or self._site
             if row.sums is not None:
                 return sums.proven(row.sums, row.sums_digest, site, row.stored_as)
             text = await archive.get(sums.Sums(site, row.stored_as, ()).place)

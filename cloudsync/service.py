@@ -17,6 +17,8 @@ from cloudsync.archive.paced_archive import PacedArchive
 from cloudsync.archive.port import Archive, ClockWrong, CredentialRefused, ObjectRefused, QuotaExceeded
 from cloudsync.archive.retrying import Retrying, Wake, Watcher
 from cloudsync.asks import Asks, said_of
+from cloudsync.catalog import Opener
+from cloudsync.follow import Follower
 from cloudsync.lane import AnotherWriter, CatalogLane
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
@@ -26,6 +28,7 @@ from cloudsync.link.goodput import deadline_seconds
 from cloudsync.merging import Merger
 from cloudsync.permit import Permit
 from cloudsync.recall import Recaller
+from cloudsync.seal import followed
 from cloudsync.seal import keys as seal_keys
 from cloudsync.sealed import SealedFiles
 from cloudsync.ship import Shipper
@@ -96,8 +99,15 @@ class Service:
 
             watch = Watch(self._clock, wake, lambda: metered.goodput.bytes_per_second, tell_link, sequence, lambda: far.wrong)
             archive = self._retrying(metered, watch, wake)
+            follower = Follower(ledger, followed.load(layout.followed, layout.keys), teller, self._clock, config.archive.follow_seconds)
+            await follower.begin()
+
+            def opener_of(site: str) -> Opener | None:
+                return keys.open if site == keys.site_id else follower.opener(site)
+
+            parallel = config.link.parallel_parts
             recaller = Recaller(
-                ledger, keys, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set, lambda: permit.refusal
+                ledger, keys.site_id, opener_of, layout.inbox, teller, watch, wake, parallel, to_ship.set, lambda: permit.refusal
             )
             merger = Merger(ledger, keys, archive)
 
@@ -142,10 +152,11 @@ class Service:
                 work: dict[str, Callable[[], Awaitable[None]]] = {
                     "asks": partial(asks.run, bell, config.link.poll_seconds),
                     "ship": shipper.run,
-                    "catalog": partial(self._follow, lane, watch),
+                    "catalog": partial(self._write, lane, watch),
                     "merge": partial(merger.run, lambda: permit.look() is Hold.NONE),
                     "recall": partial(recaller.run, recalling),
                     "verify": partial(verifier.run, archive),
+                    "follow": partial(follower.run, archive, lambda: permit.hold is not Hold.SPENT),
                     "tell": teller.run,
                     "what may go": partial(permit.keep, ledger.allowances, lambda: metered.round_trip_seconds, teller.say, look_again),
                 }
@@ -191,7 +202,7 @@ class Service:
                 case journal.Pause() | journal.Resume():
                     self._permit.reread()
 
-    async def _follow(self, lane: CatalogLane, watch: Watch) -> None:
+    async def _write(self, lane: CatalogLane, watch: Watch) -> None:
         """The catalog lane; when a segment can never be shipped, nothing else is shipped any more, and recalls go on."""
         try:
             await lane.run(self._may_ship)

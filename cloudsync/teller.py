@@ -96,6 +96,8 @@ def _pack_facts(pack: Pack) -> list[journal.Entry]:
         sha256=pack.sha256,
         study=pack.study,
         series=pack.series,
+        origin=pack.origin,
+        news=pack.news,
     )
     return [held, journal.Damaged(pack=pack.pack, reason=pack.damage)] if pack.damage else [held]
 

@@ -191,7 +191,7 @@ class _Edge:
         commitments = CommitmentDesk(state, catalogue, requestor, self._clock, fail_stop)
         outreach = Outreach(config, table, index, retrieve, intake, commitments, requestor, audit)
         destination = partial(destination_of, calling_ae=AETitle(config.site.ae_title), peers=table, requestor=requestor)
-        routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, destination, audit, self._clock, fail_stop)
+        routes = Routes(RouteTable(state), Forwards(catalogue), retrieve, desk, destination, audit, self._clock, fail_stop)
         routing = Routing(routes, audit, self._clock)
         copies = SiteCopies(layout, copy_site, asks, decided)
 

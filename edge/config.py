@@ -88,6 +88,8 @@ class Archive(_Section, frozen=True):
     """Between two comparisons of the archive with the ledger that begin by themselves; 0 = none do."""
     verify_read_percent: float = 0.1
     verify_bytes_per_second: float = 16_384.0
+    follow_seconds: float = 60.0
+    """Between two looks at the catalog of a site that is followed."""
 
 
 class Link(_Section, frozen=True):
@@ -172,6 +174,7 @@ class Layout:
         self.unread_asks = self.cloudsync / "unread"
         self.sealed = self.cloudsync / "sealed"
         self.keys = self.cloudsync / "keys"
+        self.followed = self.cloudsync / "followed"
         self.kit_tested = self.cloudsync / "kit-tested.json"
         self.cloudsync_bell = self.cloudsync / "bell"
         self.ledger = self.cloudsync / "ledger.db"

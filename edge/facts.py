@@ -14,6 +14,7 @@ from edge.journal import (
     AsksUnread,
     Damaged,
     Entry,
+    Follows,
     Held,
     Here,
     Link,
@@ -51,6 +52,10 @@ class Desk(Protocol):
         """Parts of a pack did not come: for good when `final`, else it is tried again."""
         ...
 
+    def heard_news(self, pack: str) -> None:
+        """The same of what another site has shipped and routes may send on: its head is wanted before others."""
+        ...
+
     def heard(self, pack: str) -> None:
         """A pack is held; where only the archive has it, its head is wanted. Idempotent."""
         ...
@@ -84,6 +89,7 @@ class Facts:
         self._refusals = refusals
         self._hindered = ""
         self._asks_unread = ""
+        self._not_followed: dict[str, str] = {}
         self._asked_again = False
         self._told = told
         self._damaged = damaged
@@ -93,7 +99,9 @@ class Facts:
     def begin(self) -> None:
         """At start: what was set aside, and can be followed by this version."""
         for entry in self._unread.followable():
-            if isinstance(entry, Link | Allowance | AsksUnread | Progress | Ack | Verification):  # said again since, or never mind
+            if isinstance(
+                entry, Link | Allowance | AsksUnread | Progress | Ack | Verification | Follows
+            ):  # said again since, or never mind
                 continue
             log.info("fact %d, which was set aside, is followed now", entry.seq)
             with self._catalogue.change():
@@ -121,7 +129,8 @@ class Facts:
     def alarms(self) -> list[str]:
         """What keeps facts and asks from being read or followed, for people. Safe to use from any thread."""
         hindered = [f"What cloudsync says is not read: {self._hindered}. Nothing becomes safe, and nothing comes back, until it is."]
-        return hindered * bool(self._hindered) + [self._asks_unread] * bool(self._asks_unread) + self._unread.alarms()
+        followed = list(self._not_followed.values())
+        return hindered * bool(self._hindered) + [self._asks_unread] * bool(self._asks_unread) + self._unread.alarms() + followed
 
     def apply(self) -> bool:
         """Apply the next batch; False when there was none. What cannot be committed is read again by the next call; what cannot be
@@ -174,7 +183,7 @@ class Facts:
                 if not known:
                     catalogue.hear_of(pack, entry.study, entry.series, entry.sha256, entry.instances, entry.held_at)
                 catalogue.believe_archive(pack, entry.sha256)
-                catalogue.hold(pack, entry.held_at, entry.sealed_bytes)
+                catalogue.hold(pack, entry.held_at, entry.sealed_bytes, entry.origin, news=entry.news)
                 if not known:
                     catalogue.settle_archived(pack)
             case Progress():
@@ -200,7 +209,10 @@ class Facts:
         match entry:
             case Held():
                 self._settle(entry.pack)
-                self._desk.heard(entry.pack)
+                if entry.news:
+                    self._desk.heard_news(entry.pack)
+                else:
+                    self._desk.heard(entry.pack)
             case Here():
                 self._desk.arrived(entry.pack, entry.number, entry.digest, entry.bytes)
             case RecallFailed():
@@ -218,6 +230,10 @@ class Facts:
                 self._asks_unread = ""  # said again behind it, if it still is so
             case AsksUnread():
                 self._asks_unread = entry.sentence
+            case Follows():
+                self._not_followed = {site: fault for site, fault in self._not_followed.items() if site != entry.site}
+                if entry.fault:
+                    self._not_followed |= {entry.site: entry.fault}
             case Ack():
                 self._asks.forget(entry.upto)
                 if self._restated:

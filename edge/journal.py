@@ -110,6 +110,10 @@ class Held(Line, frozen=True, tag="held"):
     sha256: str
     study: dict[str, Any]
     series: list[dict[str, Any]]
+    origin: str = ""
+    """The id of the site whose pack it is, where cloudsync follows another site; empty: our own."""
+    news: bool = False
+    """That site shipped it after it was followed here: routes send it on. What it had before is answered for, and no more."""
 
 
 class Here(Line, frozen=True, tag="here"):
@@ -203,6 +207,17 @@ class Retired(Line, frozen=True, tag="retired"):
     pack: str
 
 
+class Follows(Line, frozen=True, tag="follows"):
+    """Fact: how far the catalog of another site is followed. Said when that changes, and again and again while there is a fault."""
+
+    site: str
+    """Its id."""
+    sequence: int
+    """Of the last segment that was read; 0 before the first."""
+    fault: str
+    """Why it goes no further: a sentence with the cure, no PHI; empty where all is well."""
+
+
 class Allowance(Line, frozen=True, tag="allowance"):
     """Fact: what may go over the link, and what went. Said each minute, whenever `hold` changes, and after each `pause` and `resume`."""
 
@@ -226,7 +241,20 @@ class Allowance(Line, frozen=True, tag="allowance"):
 
 Ask = Ack | Coded | SiteState | Recall | Taken | Restate | Verify | Pause | Resume
 Fact = (
-    Ack | Progress | Held | Here | RecallFailed | Stopped | Link | SiteStateHere | AsksUnread | Damaged | Verification | Retired | Allowance
+    Ack
+    | Progress
+    | Held
+    | Here
+    | RecallFailed
+    | Stopped
+    | Link
+    | SiteStateHere
+    | AsksUnread
+    | Damaged
+    | Verification
+    | Retired
+    | Follows
+    | Allowance
 )
 Entry = Ask | Fact
 

@@ -135,6 +135,10 @@ class RecallDesk:
     def heard(self, pack: str) -> None:
         self._loop.call_soon_threadsafe(self._heard, PackId(pack))
 
+    def heard_news(self, pack: str) -> None:
+        """Its head comes before those of others: a route may want it."""
+        self._loop.call_soon_threadsafe(self._heard_news, PackId(pack))
+
     # In the loop
 
     def _want(self, pack: PackId, offsets: set[int] | None) -> None:
@@ -149,6 +153,10 @@ class RecallDesk:
     def _heard(self, pack: PackId) -> None:
         """The head of a pack that was heard of is wanted without being asked for, a few at a time: the link has better to do."""
         self._headless.append(pack)
+        self._fetch_heads()
+
+    def _heard_news(self, pack: PackId) -> None:
+        self._headless.appendleft(pack)
         self._fetch_heads()
 
     def _fetch_heads(self) -> None:

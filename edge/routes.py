@@ -1,6 +1,7 @@
 """Forwarding: what arrives is sent on to peers and STOW-RS services, by rules.
 
-One thread for each route: a hung destination blocks no other, and never reception.
+One thread for each route: a hung destination blocks no other, and never reception. What only the archive has (a site that is followed
+shipped it, or it was evicted before it could be sent) is recalled first and sent once it is here: what is here waits for no link.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Protocol
 
 from edge import audit
 from edge.audit import Audit
@@ -19,8 +22,8 @@ from edge.clock import Clock
 from edge.destinations import Destination
 from edge.dimse.ports import Retrieve
 from edge.errors import OutpostError, StoreFailed
-from edge.model import UID, Level, Located, Query
-from edge.store.routes import Forwards, Owed, Route, RouteTable, Standing
+from edge.model import UID, Level, Located, PackId, Query
+from edge.store.routes import Away, Forwards, Owed, Route, RouteTable, Standing
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,20 @@ _TROUBLE_SECONDS = 10.0
 _DAY = 86_400.0
 
 
+class Desk(Protocol):
+    """Who recalls: edge.recall.RecallDesk."""
+
+    def want(self, pack: PackId, offsets: Iterable[int] | None) -> None: ...
+
+    def failure(self, pack: PackId) -> str | None:
+        """Why what is wanted of a pack cannot be had now; None while it is under way."""
+        ...
+
+    def busy(self, pack: str) -> bool:
+        """Whether a pack is being recalled."""
+        ...
+
+
 class Routes:
     """The routes and their senders, between `start` and `stop`. Safe to use from several threads."""
 
@@ -42,6 +59,7 @@ class Routes:
         table: RouteTable,
         forwards: Forwards,
         retrieve: Retrieve,
+        desk: Desk,
         destination: Callable[[Route], Destination],
         trail: Audit,
         clock: Clock,
@@ -52,6 +70,7 @@ class Routes:
         self._table = table
         self._forwards = forwards
         self._retrieve = retrieve
+        self._desk = desk
         self._destination = destination
         self._clock = clock
         self._fail_stop = fail_stop
@@ -121,7 +140,9 @@ class Routes:
 
     def _begin(self, route: Route) -> None:
         destination = self._destination(route)
-        sender = _Sender(route, self._table, self._forwards, self._retrieve, destination, self._audit, self._clock, self._jitter)
+        sender = _Sender(
+            route, self._table, self._forwards, self._retrieve, self._desk, destination, self._audit, self._clock, self._jitter
+        )
         self._senders[route.name] = sender
         sender.start(self._fail_stop)
 
@@ -141,6 +162,7 @@ class _Sender:
         table: RouteTable,
         forwards: Forwards,
         retrieve: Retrieve,
+        desk: Desk,
         destination: Destination,
         trail: Audit,
         clock: Clock,
@@ -150,6 +172,8 @@ class _Sender:
         self._table = table
         self._forwards = forwards
         self._retrieve = retrieve
+        self._desk = desk
+        self._recalling: set[PackId] = set()
         self._destination = destination
         self._audit = trail
         self._clock = clock
@@ -228,6 +252,7 @@ class _Sender:
         failures, next_at = self._forwards.trouble(name)
         if now < next_at <= now + _DESTINATION.max_seconds:
             return min(POLL_SECONDS, next_at - now)
+        self._recall(now)
         owed = self._forwards.due(name, now, BATCH, now + _INSTANCE.max_seconds)
         if not owed:
             self._close_books(now)
@@ -245,6 +270,23 @@ class _Sender:
                 pause = _DESTINATION.wait_seconds(failures + 1, self._jitter())
                 self._forwards.destination_failed(name, str(fault), self._clock.now() + pause)
         return 0.0
+
+    def _recall(self, now: float) -> None:
+        """Have what is owed and is not here recalled, some at a time; what cannot be had now is asked for again later."""
+        wanted: defaultdict[PackId, list[Away]] = defaultdict(list)
+        for one in self._forwards.away(self._route.name, now, BATCH, now + _INSTANCE.max_seconds):
+            wanted[one.pack].append(one)
+        self._recalling &= wanted.keys()
+        for pack, away in wanted.items():
+            reason = self._desk.failure(pack) if pack in self._recalling else None
+            if reason is None and (pack not in self._recalling or not self._desk.busy(pack)):
+                self._recalling.add(pack)
+                self._desk.want(pack, [one.dataset_offset for one in away])
+            if reason is not None:
+                self._recalling.discard(pack)
+                for one in away:
+                    pause = _DESTINATION.wait_seconds(one.attempts + 1, self._jitter())
+                    self._forwards.failed(self._route.name, one.instance, reason, now + pause)
 
     def _send(self, study: UID, owed: Sequence[Owed]) -> None:
         name = self._route.name

@@ -134,7 +134,7 @@ def lamp(figures: Figures) -> str:
 def study(row: tuple[Any, ...], link_up: bool) -> Study:
     """One row of the named query `studies_in_packs`."""
     (uid, patient, attributes, received_at, series, instances, packs, raw_bytes, coded_bytes) = row[:9]
-    (closed, coded, confirmed, objects, held, here, away, stopped, held_at, rejected) = row[9:]
+    (closed, coded, confirmed, objects, held, here, away, stopped, held_at, rejected, origins) = row[9:]
     if rejected:
         state = "rejected"
     elif held == packs:
@@ -164,6 +164,7 @@ def study(row: tuple[Any, ...], link_up: bool) -> Study:
         stopped=stopped,
         availability=Availability.UNAVAILABLE if rejected else availability(here == packs, link_up),
         state=state,
+        origins=json.loads(origins),
     )
 
 

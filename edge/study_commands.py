@@ -92,6 +92,8 @@ def show_study(study: STUDY, state: STATE = DEFAULT_STATE, as_json: JSON = False
     typer.echo(f"coded      {row.coded} of {packs}, {status.size(row.raw_bytes)} -> {status.size(row.coded_bytes)}")
     typer.echo(f"archive    {row.confirmed} of {row.objects} objects proven, {row.held} of {packs} held")
     typer.echo(f"cache      {row.here} of {packs} whole here: {row.availability}")
+    for origin in row.origins:
+        typer.echo(f"shipped    by site {origin}, which is followed")
     if row.stopped:
         typer.echo(f"stopped    {row.stopped}")
         typer.echo(f"           When that is mended: outpost studies retry {row.study}")

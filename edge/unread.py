@@ -6,8 +6,10 @@ wait for. What it may have said is asked for once more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from edge.journal import (
     Ack,
@@ -15,6 +17,7 @@ from edge.journal import (
     AsksUnread,
     Damaged,
     Entry,
+    Follows,
     Held,
     Here,
     Link,
@@ -28,8 +31,10 @@ from edge.journal import (
     decode,
 )
 from edge.keptlines import KeptLines
-from edge.model import parse_digest, parse_pack_id
+from edge.model import Json, parse_digest, parse_pack_id, parse_uid
 from edge.store.fold import first
+
+_NAME = "00100010"
 
 
 class UnreadFacts:
@@ -76,7 +81,7 @@ def fault_of(fact: Entry) -> str:
             return "" if whole else "it names no pack, no digest, or no part"
         case SiteStateHere():
             return "" if parse_digest(fact.digest) else "it names no digest"
-        case Link() | Allowance() | Ack() | AsksUnread() | Verification():
+        case Link() | Allowance() | Ack() | AsksUnread() | Verification() | Follows():
             return ""
         case _:
             return "it is an ask, not a fact"
@@ -87,6 +92,28 @@ def _held_fault(fact: Held) -> str:
         return "it names no pack, or no digest"
     if min(fact.instances, fact.raw_bytes, fact.sealed_bytes) < 0:
         return "it counts below zero"
-    if not first(fact.study, "0020000D") or not all(first(one, "0020000E") for one in fact.series):
+    if fact.origin and not re.fullmatch(r"[a-z2-7]{10}", fact.origin):
+        return "it names a site that is none"
+    if not all(map(_sound, (fact.study, *fact.series))):
+        return "its attributes are none of DICOM"
+    if not parse_uid(first(fact.study, "0020000D")) or not all(parse_uid(first(one, "0020000E")) for one in fact.series):
         return "it has no study or series instance UID"
     return ""
+
+
+def _sound(attributes: Json) -> bool:
+    """Whether these are attributes in the DICOM JSON Model (PS3.18 F.2): another site wrote them, where one is followed."""
+    return all(re.fullmatch("[0-9A-F]{8}", tag) and _is_element(tag, element) for tag, element in attributes.items())
+
+
+def _is_element(tag: str, element: Any) -> bool:
+    if not isinstance(element, dict) or not re.fullmatch("[A-Z]{2}", str(element.get("vr"))):
+        return False
+    values, vr = element.get("Value", []), element["vr"]
+    if not isinstance(values, list) or (tag == _NAME and vr != "PN"):
+        return False
+    if vr == "PN":
+        return all(value is None or (isinstance(value, dict) and all(isinstance(part, str) for part in value.values())) for value in values)
+    if vr == "SQ":
+        return all(isinstance(value, dict) and _sound(value) for value in values)
+    return all(value is None or isinstance(value, str | int | float) for value in values)

@@ -11,6 +11,7 @@ class Desk:
 
     def __init__(self, recalled: str = "") -> None:
         self.recalled = recalled
+        self.failures: dict[str, str] = {}
         self.wanted: list[tuple[str, list[int]]] = []
 
     def busy(self, pack: str) -> bool:
@@ -22,3 +23,6 @@ class Desk:
     def want(self, pack: str, offsets: Iterable[int] | None) -> None:
         assert offsets is not None
         self.wanted.append((pack, sorted(offsets)))
+
+    def failure(self, pack: str) -> str | None:
+        return self.failures.get(pack)

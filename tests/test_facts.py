@@ -10,13 +10,31 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edge import status
 from edge.errors import Corrupt
 from edge.facts import Facts
-from edge.journal import Ack, Allowance, AsksUnread, Entry, Fact, Held, Here, Link, Progress, RecallFailed, Restate, Unread, decode, encode
+from edge.journal import (
+    Ack,
+    Allowance,
+    AsksUnread,
+    Damaged,
+    Entry,
+    Fact,
+    Follows,
+    Held,
+    Here,
+    Link,
+    Progress,
+    RecallFailed,
+    Restate,
+    Unread,
+    decode,
+    encode,
+)
 from edge.journalfiles import JournalReader, JournalWriter
 from edge.keptlines import MOST
 from edge.link import LinkState
-from edge.model import Json
+from edge.model import Json, PackId
 from edge.refusals import Refusals
 from edge.store.catalogue import Catalogue
 from edge.unread import UnreadFacts, fault_of
@@ -39,6 +57,9 @@ class Desk:
 
     def failed(self, pack: str, reason: str, final: bool) -> None:
         self.told.append(("failed", pack))
+
+    def heard_news(self, pack: str) -> None:
+        self.told.append(("heard news", pack))
 
     def heard(self, pack: str) -> None:
         self.told.append(("heard", pack))
@@ -119,6 +140,52 @@ def test_what_may_go_over_the_link_is_known_after_a_start(edge: EdgeSide) -> Non
     edge.catalogue.close()
     edge.start()
     assert decode(1, (edge.catalogue.figure("allowance") or "").encode()) == msgspec.structs.replace(said, seq=1)
+
+
+def test_a_pack_of_another_site_is_named_as_such_and_never_shipped_from_here(edge: EdgeSide) -> None:
+    told = msgspec.structs.replace(held("a"), origin="clinicabcd")
+    edge.cloudsync.append(told, Damaged(pack=told.pack, reason="a part is missing"))
+    while edge.facts.apply():
+        pass
+    (row,) = edge.catalogue.rows("studies_in_packs", study=None, most=9)
+    assert status.study(row, True).origins == ["clinicabcd"]
+    edge.catalogue.begin_recall(PackId(told.pack))
+    edge.catalogue.set_whole(PackId(told.pack))
+    state = edge.catalogue.pack(told.pack)
+    assert state is not None
+    assert (state.here, state.held) == ("whole", True)
+    assert edge.catalogue.rows("next_to_code") == []
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00100010": 5},
+        {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00100010": {"vr": "PN", "Value": ["DOE"]}},
+        {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00100010": {"vr": "PN", "Value": [{"Alphabetic": 1}]}},
+        {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00100010": {"vr": "LO", "Value": ["DOE"]}},
+        {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00081110": {"vr": "SQ", "Value": [{"00081150": 1}]}},
+        {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "PatientID": {"vr": "LO", "Value": ["1"]}},
+        {"0020000D": {"vr": "UI", "Value": {"1.2.3": 1}}},
+        {"0020000D": {"vr": "UI", "Value": ["../1"]}},
+    ],
+)
+def test_what_another_site_says_of_a_study_and_is_no_dicom_is_set_aside(edge: EdgeSide, study: Json) -> None:
+    edge.cloudsync.append(msgspec.structs.replace(held("a", study), origin="clinicabcd"), held("b"))
+    assert edge.facts.apply()
+    assert edge.catalogue.pack(pack_id("a")) is None
+    assert edge.catalogue.pack(pack_id("b")) is not None
+    assert any("set aside" in alarm for alarm in edge.facts.alarms())
+
+
+def test_a_site_whose_catalog_cannot_be_followed_is_an_alarm_until_it_can(edge: EdgeSide) -> None:
+    for site in ("clinicabcd", "clinicefgh"):
+        edge.cloudsync.append(Follows(site=site, sequence=2, fault=f"The catalog of site {site} ends."))
+    assert edge.facts.apply()
+    assert len(edge.facts.alarms()) == 2
+    edge.cloudsync.append(Follows(site="clinicabcd", sequence=3, fault=""))
+    assert edge.facts.apply()
+    assert edge.facts.alarms() == ["The catalog of site clinicefgh ends."]
 
 
 def test_facts_that_were_applied_are_not_applied_again_after_a_start(edge: EdgeSide) -> None:

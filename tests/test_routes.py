@@ -20,6 +20,7 @@ from edge.routes import BATCH, Routes
 from edge.store.catalogue import Catalogue
 from edge.store.routes import Forwards, Route, RouteTable
 from edge.store.site import SiteState
+from tests.desks import Desk
 from tests.dimse.fakes import CT, FakeAudit, instances
 from tests.servers import until
 from tests.store.rows import Clock, admission, put
@@ -101,8 +102,17 @@ class Box:
         self.table, self.forwards = RouteTable(self.site), Forwards(self.catalogue)
         self.faults: list[StoreFailed] = []
         self.audit = FakeAudit()
+        self.desk = Desk()
         self.routes = Routes(
-            self.table, self.forwards, Here(), lambda route: destinations[route.name], self.audit, clock, self.faults.append, lambda: 0.0
+            self.table,
+            self.forwards,
+            Here(),
+            self.desk,
+            lambda route: destinations[route.name],
+            self.audit,
+            clock,
+            self.faults.append,
+            lambda: 0.0,
         )
 
     def owes(self, route: Route) -> list[str]:

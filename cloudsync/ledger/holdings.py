@@ -7,7 +7,7 @@ from sqlite3 import Row
 
 import msgspec
 
-from cloudsync.ledger.database import Database, Value
+from cloudsync.ledger.database import Database, Transaction, Value
 from cloudsync.ledger.values import ChainTip, Pack
 from cloudsync.seal.part import NotOurs
 from cloudsync.segment import Held, Tombstone
@@ -39,22 +39,49 @@ class Holdings:
             await transaction.run(
                 "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=True
             )
-            for entry in held:
-                if not entry.replaces:
-                    await transaction.run("holding_put", **_holding(entry))
-                elif not await transaction.run("holding_replaced", **_holding(entry), replaces=entry.replaces):
-                    raise NotOurs(f"{name}: pack {entry.pack} replaces {entry.replaces}, which no segment before it names")
-            for tombstone in tombstones:
-                row = await transaction.one("holding_named", stored_as=tombstone.pack)
-                if row is None:
-                    raise NotOurs(f"{name}: pack {tombstone.pack} is retired, and no segment before it names it")
-                await transaction.run("holding_retired", pack=row["pack"], stored_as=tombstone.pack, at=tombstone.at, entry=None, told=True)
-                await transaction.run("holding_drop", pack=row["pack"])
+            await put(transaction, name, held)
+            await bury(transaction, name, tombstones, told=True)
 
     async def site_state_here(self, number: int, size: int, digest: Digest) -> None:
         """The site state of the archive lies in the inbox; edge is told of it before it is told of any holding."""
         async with self._database.transaction() as transaction:
             await transaction.run("site_state_here", number=number, bytes=size, digest=digest)
+
+
+async def put(transaction: Transaction, name: str, held: Iterable[Held], origin: str | None = None, since: float = 0.0) -> None:
+    """The holdings that the verified segment `name` brings, of the site `origin`, followed since then; None: our own. Edge will be told of
+    them.
+
+    Raises NotOurs for one that another site has or that is retired, and for one that replaces what no segment of its site named.
+    """
+    for entry in held:
+        if origin is not None:
+            await transaction.run("holding_again", pack=entry.pack, origin=origin)
+        if await transaction.one("is_retired", stored_as=entry.pack) is not None:
+            raise NotOurs(f"{name}: pack {entry.pack} is held, and was retired before")
+        values = _holding(entry) | {"origin": origin}
+        if entry.replaces:
+            if not await transaction.run("holding_replaced", **values, replaces=entry.replaces):
+                raise NotOurs(f"{name}: pack {entry.pack} replaces {entry.replaces}, which no segment before it names")
+            continue
+        put_now = await transaction.run("holding_put", **values, news=origin is not None and entry.held_at >= since)
+        if not put_now and await transaction.one("holding_of", pack=entry.pack, origin=origin) is None:
+            raise NotOurs(f"{name}: pack {entry.pack} is known here as one of another site")
+
+
+async def bury(transaction: Transaction, name: str, tombstones: Iterable[Tombstone], *, told: bool, origin: str | None = None) -> None:
+    """The tombstones that the verified segment `name` of the site `origin` has. Edge is told of them unless `told`.
+
+    Raises NotOurs for one of a pack that no segment of that site named.
+    """
+    for tombstone in tombstones:
+        row = await transaction.one("holding_named", stored_as=tombstone.pack, origin=origin)
+        if row is None:
+            raise NotOurs(f"{name}: pack {tombstone.pack} is retired, and no segment before it names it")
+        pack = row["pack"]
+        await transaction.run("holding_retired", pack=pack, stored_as=tombstone.pack, at=tombstone.at, entry=None, told=told, origin=origin)
+        await transaction.run("recalls_taken", pack=pack)
+        await transaction.run("holding_drop", pack=pack)
 
 
 def _holding(entry: Held) -> dict[str, Value]:
@@ -93,4 +120,6 @@ def pack_of(row: Row) -> Pack:
         PackId(row["stored_as"] or row["pack"]),
         None if row["replaces"] is None else PackId(row["replaces"]),
         row["damage"] or "",
+        row["origin"] or "",
+        bool(row["news"]),
     )

@@ -10,6 +10,7 @@ from cloudsync.ledger.allowances import Allowances
 from cloudsync.ledger.asked import Asked
 from cloudsync.ledger.chain import Chain
 from cloudsync.ledger.database import Database
+from cloudsync.ledger.following import Following
 from cloudsync.ledger.holdings import Holdings
 from cloudsync.ledger.merges import Merges
 from cloudsync.ledger.recalls import Recalls
@@ -34,6 +35,7 @@ class Ledger:
     verifying: Verifying
     retiring: Retiring
     allowances: Allowances
+    following: Following
 
     @classmethod
     async def open(cls, path: Path) -> Ledger:
@@ -51,6 +53,7 @@ class Ledger:
             Verifying(opened),
             Retiring(opened),
             Allowances(opened),
+            Following(opened, turn),
         )
 
     async def close(self) -> None:

@@ -202,20 +202,50 @@ DELETE FROM entries WHERE sequence = :sequence;
 
 -- holding_put: a holding that a verified catalog names
 INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects,
-                   sealed_bytes, sums_digest, proven_at, told)
-VALUES (:pack, 'held', 1, 0, :instances, :raw_bytes, :sha256, :study, :series, :objects, :sealed_bytes, :sums_digest, :proven_at, 0)
+                   sealed_bytes, sums_digest, proven_at, told, origin, news)
+VALUES (:pack, 'held', 1, 0, :instances, :raw_bytes, :sha256, :study, :series, :objects, :sealed_bytes, :sums_digest, :proven_at, 0, :origin, :news)
 ON CONFLICT (pack) DO NOTHING;
 
 -- holding_replaced: the archive has a holding anew, under another id
 UPDATE packs SET stored_as = :pack, replaces = :replaces, instances = :instances, raw_bytes = :raw_bytes, sha256 = :sha256, study = :study,
     series = :series, objects = :objects, sealed_bytes = :sealed_bytes, sums = NULL, sums_digest = :sums_digest, proven_at = :proven_at, told = 0
-WHERE coalesce(stored_as, pack) = :replaces AND state = 'held';
+WHERE coalesce(stored_as, pack) = :replaces AND state = 'held' AND origin IS :origin;
 
--- holding_named: the pack whose holding has this id in the archive
-SELECT pack FROM packs WHERE coalesce(stored_as, pack) = :stored_as AND state = 'held';
+-- holding_of: 1 when a pack is a holding of this site (NULL: our own)
+SELECT 1 FROM packs WHERE pack = :pack AND state = 'held' AND origin IS :origin;
+
+-- followed_tip: how far the catalog of another site is read
+SELECT sequence, tip, signer, shared FROM followed WHERE site = :site;
+
+-- followed_sites: the sites of which anything is known
+SELECT site FROM followed UNION SELECT DISTINCT origin FROM packs WHERE origin IS NOT NULL;
+
+-- unfollowed_packs: edge is told that nothing of this site is known any more
+INSERT INTO retired (pack, stored_as, at, entry, told, origin)
+SELECT pack, coalesce(stored_as, pack), :at, NULL, 0, origin FROM packs WHERE origin = :site;
+
+-- unfollowed_recalls: what was wanted of it
+DELETE FROM recalls WHERE pack IN (SELECT pack FROM packs WHERE origin = :site);
+
+-- unfollowed_holdings: and what it held
+DELETE FROM packs WHERE origin = :site;
+
+-- unfollowed: and how far it was read
+DELETE FROM followed WHERE site = :site;
+
+-- followed_upto: it is read up to here; what it shared stays until it shares anew
+INSERT INTO followed (site, sequence, tip, signer, shared) VALUES (:site, :sequence, :tip, :signer, :shared)
+ON CONFLICT (site) DO UPDATE SET sequence = excluded.sequence, tip = excluded.tip, signer = excluded.signer,
+    shared = coalesce(excluded.shared, shared);
+
+-- holding_named: the pack whose holding, of this site (NULL: our own), has this id in the archive
+SELECT pack FROM packs WHERE coalesce(stored_as, pack) = :stored_as AND state = 'held' AND origin IS :origin;
 
 -- holding_retired: the pack stands as retired, with the tombstone that was queued just now, or none
-INSERT INTO retired (pack, stored_as, at, entry, told) VALUES (:pack, :stored_as, :at, :entry, :told);
+INSERT INTO retired (pack, stored_as, at, entry, told, origin) VALUES (:pack, :stored_as, :at, :entry, :told, :origin);
+
+-- holding_again: what a site holds that was followed before is news here no less
+DELETE FROM retired WHERE pack = :pack AND origin = :origin;
 
 -- holding_drop: a retired pack is no holding any more
 DELETE FROM packs WHERE pack = :pack AND state = 'held';
@@ -239,9 +269,9 @@ ORDER BY at LIMIT :at_most;
 -- told_retired: the fact stands in the journal
 UPDATE retired SET told = 1 WHERE pack = :pack;
 
--- packs_of_studies: every pack of which something is known, a page in the order of ids
+-- packs_of_studies: every pack of our own of which something is known, a page in the order of ids
 SELECT pack, state, study, series, instances, sealed_bytes, proven_at, coalesce(stored_as, pack) AS stored_as FROM packs
-WHERE pack > :after ORDER BY pack LIMIT :at_most;
+WHERE pack > :after AND origin IS NULL ORDER BY pack LIMIT :at_most;
 
 -- holding_sums: the sums of a rebuilt holding, compared with the digest that the catalog names
 UPDATE packs SET sums = :sums WHERE pack = :pack AND sums_digest = :sums_digest;
@@ -297,12 +327,12 @@ UPDATE packs SET told = 1 WHERE pack = :pack AND state = :state AND coalesce(dam
 -- told_recall: the fact stands in the journal
 UPDATE recalls SET told = 1 WHERE pack = :pack AND number = :number AND state = :state;
 
--- holdings_stored: holdings by their ids in the archive, of a range
+-- holdings_stored: holdings of our own by their ids in the archive, of a range
 SELECT pack, coalesce(stored_as, pack) AS stored_as, sums, sums_digest, damage FROM packs
-WHERE state = 'held' AND coalesce(stored_as, pack) >= :first AND coalesce(stored_as, pack) < :beyond ORDER BY coalesce(stored_as, pack);
+WHERE state = 'held' AND origin IS NULL AND coalesce(stored_as, pack) >= :first AND coalesce(stored_as, pack) < :beyond ORDER BY coalesce(stored_as, pack);
 
--- holdings_counted: how many holdings there are
-SELECT COUNT(*) AS holdings FROM packs WHERE state = 'held';
+-- holdings_counted: how many holdings of our own there are
+SELECT COUNT(*) AS holdings FROM packs WHERE state = 'held' AND origin IS NULL;
 
 -- holding_damaged: the archive's copy is not whole; edge is told, once for each reason
 UPDATE packs SET damage = :reason, told = 0

@@ -20,7 +20,7 @@ class Retiring:
         self._database = database
 
     async def known(self) -> AsyncIterator[Known]:
-        """Every pack of which something is known, in whatever state."""
+        """Every pack of our own of which something is known, in whatever state."""
         after = ""
         while True:
             async with self._database.transaction() as transaction:
@@ -52,7 +52,7 @@ class Retiring:
         retired = 0
         async with self._database.transaction() as transaction:
             for tombstone in tombstones:
-                row = await transaction.one("holding_named", stored_as=tombstone.pack)
+                row = await transaction.one("holding_named", stored_as=tombstone.pack, origin=None)
                 if row is None:
                     continue
                 entry = msgspec.json.encode(tombstone)
@@ -60,7 +60,13 @@ class Retiring:
                 last = await transaction.one("entry_last")
                 assert last is not None
                 await transaction.run(
-                    "holding_retired", pack=row["pack"], stored_as=tombstone.pack, at=tombstone.at, entry=last["number"], told=False
+                    "holding_retired",
+                    pack=row["pack"],
+                    stored_as=tombstone.pack,
+                    at=tombstone.at,
+                    entry=last["number"],
+                    told=False,
+                    origin=None,
                 )
                 await transaction.run("recalls_taken", pack=row["pack"])
                 await transaction.run("holding_drop", pack=row["pack"])

@@ -32,6 +32,8 @@ CREATE TABLE packs (
     stored_as    TEXT    CHECK (length(stored_as) = 26),               -- its id in the archive, where that is another one: it was shipped anew
     replaces     TEXT    CHECK ((replaces IS NULL) = (stored_as IS NULL)), -- the id in the archive before that
     damage       TEXT    CHECK (damage IS NULL OR state = 'held'),     -- what a verification found wrong with the archive's copy
+    origin       TEXT    CHECK (origin IS NULL OR (length(origin) = 10 AND state = 'held' AND damage IS NULL)), -- the site whose it is; NULL: ours
+    news         INTEGER NOT NULL DEFAULT 0 CHECK (news IN (0, 1)),    -- that site shipped it after it was followed
     CHECK (state NOT IN ('proven', 'held') OR (sums_digest IS NOT NULL AND sealed_bytes IS NOT NULL AND proven_at IS NOT NULL)),
     CHECK ((state = 'stopped') = (reason IS NOT NULL))
 ) STRICT;
@@ -102,16 +104,26 @@ CREATE INDEX merges_last ON merges (last, level);
 CREATE UNIQUE INDEX one_merge_in_flight ON merges (state) WHERE state = 'sending';
 
 -- Holdings that were retired: nothing of them is shipped, recalled or told as held again. `entry` is the tombstone, which the catalog says
--- before edge is told; NULL where a rebuild found it there.
+-- before edge is told; NULL where a rebuild found it there, and for what is another site's, which may be followed anew.
 CREATE TABLE retired (
     pack      TEXT    PRIMARY KEY CHECK (length(pack) = 26),
     stored_as TEXT    NOT NULL CHECK (length(stored_as) = 26),         -- its id in the archive
     at        REAL    NOT NULL,
     entry     INTEGER,
-    told      INTEGER NOT NULL CHECK (told IN (0, 1))
+    told      INTEGER NOT NULL CHECK (told IN (0, 1)),
+    origin    TEXT    CHECK (length(origin) = 10)                      -- the site whose it was; NULL: ours
 ) STRICT;
 
 CREATE INDEX retired_untold ON retired (at) WHERE told = 0;
+
+-- How far the catalog of each other site that is followed is read here. What it holds lies in `packs`, and commits together with this.
+CREATE TABLE followed (
+    site     TEXT    PRIMARY KEY CHECK (length(site) = 10),
+    sequence INTEGER NOT NULL CHECK (sequence >= 1),
+    tip      TEXT    NOT NULL CHECK (length(tip) = 64),               -- SHA-256 of the signed content
+    signer   BLOB    NOT NULL,                                        -- signing certificate in force after it
+    shared   BLOB                                                     -- what it shared with this box since, sealed; NULL: nothing
+) STRICT;
 
 -- What the catalog has yet to say. `sequence` is the segment that says it; the entry goes when that one is confirmed.
 CREATE TABLE entries (

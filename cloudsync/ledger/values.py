@@ -93,6 +93,10 @@ class Pack:
     """The id in the archive that it had before."""
     damage: str
     """What a verification found wrong with the archive's copy."""
+    origin: str
+    """The id of the site whose it is, where another site is followed; empty: our own."""
+    news: bool
+    """That site shipped it after it was followed here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,15 @@ class ChainTip:
     """SHA-256 of its signed content."""
     signer: bytes
     """The signing certificate in force after it, DER."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How far the catalog of another site is read."""
+
+    tip: ChainTip
+    shared: bytes | None
+    """What the site shared with this box in it, sealed; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ class Study(Message, frozen=True, tag="study"):
     availability: str
     state: str
     """received, local, shipping, held or evicted: what all of its packs have reached; or rejected by a person."""
+    origins: list[str] = []
+    """The ids of the other sites that shipped packs of it, where they are followed."""
 
 
 class Recalled(Message, frozen=True, tag="recalled"):

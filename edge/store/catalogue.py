@@ -189,8 +189,12 @@ class Catalogue:
         """What the archive has of a pack is what was closed; where a file without its head differs, the head is wanted. Inside `facts`."""
         self._run("differs_from_archive", sha256=sha256, pack=pack)
 
-    def hold(self, pack: PackId, held_at: float, sealed_bytes: int) -> None:
+    def hold(self, pack: PackId, held_at: float, sealed_bytes: int, origin: str = "", *, news: bool = False) -> None:
+        """The archive provably has a pack. `origin` is the id of the site that shipped it, where that is another one; `news` when routes
+        are to send on what that one shipped. Inside `facts`.
+        """
         self._run("insert_holding", pack, held_at, sealed_bytes)
+        self._run("set_origin", origin or None, news, pack)
         self._run("settle_pack", float(int(held_at)), pack)
 
     def hear_of(self, pack: PackId, study: Json, series: list[Json], sha256: str, instances: int, held_at: float) -> None:

@@ -12,13 +12,13 @@ SELECT max(instance) FROM (SELECT instance FROM instance WHERE instance > (SELEC
     ORDER BY instance LIMIT :most);
 
 -- match_forwards --
--- What arrived here, meets the conditions of a route, and was not looked at yet is owed by it from now on: of the variants of an instance
+-- What arrived here, or at a site that is followed, meets the conditions of a route, and was not looked at yet is owed by it from now on: of the variants of an instance
 -- all, because another may become the visible one.
 INSERT INTO forward (route, instance)
 SELECT :route, instance.instance
 FROM instance JOIN series USING (series) JOIN study USING (study) JOIN pack USING (pack)
 WHERE instance.instance > (SELECT upto FROM forwarding WHERE route = :route) AND instance.instance <= :last
-    AND instance.here = 1
+    AND (instance.here = 1 AND origin IS NULL OR news = 1)
     AND (instance.received_at >= :since OR instance.instance > (SELECT begun FROM forwarding WHERE route = :route))
     AND (:from_ae = '' OR source_ae = :from_ae)
     AND (:urgency = '' OR pack.urgency = :urgency)
@@ -41,7 +41,15 @@ UPDATE forwarding SET upto = :last WHERE route = :route;
 -- What a route owes and may try now, in the order of arrival, what was not tried yet first; also what is put off farther than anything is.
 SELECT forward.instance, study.uid, instance.uid, class, attempts
 FROM forward JOIN instance USING (instance) JOIN series USING (series) JOIN study USING (study)
-WHERE route = :route AND (next_at <= :now OR next_at > :farthest) AND visible = 1 AND rejected = 0 ORDER BY attempts > 0, forward.instance LIMIT :most;
+WHERE route = :route AND (next_at <= :now OR next_at > :farthest) AND visible = 1 AND rejected = 0 AND here = 1
+ORDER BY attempts > 0, forward.instance LIMIT :most;
+
+-- away_forwards --
+-- What a route owes, may try now, and only the archive has, in the order of arrival.
+SELECT forward.instance, pack, dataset_offset, attempts
+FROM forward JOIN instance USING (instance) JOIN series USING (series) JOIN study USING (study)
+WHERE route = :route AND (next_at <= :now OR next_at > :farthest) AND visible = 1 AND rejected = 0 AND here = 0
+ORDER BY forward.instance LIMIT :most;
 
 -- forwarded --
 -- These instances are at the destination of a route.

@@ -210,7 +210,7 @@ UPDATE pack SET damaged = ? WHERE pack = ?;
 -- unhold_damaged --
 -- The cache has a pack whole whose copy in the archive is not: it is the only copy until it was shipped once more.
 DELETE FROM holding WHERE pack = ? AND EXISTS (
-    SELECT 1 FROM pack WHERE pack.pack = holding.pack AND damaged IS NOT NULL AND here = 'whole');
+    SELECT 1 FROM pack WHERE pack.pack = holding.pack AND damaged IS NOT NULL AND here = 'whole' AND origin IS NULL);
 
 -- damaged_packs --
 -- Packs whose copy in the archive is not whole, by study: what is wrong, and whether the pack is being shipped once more.
@@ -245,6 +245,10 @@ UPDATE pack SET asked = NULL, stopped = NULL, damaged = NULL, confirmed = object
 -- A pack that only the archive has, as a rebuilt box hears of it.
 INSERT INTO pack (pack, study, urgency, opened_at, closed_at, bytes, sha256, instances, coded_at, here, used_at)
 SELECT ?, study, 'routine', ?, ?, 0, ?, ?, ?, 'some', ? FROM study WHERE uid = ? ON CONFLICT DO NOTHING;
+
+-- set_origin --
+-- Which other site shipped a pack; NULL: this one. Whether routes send it on all the same.
+UPDATE pack SET origin = ?, news = ? WHERE pack = ?;
 
 -- instances_away --
 -- Dataset offsets of the instances of a pack that are not in the cache.
@@ -378,7 +382,8 @@ SELECT study.uid, patient.attributes, study.attributes, study.received_at,
     iif(counted, figures.series, (SELECT series FROM study_count WHERE study_count.study = study.study)),
     iif(counted, figures.instances, (SELECT instances FROM study_count WHERE study_count.study = study.study)),
     count(*), sum(coalesce(bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = pack.pack), 0)), sum(coalesce(coded_bytes, 0)), sum(closed_at IS NOT NULL), sum(coded_at IS NOT NULL),
-    sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at), study.rejected
+    sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at), study.rejected,
+    json_group_array(DISTINCT origin) FILTER (WHERE origin IS NOT NULL)
 FROM (
     SELECT study FROM study WHERE uid = :study
     UNION ALL SELECT study FROM (SELECT study FROM study WHERE :study IS NULL ORDER BY received_at DESC, study DESC LIMIT :most)
@@ -400,9 +405,11 @@ FROM total JOIN (
     FROM waiting CROSS JOIN pack USING (pack) WHERE pack.instances > 0) AS late;
 
 -- headless --
--- Packs of a study, or of all, whose head is not here yet: their instances are not catalogued.
-SELECT pack FROM pack WHERE has_head = 0 AND here != 'whole' AND :study IS NULL
-UNION ALL SELECT pack FROM pack WHERE has_head = 0 AND here != 'whole' AND study = (SELECT study FROM study WHERE uid = :study);
+-- Packs of a study, or of all, whose head is not here yet: their instances are not catalogued. What routes may send on comes first.
+SELECT pack FROM (
+    SELECT pack, news FROM pack WHERE has_head = 0 AND here != 'whole' AND :study IS NULL
+    UNION ALL SELECT pack, news FROM pack WHERE has_head = 0 AND here != 'whole' AND study = (SELECT study FROM study WHERE uid = :study)
+) ORDER BY news DESC;
 
 -- packs_away --
 -- Packs of a study that the cache does not hold as a whole.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.model import UID
+from edge.model import UID, PackId
 from edge.store.catalogue import Catalogue
 from edge.store.site import SiteState
 
@@ -44,6 +44,16 @@ class Owed:
     study: UID
     sop_instance: UID
     sop_class: UID
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """An instance that a route may send as soon as it was recalled."""
+
+    instance: int
+    pack: PackId
+    dataset_offset: int
     attempts: int
 
 
@@ -151,10 +161,15 @@ class Forwards:
             self._catalogue.rows("matched_upto", route=route.name, last=last)
 
     def due(self, route: str, now: float, most: int, farthest: float = math.inf) -> list[Owed]:
-        """At most so many that may be tried now: in the order of arrival, what was not tried yet first. Nothing is put off beyond
-        `farthest` but by a clock that has been set back since: that may be tried now too.
+        """At most so many that are here and may be tried now: in the order of arrival, what was not tried yet first. Nothing is put off
+        beyond `farthest` but by a clock that has been set back since: that may be tried now too.
         """
         return [Owed(*row) for row in self._catalogue.rows("due_forwards", route=route, now=now, farthest=farthest, most=most)]
+
+    def away(self, route: str, now: float, most: int, farthest: float = math.inf) -> list[Away]:
+        """At most so many that may be tried now and are not here, in the order of arrival; `farthest` as with `due`."""
+        rows = self._catalogue.rows("away_forwards", route=route, now=now, farthest=farthest, most=most)
+        return [Away(instance, PackId(pack), offset, attempts) for instance, pack, offset, attempts in rows]
 
     def forwarded(self, route: str, instances: Sequence[int], now: float) -> None:
         """These are there, which also says that the destination can be used."""

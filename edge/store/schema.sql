@@ -154,6 +154,8 @@ CREATE TABLE pack (
     has_head     INTEGER NOT NULL DEFAULT 0 CHECK (has_head IN (0, 1)),
     used_at      REAL NOT NULL,                             -- last retrieve, or reception; the retrieve is not derived
     damaged      TEXT,                                      -- what is wrong with the archive's copy of it; told again, not derived
+    origin       TEXT CHECK (length(origin) = 10),          -- the site that shipped it, where that is another one; told again, not derived
+    news         INTEGER NOT NULL DEFAULT 0 CHECK (news IN (0, 1)), -- that site shipped it after it was followed: routes send it on
     CHECK ((closed_at IS NULL) = (sha256 IS NULL)),
     CHECK (coded_at IS NULL OR closed_at IS NOT NULL)
 ) STRICT;
