@@ -25,6 +25,7 @@ from cloudsync.link.backoff import Backoff
 from cloudsync.link.budget import Hold
 from cloudsync.link.farclock import FarClock
 from cloudsync.link.goodput import deadline_seconds
+from cloudsync.link.refusal import Refusal
 from cloudsync.merging import Merger
 from cloudsync.permit import Permit
 from cloudsync.recall import Recaller
@@ -129,6 +130,7 @@ class Service:
                 changed=to_ship,
                 lanes=lambda: self._lanes(recaller.busy),
                 urgent_only=lambda: permit.hold is Hold.RESERVE,
+                refusal=Refusal(config.link.refused_tries, config.link.backoff_max_seconds),
                 settled=lane.wake,
             )
             verifier = Verifier(ledger, keys, teller, self._clock, config.archive, lambda: recaller.busy or permit.hold is not Hold.NONE)

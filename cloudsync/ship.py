@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 
 import msgspec
@@ -19,6 +20,7 @@ from cloudsync.archive.retrying import Wake
 from cloudsync.catalog import site_state_name
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Complete, Part, Sealed, SiteState
+from cloudsync.link.refusal import Refusal
 from cloudsync.seal import sums
 from cloudsync.seal.keys import Keys
 from cloudsync.sealed import SITE, SealedFiles
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 Job = Part | Complete | SiteState
 
 _PROGRESS_SECONDS = 1.0
+_REFUSAL = Refusal()
 
 
 class Missing(Refused):
@@ -60,11 +63,13 @@ class Shipper:
         changed: asyncio.Event,
         lanes: Callable[[], int],
         urgent_only: Callable[[], bool] = lambda: False,
+        refusal: Refusal = _REFUSAL,
         settled: Callable[[], None],
     ) -> None:
         """`changed` is set by whoever has something new to ship, or makes room for it; `lanes` says how many objects may be in flight.
 
-        `urgent_only` whether nothing but STAT goes. `settled` is called when a pack or site state has no more to send.
+        `urgent_only` whether nothing but STAT goes; `refusal` how often what the archive refuses is tried. `settled` is called when a pack
+        or site state has no more to send.
         """
         self._ledger = ledger
         self._keys = keys
@@ -77,6 +82,7 @@ class Shipper:
         self._clock = clock
         self._lanes = lanes
         self._urgent_only = urgent_only
+        self._refusal = refusal
         self._settled = settled
         self._under_way: set[tuple[object, ...]] = set()
         self._changed = changed
@@ -90,10 +96,14 @@ class Shipper:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()
+                now = self._clock.now()
+                retry_at = await self._ledger.shipping.go_on(now, self._refusal.max_seconds)
                 for job in await self._choose():
                     self._under_way.add(_key(job))
                     group.create_task(self._work(job), name=f"ship {'/'.join(map(str, _key(job)))}")
-                await self._changed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if retry_at is None else retry_at - now):
+                        await self._changed.wait()
 
     async def _choose(self) -> list[Job]:
         """What goes next into the free lanes: urgent before the rest; what finishes a pack before what begins one."""
@@ -147,7 +157,10 @@ class Shipper:
                 log.warning("sealed bytes of %s are lost; it is sealed again under another name", place)
                 await shipping.lost(part)
                 return
-        except (Trespass, Missing, Occupied, ObjectRefused) as fault:
+        except ObjectRefused as fault:
+            await self._refused(part.pack, fault)
+            return
+        except (Trespass, Missing, Occupied) as fault:
             await self._stop(part.pack, fault)
             return
         progress = await shipping.confirmed(part)
@@ -188,7 +201,10 @@ class Shipper:
         whole = sums.parse(text, site, stored_as)
         try:
             await self._archive.put(whole.place, text, md5_of(text))
-        except (Occupied, ObjectRefused) as fault:
+        except ObjectRefused as fault:
+            await self._refused(pack, fault)
+            return
+        except Occupied as fault:
             await self._stop(pack, fault)
             return
         entry = await self._entry(pack, whole, text)
@@ -250,9 +266,25 @@ class Shipper:
         await asyncio.to_thread(self._sealed.drop, SITE, state.number)
         self._settled()
 
+    async def _refused(self, pack: PackId, fault: ObjectRefused) -> None:
+        """The archive would not take an object of a pack: the others go on, and that one later; in the end a person sees to it."""
+
+        def again(refused: int) -> float | None:
+            seconds = self._refusal.again_seconds(refused)
+            return None if seconds is None else self._clock.now() + seconds
+
+        if await self._ledger.shipping.refused(pack, str(fault), again):
+            self._stopped(pack, fault)
+        else:
+            log.warning("pack %s waits, because %s", pack, fault)
+            self._settled()
+
     async def _stop(self, pack: PackId, fault: Exception) -> None:
-        log.error("pack %s is not shipped any further: %s", pack, fault)
         await self._ledger.shipping.stop(pack, str(fault))
+        self._stopped(pack, fault)
+
+    def _stopped(self, pack: PackId, fault: Exception) -> None:
+        log.error("pack %s is not shipped any further: %s", pack, fault)
         self._progress.pop(pack, None)
         self._teller.wake()
         self._settled()

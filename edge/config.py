@@ -109,6 +109,8 @@ class Link(_Section, frozen=True):
     silence_seconds: float = 60.0
     """A connection to the archive on which nothing moves for so long is given up, and the part sent by another."""
     backoff_max_seconds: float = 300.0
+    refused_tries: int = 5
+    """So often a study is tried of which the archive refuses a part; then it waits for a person, and never the others."""
     offline_after_seconds: float = 900.0
 
 

@@ -12,7 +12,7 @@ SELECT state, sums IS NOT NULL AS summed, damage, coalesce(stored_as, pack) AS s
 
 -- pack_anew: a held pack whose copy in the archive is damaged is shipped once more, under another id
 UPDATE packs SET state = 'shipping', replaces = coalesce(stored_as, pack), stored_as = :stored_as, damage = NULL,
-    sums = NULL, sums_digest = NULL, sealed_bytes = NULL, proven_at = NULL, told = 1
+    sums = NULL, sums_digest = NULL, sealed_bytes = NULL, proven_at = NULL, told = 1, refused = 0
 WHERE pack = :pack AND state = 'held' AND damage IS NOT NULL;
 
 -- pack_put: a pack that edge coded; asking again starts a stopped one anew
@@ -20,11 +20,12 @@ INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, st
 VALUES (:pack, 'shipping', :urgency, :asked, :instances, :raw_bytes, :sha256, :study, :series, :objects, 1)
 ON CONFLICT (pack) DO UPDATE SET
     state = 'shipping', urgency = excluded.urgency, instances = excluded.instances, raw_bytes = excluded.raw_bytes,
-    sha256 = excluded.sha256, study = excluded.study, series = excluded.series, objects = excluded.objects, reason = NULL, told = 1
+    sha256 = excluded.sha256, study = excluded.study, series = excluded.series, objects = excluded.objects, reason = NULL, told = 1,
+    refused = 0, retry_at = NULL
 WHERE state IN ('shipping', 'stopped');
 
 -- pack_resume: a stopped pack whose sums are recorded already goes on where it was
-UPDATE packs SET state = 'shipping', reason = NULL, told = 1 WHERE pack = :pack AND state = 'stopped';
+UPDATE packs SET state = 'shipping', reason = NULL, told = 1, refused = 0 WHERE pack = :pack AND state = 'stopped';
 
 -- pack_tell_again: the holding of one pack is told again
 UPDATE packs SET told = 0 WHERE pack = :pack AND state = 'held';
@@ -33,12 +34,25 @@ UPDATE packs SET told = 0 WHERE pack = :pack AND state = 'held';
 UPDATE packs SET told = 0 WHERE state = 'held';
 
 -- pack_stop: nothing of this pack goes on until edge asks again
-UPDATE packs SET state = 'stopped', reason = :reason, told = 0 WHERE pack = :pack AND state = 'shipping';
+UPDATE packs SET state = 'stopped', reason = :reason, told = 0, retry_at = NULL WHERE pack = :pack AND state = 'shipping';
+
+-- pack_tries: how often the archive refused an object of a pack that may be tried
+SELECT refused FROM packs WHERE pack = :pack AND state = 'shipping' AND retry_at IS NULL;
+
+-- pack_waits: the archive refused an object of it; the others go meanwhile
+UPDATE packs SET refused = :refused, retry_at = :retry_at WHERE pack = :pack;
+
+-- packs_go_on: what has waited long enough; a clock that was set back keeps nothing waiting for longer than it would have
+UPDATE packs SET retry_at = NULL WHERE retry_at <= :now OR retry_at > :latest;
+
+-- packs_wait: until when the next one of them waits
+SELECT MIN(retry_at) AS at FROM packs WHERE retry_at IS NOT NULL;
 
 -- pack_refused: a pack that was asked for in a way that cannot be followed; known here only so that edge is told
 INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects, reason, told)
 VALUES (:pack, 'stopped', 1, :asked, 0, 0, :sha256, '{}', '[]', 1, :reason, 0)
-ON CONFLICT (pack) DO UPDATE SET state = 'stopped', reason = excluded.reason, told = 0 WHERE state IN ('shipping', 'stopped');
+ON CONFLICT (pack) DO UPDATE SET state = 'stopped', reason = excluded.reason, told = 0, retry_at = NULL
+WHERE state IN ('shipping', 'stopped');
 
 -- part_put: a part that edge coded; other plaintext than before needs another name in the archive
 INSERT INTO parts (pack, number, attempt, plain_bytes, plain_digest, confirmed)
@@ -58,7 +72,7 @@ DELETE FROM parts WHERE pack = :pack AND number >= :objects;
 -- parts_next: unconfirmed objects of packs under way: STAT first, heads before parts, then in the order asked
 SELECT pack, number, attempt, plain_bytes, plain_digest, parts.sealed_bytes, sealed_digest, sealed_md5, urgency,
     coalesce(stored_as, pack) AS stored_as
-FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND confirmed = 0
+FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND retry_at IS NULL AND confirmed = 0
 ORDER BY urgency, number > 0, asked, number LIMIT :at_most;
 
 -- part_sealed: its sealed bytes lie in their file, whole
@@ -83,7 +97,7 @@ SELECT COUNT(*) FILTER (WHERE confirmed = 1) AS confirmed, COUNT(*) AS total FRO
 
 -- packs_complete: packs whose objects are all confirmed and whose sums are not
 SELECT pack, urgency, sums, coalesce(stored_as, pack) AS stored_as FROM packs
-WHERE state = 'shipping' AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.pack = packs.pack AND confirmed = 0)
+WHERE state = 'shipping' AND retry_at IS NULL AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.pack = packs.pack AND confirmed = 0)
 ORDER BY urgency, asked LIMIT :at_most;
 
 -- parts_of: the objects of a pack, head first, if every one of them is confirmed
@@ -102,8 +116,8 @@ DELETE FROM parts WHERE pack = :pack;
 -- pack: one pack
 SELECT * FROM packs WHERE pack = :pack;
 
--- ships_nothing: 1 when no object of a pack or of site state waits to be sent
-SELECT NOT EXISTS (SELECT 1 FROM packs WHERE state = 'shipping')
+-- ships_nothing: 1 when no object of a pack or of site state waits to be sent; what the archive refused keeps no segment waiting
+SELECT NOT EXISTS (SELECT 1 FROM packs WHERE state = 'shipping' AND retry_at IS NULL)
    AND NOT EXISTS (SELECT 1 FROM site_states WHERE state IN ('asked', 'sealed')) AS idle;
 
 -- site_state_asked: a copy of the site's decisions lies in the outbox; the newest one once more is no news

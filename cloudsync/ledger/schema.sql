@@ -34,12 +34,15 @@ CREATE TABLE packs (
     damage       TEXT    CHECK (damage IS NULL OR state = 'held'),     -- what a verification found wrong with the archive's copy
     origin       TEXT    CHECK (origin IS NULL OR (length(origin) = 10 AND state = 'held' AND damage IS NULL)), -- the site whose it is; NULL: ours
     news         INTEGER NOT NULL DEFAULT 0 CHECK (news IN (0, 1)),    -- that site shipped it after it was followed
+    refused      INTEGER NOT NULL DEFAULT 0 CHECK (refused >= 0),      -- so often the archive refused an object of it since it was asked for
+    retry_at     REAL    CHECK (retry_at IS NULL OR state = 'shipping'), -- nothing of it goes before that: seconds since the epoch
     CHECK (state NOT IN ('proven', 'held') OR (sums_digest IS NOT NULL AND sealed_bytes IS NOT NULL AND proven_at IS NOT NULL)),
     CHECK ((state = 'stopped') = (reason IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX packs_under_way ON packs (urgency, asked) WHERE state = 'shipping';
 CREATE INDEX packs_untold ON packs (proven_at) WHERE told = 0;
+CREATE INDEX packs_refused ON packs (retry_at) WHERE retry_at IS NOT NULL;
 CREATE INDEX packs_stored ON packs (coalesce(stored_as, pack));
 
 -- The objects of packs under way; once a pack is proven, its sums say the same. Sealed bytes lie in a file until they are confirmed.

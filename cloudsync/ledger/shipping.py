@@ -55,6 +55,32 @@ class Shipping:
         async with self._database.transaction() as transaction:
             await transaction.run("pack_stop", pack=pack, reason=reason)
 
+    async def refused(self, pack: PackId, reason: str, again: Callable[[int], float | None]) -> bool:
+        """The archive refused an object of a pack: nothing of it goes until the time that `again` gives for so many refusals; where that is
+        None, it is stopped. Several that were refused at once count as one. True when it is stopped.
+        """
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("pack_tries", pack=pack)
+            if row is None:
+                return False
+            refused = row["refused"] + 1
+            at = again(refused)
+            if at is None:
+                await transaction.run("pack_stop", pack=pack, reason=f"{reason}; it was tried {refused} times")
+            else:
+                await transaction.run("pack_waits", pack=pack, refused=refused, retry_at=at)
+            return at is None
+
+    async def go_on(self, now: float, longest_seconds: float) -> float | None:
+        """Packs that were refused go on when their time has come. When the next one's comes; None where none waits.
+
+        None of them waits for longer than `longest_seconds`.
+        """
+        async with self._database.transaction() as transaction:
+            await transaction.run("packs_go_on", now=now, latest=now + longest_seconds)
+            row = await transaction.one("packs_wait")
+            return None if row is None else row["at"]
+
     async def parts_kept(self) -> frozenset[tuple[PackId, int]]:
         """The parts whose sealed bytes have to be kept: recorded, and not confirmed."""
         async with self._database.transaction() as transaction:
