@@ -26,8 +26,8 @@ from edge.model import Digest
 
 __all__ = [
     "Appended", "BadSignature", "BrokenChain", "CatalogChain", "ChainState", "Entry", "EpochEntry", "Followed", "Held", "Listing",
-    "NewerFormat", "SharedEntry", "SiteStateEntry", "Tombstone", "epoch_entry", "open_site_state", "restore_keys", "sequence_of",
-    "shared_entry", "site_state_name",
+    "NewerFormat", "ReadBack", "SharedEntry", "SiteStateEntry", "Tombstone", "epoch_entry", "open_site_state", "restore_keys",
+    "sequence_of", "shared_entry", "site_state_name",
 ]  # fmt: skip
 
 _SEQUENCE = re.compile(r"/c/0/([0-9]{12})$")
@@ -70,6 +70,18 @@ class Followed:
 
     entries: tuple[Entry, ...]
     state: ChainState
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """A verified segment, read without those before it."""
+
+    name: str
+    entries: tuple[Entry, ...]
+    state: ChainState
+    """After it."""
+    previous: Digest
+    """SHA-256 of the signed content of the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +142,41 @@ class CatalogChain:
 
         Raises NotOurs (not sealed by this site for this place), WrongKey, BadSignature, BrokenChain or NewerFormat.
         """
+        signer, content, header, entries = self._read(sealed)
+        if header.previous != self.state.tip:
+            raise BrokenChain(
+                f"{self.next_name} does not follow the segment before it: one of them was replaced, or another box writes this site"
+            )
+        return Followed(entries, self._after(content, signer, entries))
+
+    def last(self, sequence: int, sealed: bytes) -> ReadBack:
+        """Verify the segment of this number without those before it: place, site, sequence, and the signature by the signer of `state`.
+
+        Errors as `follow`.
+        """
+        chain = self.at(replace(self.state, sequence=sequence - 1))
+        signer, content, header, entries = chain._read(sealed)
+        after = chain._after(content, signer, entries)
+        if after.signer != signer or (sequence == 1) != (header.previous == GENESIS):
+            raise BrokenChain(f"{chain.next_name} is no segment of this place in the catalog of site {self.site}")
+        return ReadBack(chain.next_name, entries, after, Digest(header.previous))
+
+    def before(self, behind: ReadBack, sealed: bytes) -> ReadBack:
+        """Verify the segment before one that was verified: as `last`, and that the one behind it names it. Errors as `last`."""
+        found = self.last(behind.state.sequence - 1, sealed)
+        if found.state.tip != behind.previous:
+            raise BrokenChain(f"{behind.name} does not follow {found.name}: one of them was replaced, or another box writes this site")
+        return found
+
+    def _read(self, sealed: bytes) -> tuple[bytes, bytes, Header, tuple[Entry, ...]]:
+        """Of the segment at `next_name`: the certificate that signed it, the content, the header, the entries."""
         opened = self.opener(sealed, self.next_name)
         signer = self.state.signer or self._first_trusted(opened)
         content = signed.verify(opened, load_der_x509_certificate(signer), self.next_name)
         header, entries = segment.read(content, self.next_name)
         if (header.site, header.level, header.first) != (self.site, 0, self.state.sequence + 1):
             raise BrokenChain(f"{self.next_name} says that it is segment {header.first} of site {header.site}")
-        if header.previous != self.state.tip:
-            raise BrokenChain(
-                f"{self.next_name} does not follow the segment before it: one of them was replaced, or another box writes this site"
-            )
-        return Followed(entries, self._after(content, signer, entries))
+        return signer, content, header, entries
 
     def _first_trusted(self, opened: bytes) -> bytes:
         """The certificate that the first segment brings; it counts because the trust root is its digest."""

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cloudsync import drill_commands, epoch_commands, follow_commands, key_commands, retention_commands
-from cloudsync.terminal import WORDS, plainly, words
+from cloudsync.terminal import JSON, WORDS, plainly, words
 from edge.errors import ConfigError
 
 # What these commands need besides typer is imported when they run: `outpost --help` must not wait for it.
@@ -101,9 +101,15 @@ def restore(
         int | None,
         typer.Option("--last-sequence", help="The catalog number that the lost box showed last: proves that nothing was rolled back."),
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Read the whole catalog now; else what is older than the site's own decisions is read by `run`.")
+    ] = False,
+    as_json: JSON = False,
 ) -> None:
     """Rebuild a box from its archive with the recovery kit, in an empty state directory. The kit says where the archive was."""
     import asyncio  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+    from functools import partial  # noqa: PLC0415
 
     from cloudsync import fresh  # noqa: PLC0415
     from cloudsync.rebuild import rebuild  # noqa: PLC0415
@@ -126,13 +132,22 @@ def restore(
                 state,
                 text,
                 opened,
-                typer.echo,
+                partial(typer.echo, err=as_json),
                 last_sequence=last_sequence,
                 source=_source(config),
                 patience_seconds=math.inf if attended else UNATTENDED_SECONDS,
+                whole=whole,
             )
         )
+    if as_json:
+        typer.echo(json.dumps(asdict(rebuilt)))
+        return
     typer.echo(f"Site {rebuilt.site_id} is rebuilt in {state}: {rebuilt.holdings} packs, catalog number {rebuilt.sequence}.")
+    if rebuilt.left:
+        typer.echo(
+            f"Modalities can send as soon as Outpost runs. {rebuilt.left} older segments of the catalog are not read yet: it reads them"
+            " meanwhile, the newest first, and `outpost status` says how far it is."
+        )
     typer.echo("From now on this box writes the site's catalog: the old box must never run again.")
     typer.echo(f"Next: ./outpost run --state {state}")
 

@@ -165,11 +165,13 @@ def _turn(siblings: Callable[[Keys], tuple[Certificate, ...]]) -> _Change:
 def _change(state: Path, command: str, change: _Change) -> tuple[Keys, Keys]:
     """Change the keys of a site whose cloudsync does not run, and cannot be started meanwhile; the keys before and after."""
     from cloudsync import epochs  # noqa: PLC0415
+    from cloudsync.lane import check_read  # noqa: PLC0415
     from cloudsync.ledger.ledger import Ledger  # noqa: PLC0415
 
     async def changed(layout: Layout) -> tuple[Keys, Keys]:
         ledger = await Ledger.open(layout.ledger)
         try:
+            await check_read(ledger)
             before = await epochs.current(layout.keys, ledger)
             return before, await change(layout.keys, ledger, before)
         finally:

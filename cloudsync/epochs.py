@@ -53,6 +53,16 @@ async def share(directory: Path, ledger: Ledger, keys: Keys, sibling: Certificat
     return after
 
 
+def reads_too(directory: Path, keys: Keys, entry: SharedEntry) -> Keys:
+    """A sibling that the catalog of a rebuilt box names, before those that it names further on, stands beside the keys. Idempotent."""
+    sibling = load_der_x509_certificate(entry.sibling)
+    if entry.epoch != keys.epoch or sibling in keys.siblings:
+        return keys
+    after = replace(keys, siblings=(sibling, *keys.siblings))
+    seal_keys.replace(directory, after)
+    return after
+
+
 def in_force(keys: Keys, owed: Sequence[bytes]) -> Keys:
     """The keys under which the next segment is sealed, while the catalog still owes these entries.
 

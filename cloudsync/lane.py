@@ -29,6 +29,18 @@ class AnotherWriter(Refused):
     """Another box writes this site's catalog: stop one of the two for good (docs/operations-archive.md, `conflict`)."""
 
 
+class NotRead(Refused):
+    """This box was rebuilt, and has not read all of the archive's catalog yet, so it writes nothing there. Let Outpost run until `outpost
+    status` no longer says so, then try again.
+    """
+
+
+async def check_read(ledger: Ledger) -> None:
+    """Raises NotRead while this box was rebuilt and has not read the whole catalog: whoever would add to it asks first."""
+    if await ledger.chain.left():
+        raise NotRead
+
+
 class CatalogLane:
     """Closes, records and ships segments."""
 
@@ -94,7 +106,8 @@ class CatalogLane:
             await self._close(queued)
 
     async def _close(self, queued: Queued) -> None:
-        """Make a segment of the entries, and record it with its bytes."""
+        """Make a segment of the entries, and record it with its bytes. Raises NotRead."""
+        await check_read(self._ledger)
         tip = await self._ledger.chain.tip()
         state = ChainState() if tip is None else ChainState(tip.sequence, tip.digest, tip.signer)
         entries = [msgspec.json.decode(entry, type=Entry) for entry in queued.entries]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,17 +17,18 @@ from cloudsync.catalog import (
     BadSignature,
     BrokenChain,
     CatalogChain,
+    Entry,
     EpochEntry,
     Held,
+    ReadBack,
     SharedEntry,
     SiteStateEntry,
-    Tombstone,
     open_site_state,
     restore_keys,
     site_state_name,
 )
+from cloudsync.following import Following, epochs, fetched, record
 from cloudsync.ledger.ledger import Ledger
-from cloudsync.ledger.values import ChainTip
 from cloudsync.link.backoff import Backoff
 from cloudsync.seal import keys as seal_keys
 from cloudsync.seal.kit import Kit
@@ -40,8 +40,6 @@ from edge.durable import flush_directory, write_whole
 from edge.errors import OutpostError, Permanent
 from edge.journalfiles import JournalWriter
 from edge.model import Digest
-
-_AHEAD = 4
 
 
 class NothingThere(Permanent):
@@ -63,6 +61,8 @@ class Rebuilt:
     newest_at: float | None
     """Stamp of the newest entry; None when there is none but the keys."""
     site_state: bool
+    left: int = 0
+    """Segments before those that were read: cloudsync reads them while Outpost runs."""
 
 
 async def rebuild(
@@ -76,6 +76,7 @@ async def rebuild(
     source: str = "outpost.toml",
     patience_seconds: float = math.inf,
     reminder_seconds: float = 30.0,
+    whole: bool = True,
 ) -> Rebuilt:
     """Make a state directory from the archive that the settings name. `say` gets a sentence for each step.
 
@@ -83,6 +84,9 @@ async def rebuild(
     the text of the settings in errors. Waits for a link that is down, and says so again after each `reminder_seconds`; raises LinkDown
     when it was down for `patience_seconds`. Raises NotEmpty, NothingThere, RolledBack, CredentialRefused, and NotOurs naming the object
     that does not verify. Broken off in the middle, it can be run again.
+
+    Where the catalog is not to be read `whole`, it is read from its end back to the newest site state, and cloudsync reads on. Where
+    somebody put other names among its segments, it is read whole nevertheless: only who knows where it ends can judge them.
     """
     config, layout = parse(config_text, source), Layout(state)
     waiting = _Waiting(opening.address(config.archive), say, reminder_seconds, patience_seconds)
@@ -93,7 +97,7 @@ async def rebuild(
         ledger = await Ledger.open(layout.ledger)
         try:
             async with waiting.limiting():
-                rebuilt = await _Rebuild(config, layout, kit, patient, ledger, say).run(last_sequence)
+                rebuilt = await _Rebuild(config, layout, kit, patient, ledger, say).run(last_sequence, whole)
         finally:
             await ledger.close()
     finally:
@@ -112,30 +116,33 @@ class _Rebuild:
         self._say = say
         self._keys: list[EpochEntry | SharedEntry] = []
         self._site_state: SiteStateEntry | None = None
-        self._holdings = 0
         self._newest: float | None = None
 
-    async def run(self, last_sequence: int | None) -> Rebuilt:
+    async def run(self, last_sequence: int | None, whole: bool) -> Rebuilt:
         kit = self._kit
         chain = CatalogChain(kit.site_id, kit.trust_root, kit.recovery.open)
         names, strays = await self._names(chain)
         self._say(f"The archive has {len(names)} catalog segments of site {kit.site_id}.")
         if last_sequence is not None and len(names) < last_sequence:
             raise RolledBack(f"the archive's catalog ends at {len(names)}, the lost box had written {last_sequence}")
-        async with aclosing(self._fetched(names)) as fetched:
-            async for name, sealed in fetched:
-                chain = await self._follow(chain, name, sealed)
+        if whole or strays or len(names) == 1:
+            async with aclosing(fetched(self._archive, names)) as segments:
+                async for name, sealed in segments:
+                    chain = await self._follow(chain, name, sealed)
+        else:
+            await self._back(chain, len(names))
         keys = restore_keys(kit.site_id, kit.recovery, self._keys)
         for stray in strays:
             await self._judge(stray, replace(chain, opener=keys.open))
         await asyncio.to_thread(seal_keys.save, self._layout.keys, keys)
-        self._say(f"The keys of {len(keys.keks)} epochs and {self._holdings} holdings are verified.")
+        left, holdings = await self._ledger.chain.left(), await self._ledger.verifying.holdings()
+        self._say(f"{len(names) - left} of {len(names)} segments are read: the keys of {len(keys.keks)} epochs, and {holdings} holdings.")
         if self._site_state is not None:
             await self._bring(self._site_state)
         await self._tell()
         if last_sequence is None and self._newest is not None:
             self._say(f"The newest entry is of {utc(self._newest)}; a rollback of the archive cannot be excluded.")
-        return Rebuilt(kit.site_id, self._holdings, chain.state.sequence, self._newest, self._site_state is not None)
+        return Rebuilt(kit.site_id, holdings, len(names), self._newest, self._site_state is not None, left)
 
     async def _names(self, chain: CatalogChain) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The segments to follow, and what else lies among them."""
@@ -163,38 +170,36 @@ class _Rebuild:
             raise BrokenChain(f"the archive has {name}, but {chain.next_name} is missing")
         self._say(f"{name} is no name of a segment. It was not used: find out who writes to the archive.")
 
-    async def _fetched(self, names: Sequence[str]) -> AsyncGenerator[tuple[str, bytes], None]:
-        """The segments in order; a few are fetched ahead, because each costs a round trip. Close it to end early."""
-        pending: deque[tuple[str, asyncio.Task[bytes]]] = deque()
-        rest = iter(names)
-        try:
-            while True:
-                while len(pending) < _AHEAD and (name := next(rest, None)):
-                    pending.append((name, asyncio.create_task(self._archive.get(name), name=f"follow {name}")))
-                if not pending:
-                    return
-                name, task = pending[0]
-                yield name, await task
-                pending.popleft()
-        finally:  # no task group: who follows the segments may end in the middle, and says why
-            for _, task in pending:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
+    async def _back(self, chain: CatalogChain, last: int) -> None:
+        """Read from segment `last`, the end, back to the newest site state."""
+        first = await asyncio.to_thread(chain.follow, await self._archive.get(chain.next_name))
+        chain = chain.at(first.state)
+        self._keys += await epochs(self._archive, chain, first, last)
+        keys = restore_keys(self._kit.site_id, self._kit.recovery, self._keys)
+        following = Following(self._ledger, self._archive, replace(chain, opener=keys.open), self._reads_too)
+        if not self._look(await following.begin(last)):
+            await following.run(self._look)
+
+    def _reads_too(self, entry: SharedEntry) -> None:
+        """Named before those that are known."""
+        self._keys.insert(0, entry)
+
+    def _look(self, found: ReadBack) -> bool:
+        """Whether a segment names the newest site state; those behind it did not."""
+        states = [entry for entry in found.entries if isinstance(entry, SiteStateEntry)]
+        self._newest = self._newest or _newest(found.entries)
+        self._site_state = states[-1] if states else None
+        return bool(states)
 
     async def _follow(self, chain: CatalogChain, name: str, sealed: bytes) -> CatalogChain:
         followed = await asyncio.to_thread(chain.follow, sealed)
-        held = [entry for entry in followed.entries if isinstance(entry, Held)]
         self._keys += [entry for entry in followed.entries if isinstance(entry, EpochEntry | SharedEntry)]
         for entry in followed.entries:
             if isinstance(entry, SiteStateEntry):
                 self._site_state = entry
-        stamps = [entry.held_at if isinstance(entry, Held) else entry.at for entry in followed.entries if not isinstance(entry, EpochEntry)]
-        self._newest = max(stamps, default=self._newest)
-        tombstones = [entry for entry in followed.entries if isinstance(entry, Tombstone)]
-        self._holdings += sum(not entry.replaces for entry in held) - len(tombstones)
-        state = followed.state
-        await self._ledger.holdings.follow(name, sealed, ChainTip(state.sequence, state.tip, state.signer), held, tombstones)
-        return chain.at(state)
+        self._newest = _newest(followed.entries) or self._newest
+        await record(self._ledger, name, sealed, followed, told=True)
+        return chain.at(followed.state)
 
     async def _bring(self, entry: SiteStateEntry) -> None:
         """The newest site state, verified against the catalog, into the inbox."""
@@ -214,6 +219,12 @@ class _Rebuild:
             await Teller(self._ledger, facts, lambda: None).flush()
         finally:
             facts.close()
+
+
+def _newest(entries: Sequence[Entry]) -> float | None:
+    """Stamp of the newest entry but those of epochs; None where there is none."""
+    stamps = [entry.held_at if isinstance(entry, Held) else entry.at for entry in entries if not isinstance(entry, EpochEntry)]
+    return max(stamps, default=None)
 
 
 class _Waiting:

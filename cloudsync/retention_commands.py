@@ -252,10 +252,13 @@ def _keys(layout: Layout) -> Keys:
 
 @asynccontextmanager
 async def _ledger(layout: Layout) -> AsyncIterator[Ledger]:
+    """The ledger, which knows all that the archive has. Raises NotRead."""
+    from cloudsync.lane import check_read  # noqa: PLC0415
     from cloudsync.ledger.ledger import Ledger  # noqa: PLC0415
 
     ledger = await Ledger.open(layout.ledger)
     try:
+        await check_read(ledger)
         yield ledger
     finally:
         await ledger.close()

@@ -17,8 +17,9 @@ from cloudsync.archive.paced_archive import PacedArchive
 from cloudsync.archive.port import Archive, ClockWrong, CredentialRefused, ObjectRefused, QuotaExceeded
 from cloudsync.archive.retrying import Retrying, Wake, Watcher
 from cloudsync.asks import Asks, said_of
-from cloudsync.catalog import Opener
+from cloudsync.catalog import CatalogChain, ChainState, Opener, ReadBack, SharedEntry
 from cloudsync.follow import Follower
+from cloudsync.following import Following, NotWhole
 from cloudsync.lane import AnotherWriter, CatalogLane
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
@@ -35,6 +36,7 @@ from cloudsync.sealed import SealedFiles
 from cloudsync.ship import Shipper
 from cloudsync.teller import Teller
 from cloudsync.users import user_id
+from cloudsync.verify.comparison import NOT_AS_IT_WAS
 from cloudsync.verify.verifier import Verifier
 from cloudsync.watch import DISK_SECONDS, Watch, disk_full
 from edge import journal
@@ -64,6 +66,8 @@ class Service:
         self._given = archive
         self._clock = clock or SystemClock()
         self._halted = False
+        self._reading = False
+        """Whether segments of the catalog are not read yet: nothing is shipped before they are."""
         self._permit = Permit(config.link, self._clock)
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -90,7 +94,8 @@ class Service:
             stack.callback(facts.close)
             bell = stack.enter_context(_listening(layout.cloudsync_bell))
             wake, to_ship = Wake(), asyncio.Event()
-            teller = Teller(ledger, facts, lambda: ring(layout.edge_bell))
+            self._reading = await ledger.chain.left() > 0
+            teller = Teller(ledger, facts, lambda: ring(layout.edge_bell), lambda: not self._reading)
             stack.push_async_callback(_farewell, teller)
             sequence = await ledger.chain.last_confirmed()
             unread = KeptLines(layout.unread_asks, "ask")
@@ -133,8 +138,14 @@ class Service:
                 refusal=Refusal(config.link.refused_tries, config.link.backoff_max_seconds),
                 settled=lane.wake,
             )
+            following = Following(ledger, archive, await _chain(ledger, keys), self._keep_sibling)
             verifier = Verifier(ledger, keys, teller, self._clock, config.archive, lambda: recaller.busy or permit.hold is not Hold.NONE)
             position = (await ledger.asked.position()).position
+            read = asyncio.Event()
+
+            def all_is_read() -> None:
+                read.set()
+                to_ship.set()
 
             def committed(entries: Sequence[journal.Entry]) -> None:
                 self._committed(entries, teller, lambda pack: group.create_task(_until_room(partial(recaller.taken, pack), watch, wake)))
@@ -154,11 +165,11 @@ class Service:
                 work: dict[str, Callable[[], Awaitable[None]]] = {
                     "asks": partial(asks.run, bell, config.link.poll_seconds),
                     "ship": shipper.run,
-                    "catalog": partial(self._write, lane, watch),
-                    "merge": partial(merger.run, lambda: permit.look() is Hold.NONE),
+                    "catalog": partial(self._catalog, partial(self._read, following, ledger, teller, all_is_read), lane, watch),
+                    "merge": partial(_once, read, partial(merger.run, lambda: permit.look() is Hold.NONE)),
                     "recall": partial(recaller.run, recalling),
-                    "verify": partial(verifier.run, archive),
-                    "follow": partial(follower.run, archive, lambda: permit.hold is not Hold.SPENT),
+                    "verify": partial(_once, read, partial(verifier.run, archive)),
+                    "follow": partial(_once, read, partial(follower.run, archive, lambda: permit.hold is not Hold.SPENT)),
                     "tell": teller.run,
                     "what may go": partial(permit.keep, ledger.allowances, lambda: metered.round_trip_seconds, teller.say, look_again),
                 }
@@ -192,7 +203,7 @@ class Service:
 
     def _may_ship(self) -> bool:
         """Whether anything is shipped at all."""
-        return not self._halted and self._permit.look() in {Hold.NONE, Hold.RESERVE}
+        return not self._halted and not self._reading and self._permit.look() in {Hold.NONE, Hold.RESERVE}
 
     def _committed(self, entries: Sequence[journal.Entry], teller: Teller, taken: Callable[[PackId], object]) -> None:
         for entry in entries:
@@ -204,14 +215,46 @@ class Service:
                 case journal.Pause() | journal.Resume():
                     self._permit.reread()
 
-    async def _write(self, lane: CatalogLane, watch: Watch) -> None:
-        """The catalog lane; when a segment can never be shipped, nothing else is shipped any more, and recalls go on."""
+    async def _catalog(self, read: Callable[[], Awaitable[None]], lane: CatalogLane, watch: Watch) -> None:
+        """Read what a rebuilt box has not read of the catalog, then the catalog lane. When a segment can never be read or shipped, nothing
+        else is shipped any more, and recalls go on.
+        """
         try:
+            await read()
             await lane.run(self._may_ship)
-        except (AnotherWriter, ObjectRefused) as fault:
+        except (AnotherWriter, NotWhole, ObjectRefused) as fault:
             log.critical("%s", fault)
             self._halted = True
             watch.alarm(fault)
+
+    def _keep_sibling(self, entry: SharedEntry) -> None:
+        epochs.reads_too(self._layout.keys, seal_keys.load(self._layout.keys), entry)
+
+    async def _read(self, following: Following, ledger: Ledger, teller: Teller, whole: Callable[[], None]) -> None:
+        """Raises NotWhole. `whole` is called once all of the catalog is read."""
+        total = await ledger.chain.last_confirmed()
+
+        def tell(left: int) -> None:
+            teller.say(journal.CatalogRead(left=left, total=total))
+
+        def told(found: ReadBack) -> bool:
+            tell(found.state.sequence - 1)
+            return False
+
+        if self._reading:
+            tell(await ledger.chain.left())
+            try:
+                await following.run(told)
+                await following.newer()
+            except NOT_AS_IT_WAS as fault:
+                raise NotWhole(
+                    f"the archive's catalog cannot be read further back: {fault}. Bring that object back from a copy of the archive, then"
+                    " start Outpost again (docs/operations-archive.md, `conflict`)"
+                ) from fault
+            tell(0)
+            self._reading = False
+            log.info("the catalog of the archive is read")
+        whole()
 
     async def _probe(self, archive: Archive, watch: Watch, site: str) -> NoReturn:
         """Ask the archive something small when it has been quiet, so that availability is known before somebody needs it."""
@@ -223,6 +266,18 @@ class Service:
 
     def _edge_user(self) -> int | None:
         return user_id("wall.edge_user", self._config.wall.edge_user)
+
+
+async def _chain(ledger: Ledger, keys: seal_keys.Keys) -> CatalogChain:
+    """The site's catalog, of which the ledger has the end."""
+    tip = await ledger.chain.tip()
+    chain = CatalogChain(keys.site_id, keys.trust_root, keys.open)
+    return chain if tip is None else chain.at(ChainState(tip.sequence, tip.digest, tip.signer))
+
+
+async def _once(event: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> None:
+    await event.wait()
+    await begin()
 
 
 async def _until_room(begin: Callable[[], Awaitable[None]], watch: Watch, wake: Wake) -> None:

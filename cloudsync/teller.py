@@ -19,7 +19,9 @@ _AT_MOST = 200
 class Teller:
     """The one writer of the facts. `say` and `wake` are for any task of the loop."""
 
-    def __init__(self, ledger: Ledger, facts: JournalWriter, ring: Callable[[], None]) -> None:
+    def __init__(self, ledger: Ledger, facts: JournalWriter, ring: Callable[[], None], complete: Callable[[], bool] = lambda: True) -> None:
+        """`complete` says whether the ledger knows every holding: until then no ask is acknowledged, edge waits for them with it."""
+        self._complete = complete
         self._ledger = ledger
         self._facts = facts
         self._ring = ring
@@ -73,7 +75,7 @@ class Teller:
         facts += said
         # An acknowledgement comes behind all that the asks before it want told of packs: who lost its catalogue waits for it.
         acknowledged = position.acknowledged
-        if position.owed > acknowledged and max(len(packs), len(retired)) < _AT_MOST:
+        if self._complete() and position.owed > acknowledged and max(len(packs), len(retired)) < _AT_MOST:
             acknowledged = position.position
             facts.append(journal.Ack(upto=acknowledged))
         if not facts:

@@ -155,6 +155,7 @@ class _Edge:
         if copied_at is not None:
             settingfiles.lay_out(state.settings(), settingfiles.gather(config, layout), layout)
         decisions = Decisions(state)
+        await asyncio.to_thread(startup.expect_holdings, layout, gate, state)
         opened = await asyncio.to_thread(startup.open_catalogue, layout, state, self._clock, self._stop.is_set, room.give_way, fail_stop)
         catalogue = opened.catalogue
         room.take_ballast()
@@ -205,7 +206,7 @@ class _Edge:
         restating = Restating(catalogue, asks, audit, opened.made, lambda: loop.call_soon_threadsafe(outbox.closed))
         retired = partial(eviction.clear, layout, catalogue, desk)
         unread = UnreadFacts(layout.unread)
-        facts = Facts(gate, catalogue, journal, desk, outbox.settle, unread, refusals, restating.told, damaged, retired)
+        facts = Facts(gate, catalogue, journal, desk, outbox.settle, unread, refusals, restating.told, damaged, retired, restating.reading)
         alarms: list[Callable[[], list[str]]] = [partial(notices, catalogue), scrubber.alarms, gauge.alarms, intake.alarms]
         alarms += [facts.alarms, verifying.alarms, partial(drilled.alarms, layout)]
         reporting = Reporting(

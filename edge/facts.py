@@ -12,6 +12,7 @@ from edge.journal import (
     Ack,
     Allowance,
     AsksUnread,
+    CatalogRead,
     Damaged,
     Entry,
     Follows,
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 SITE = "site"
 """Stands in for the pack of a site state."""
+_ONLY_NOW = (Ack, Allowance, AsksUnread, CatalogRead, Follows, Link, Progress, Verification)
+"""Facts that are said again, or never mind."""
 
 
 class Desk(Protocol):
@@ -76,9 +79,11 @@ class Facts:
         told: Callable[[], None] = lambda: None,
         damaged: Callable[[str], None] = lambda pack: None,
         retired: Callable[[], None] = lambda: None,
+        reading: Callable[[int, int], None] = lambda left, total: None,
     ) -> None:
         """`settle` is told of each pack that is held, `damaged` of each whose copy in the archive is not whole (`site`: of site state), and
-        `told` when all holdings that were asked for once more are told, and `retired` when packs were retired, whose files are to go.
+        `told` when all holdings that were asked for once more are told, `retired` when packs were retired, whose files are to go, and
+        `reading` how many segments of the archive's catalog are left to be read, of how many.
         """
         self._reader = JournalReader(gate, int(catalogue.figure("facts_upto")))
         self._catalogue = catalogue
@@ -92,6 +97,7 @@ class Facts:
         self._not_followed: dict[str, str] = {}
         self._asked_again = False
         self._told = told
+        self._reading = reading
         self._damaged = damaged
         self._retired = retired
         self._restated = False
@@ -99,9 +105,7 @@ class Facts:
     def begin(self) -> None:
         """At start: what was set aside, and can be followed by this version."""
         for entry in self._unread.followable():
-            if isinstance(
-                entry, Link | Allowance | AsksUnread | Progress | Ack | Verification | Follows
-            ):  # said again since, or never mind
+            if isinstance(entry, _ONLY_NOW):
                 continue
             log.info("fact %d, which was set aside, is followed now", entry.seq)
             with self._catalogue.change():
@@ -228,6 +232,8 @@ class Facts:
                 self._refusals.report(f"pack {entry.pack}: {entry.reason}")
             case Link():
                 self._asks_unread = ""  # said again behind it, if it still is so
+            case CatalogRead():
+                self._reading(entry.left, entry.total)
             case AsksUnread():
                 self._asks_unread = entry.sentence
             case Follows():

@@ -201,6 +201,13 @@ class Verification(Line, frozen=True, tag="verification"):
     """What is wrong with the catalog or with site state: sentences with the cure, no PHI."""
 
 
+class CatalogRead(Line, frozen=True, tag="catalog-read"):
+    """Fact: of a rebuilt box. `left` of the `total` segments of the catalog have yet to be read; before that nothing is acknowledged."""
+
+    left: int
+    total: int
+
+
 class Retired(Line, frozen=True, tag="retired"):
     """Fact: the archive's catalog says that a pack is retired: nothing of it is to be known any more, and its cached file goes too."""
 
@@ -240,22 +247,8 @@ class Allowance(Line, frozen=True, tag="allowance"):
 
 
 Ask = Ack | Coded | SiteState | Recall | Taken | Restate | Verify | Pause | Resume
-Fact = (
-    Ack
-    | Progress
-    | Held
-    | Here
-    | RecallFailed
-    | Stopped
-    | Link
-    | SiteStateHere
-    | AsksUnread
-    | Damaged
-    | Verification
-    | Retired
-    | Follows
-    | Allowance
-)
+_OfPacks = Progress | Held | Here | RecallFailed | Stopped | Damaged | Retired
+Fact = Ack | _OfPacks | Link | Allowance | SiteStateHere | AsksUnread | Verification | Follows | CatalogRead
 Entry = Ask | Fact
 
 

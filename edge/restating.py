@@ -31,6 +31,7 @@ class Restating:
         self._audit = trail
         self._made = made
         self._told = told
+        self._reading = ""
 
     def begin(self) -> None:
         """At start: ask for the holdings, if they have yet to be told. Idempotent."""
@@ -44,6 +45,13 @@ class Restating:
                 seq = self._asks.tell(Restate())
             with self._catalogue.change():
                 self._catalogue.rows("set_restating", seq)
+
+    def reading(self, left: int, total: int) -> None:
+        """Of a rebuilt box: so many segments of the archive's catalog are left to be read, of so many."""
+        self._reading = (
+            f"Older studies are still being read from the archive's catalog, the newest first: {total - left} of {total} segments. What"
+            " is read answers; until all is, nothing is sent to the archive, evicted or compared."
+        )
 
     def told(self) -> None:
         """Every holding is told."""
@@ -64,5 +72,7 @@ class Restating:
                 f"{made.instances} instances.{missed}"
             )
         if self._catalogue.figure("restating") is not None:
-            notices.append("What the archive holds is not told again yet: until then nothing is evicted, coded or compared.")
+            notices.append(
+                self._reading or "What the archive holds is not told again yet: until then nothing is evicted, coded or compared."
+            )
         return notices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -18,6 +19,7 @@ from edge.notify import notify
 from edge.rebuild import Rebuilt, needed, rebuild
 from edge.sitecopies import newest
 from edge.store import site
+from edge.store.anew import NewCatalogue, swap
 from edge.store.catalogue import Catalogue
 from edge.store.decisions import Decisions
 from edge.store.proving import prove_files, prove_recent
@@ -52,6 +54,20 @@ def restore_site(layout: Layout, facts: Gate, inbox: Gate) -> float | None:
         raise Corrupt("The site state in the inbox is not the one that was proven. Run `outpost restore` again.")
     site.restore(layout.site, data)
     return (inbox.root / "site" / brought.digest).stat().st_mtime
+
+
+def expect_holdings(layout: Layout, facts: Gate, state: site.SiteState) -> None:
+    """Of a rebuilt box, whose catalogue is not there yet, and to which cloudsync brought site state: begin one whose holdings have yet to
+    be told. What others rely on, as storage commitment, waits for them. Nothing on any other box. Raises as the catalogue does.
+    """
+    if layout.catalogue.exists() or needed(layout) is not None:
+        return
+    if not isinstance(next(iter(JournalReader(facts, 0).read(1)), None), SiteStateHere):
+        return
+    fresh = layout.catalogue.with_name(f".{layout.catalogue.name}.new")
+    with contextlib.closing(NewCatalogue(fresh, state.issuer_of)) as new:
+        new.finish()
+    swap(fresh, layout.catalogue)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from edge.journal import (
     Ack,
     Allowance,
     AsksUnread,
+    CatalogRead,
     Damaged,
     Entry,
     Follows,
@@ -81,7 +82,7 @@ def fault_of(fact: Entry) -> str:
             return "" if whole else "it names no pack, no digest, or no part"
         case SiteStateHere():
             return "" if parse_digest(fact.digest) else "it names no digest"
-        case Link() | Allowance() | Ack() | AsksUnread() | Verification() | Follows():
+        case Link() | Allowance() | Ack() | AsksUnread() | Verification() | Follows() | CatalogRead():
             return ""
         case _:
             return "it is an ask, not a fact"

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-NOT_DERIVED = {"caller", "facts", "forward", "forwarding", "link", "rotten", "scrub", "figures", "total"}
+NOT_DERIVED = {"allowance", "caller", "facts", "forward", "forwarding", "link", "rotten", "scrub", "figures", "total"}
 """Tables that schema.sql says are not derived, or that hold positions; and what is kept counted, for which the counting view is taken."""
 COUNTED = "study_count"
 KEYS = {

@@ -51,6 +51,12 @@ class Chain:
             row = await transaction.one("segment_in_flight")
         return None if row is None else InFlight(row["sequence"], row["name"], row["sealed"])
 
+    async def left(self) -> int:
+        """How many segments before the first that is recorded are not: 0 but where a catalog is being read back."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("segments_from")
+        return 0 if row is None or row["sequence"] is None else int(row["sequence"]) - 1
+
     async def record(self, name: str, sealed: bytes, tip: ChainTip, upto: int) -> None:
         """A segment that says all queued entries up to `upto`, before the first byte of it is sent."""
         async with self._database.transaction() as transaction:

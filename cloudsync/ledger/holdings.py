@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from sqlite3 import Row
 
 import msgspec
 
 from cloudsync.ledger.database import Database, Transaction, Value
-from cloudsync.ledger.values import ChainTip, Pack
+from cloudsync.ledger.values import Ahead, ChainTip, Pack
 from cloudsync.seal.part import NotOurs
 from cloudsync.segment import Held, Tombstone
 from edge.model import Digest, PackId
@@ -29,9 +29,11 @@ class Holdings:
         async with self._database.transaction() as transaction:
             await transaction.run("holding_sums", pack=pack, sums=sums, sums_digest=digest)
 
-    async def follow(self, name: str, sealed: bytes, tip: ChainTip, held: Iterable[Held], tombstones: Iterable[Tombstone] = ()) -> None:
+    async def follow(
+        self, name: str, sealed: bytes, tip: ChainTip, held: Iterable[Held], tombstones: Iterable[Tombstone] = (), *, told: bool = True
+    ) -> None:
         """A verified segment of an archive that a box is rebuilt from, and the holdings that it names: edge will be told of them, but for
-        those that are retired.
+        those that are retired; of those too unless edge was `told`, or never knew them.
 
         Raises NotOurs for a holding that replaces, or a tombstone that retires, one that no segment named.
         """
@@ -40,7 +42,32 @@ class Holdings:
                 "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=True
             )
             await put(transaction, name, held)
-            await bury(transaction, name, tombstones, told=True)
+            await bury(transaction, name, tombstones, told=told)
+
+    async def ahead(self) -> Ahead:
+        """What a catalog that is being read back has said of holdings that are named further on."""
+        async with self._database.transaction() as transaction:
+            rows = list(await transaction.all("holdings_ahead"))
+        return Ahead({row["pack"] for row in rows if not row["retired"]}, {row["pack"] for row in rows if row["retired"]})
+
+    async def read_back(self, name: str, sealed: bytes, tip: ChainTip, entries: Sequence[Held | Tombstone], ahead: Ahead) -> None:
+        """The verified segment before those that were read, and what it says of holdings: edge will be told of them under the id that each
+        was born with, but for those that are retired. The ledger ends as `follow` leaves it that reads the other way.
+
+        `ahead` is what stood in the ledger, and stands there after this; after an error it is of no use any more.
+        """
+        async with self._database.transaction() as transaction:
+            await transaction.run(
+                "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=True
+            )
+            for entry in reversed(entries):
+                if isinstance(entry, Tombstone):
+                    ahead.retired.add(entry.pack)
+                    await transaction.run(
+                        "holding_retired", pack=entry.pack, stored_as=entry.pack, at=entry.at, entry=None, told=True, origin=None
+                    )
+                else:
+                    await _read_back(transaction, entry, ahead)
 
     async def site_state_here(self, number: int, size: int, digest: Digest) -> None:
         """The site state of the archive lies in the inbox; edge is told of it before it is told of any holding."""
@@ -82,6 +109,25 @@ async def bury(transaction: Transaction, name: str, tombstones: Iterable[Tombsto
         await transaction.run("holding_retired", pack=pack, stored_as=tombstone.pack, at=tombstone.at, entry=None, told=told, origin=origin)
         await transaction.run("recalls_taken", pack=pack)
         await transaction.run("holding_drop", pack=pack)
+
+
+async def _read_back(transaction: Transaction, entry: Held, ahead: Ahead) -> None:
+    if entry.pack in ahead.retired:
+        if entry.replaces:
+            ahead.retired.add(entry.replaces)
+            await transaction.run("retired_further", pack=entry.pack, replaces=entry.replaces)
+    elif entry.pack in ahead.replaced:
+        ahead.replaced.remove(entry.pack)
+        if entry.replaces:
+            ahead.replaced.add(entry.replaces)
+            await transaction.run("holding_ahead_further", pack=entry.pack, replaces=entry.replaces)
+        else:
+            await transaction.run("holding_born", pack=entry.pack)
+    elif entry.replaces:
+        ahead.replaced.add(entry.replaces)
+        await transaction.run("holding_ahead_put", **_holding(entry), replaces=entry.replaces)
+    else:
+        await transaction.run("holding_put", **_holding(entry), origin=None, news=False)
 
 
 def _holding(entry: Held) -> dict[str, Value]:

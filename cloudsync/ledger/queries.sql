@@ -176,6 +176,9 @@ UPDATE segments SET confirmed = 1 WHERE sequence = :sequence;
 SELECT sequence, name, tip, signer, length(sealed) AS size FROM segments WHERE sequence > :sequence AND confirmed = 1
 ORDER BY sequence LIMIT :at_most;
 
+-- segments_from: the number of the first segment that is recorded
+SELECT MIN(sequence) AS sequence FROM segments;
+
 -- segment_sealed: the bytes of a segment, where they are kept
 SELECT sealed FROM segments WHERE sequence = :sequence;
 
@@ -286,6 +289,25 @@ UPDATE retired SET told = 1 WHERE pack = :pack;
 -- packs_of_studies: every pack of our own of which something is known, a page in the order of ids
 SELECT pack, state, study, series, instances, sealed_bytes, proven_at, coalesce(stored_as, pack) AS stored_as FROM packs
 WHERE pack > :after AND origin IS NULL ORDER BY pack LIMIT :at_most;
+
+-- holdings_ahead: what a catalog that is read back said of holdings that are named further on: what stands for them, that they are retired
+SELECT pack, 0 AS retired FROM packs WHERE state = 'proven' AND replaces IS NOT NULL UNION ALL
+SELECT pack, 1 FROM retired WHERE origin IS NULL;
+
+-- holding_ahead_put: a holding that replaces another, under the id of that one, which a segment before this one names
+INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects,
+                   sealed_bytes, sums_digest, proven_at, told, stored_as, replaces)
+VALUES (:replaces, 'proven', 1, 0, :instances, :raw_bytes, :sha256, :study, :series, :objects, :sealed_bytes, :sums_digest, :proven_at, 1,
+        :pack, :replaces);
+
+-- holding_ahead_further: what it replaces had itself replaced another
+UPDATE packs SET pack = :replaces WHERE pack = :pack AND state = 'proven';
+
+-- holding_born: what stands for a holding has the id that this one was born with
+UPDATE packs SET state = 'held', told = 0 WHERE pack = :pack AND state = 'proven';
+
+-- retired_further: what is retired had replaced another
+UPDATE retired SET pack = :replaces WHERE pack = :pack;
 
 -- holding_sums: the sums of a rebuilt holding, compared with the digest that the catalog names
 UPDATE packs SET sums = :sums WHERE pack = :pack AND sums_digest = :sums_digest;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cloudsync.span import Span
@@ -137,6 +137,15 @@ class ChainTip:
     """SHA-256 of its signed content."""
     signer: bytes
     """The signing certificate in force after it, DER."""
+
+
+@dataclass(slots=True)
+class Ahead:
+    """Ids of holdings of which a catalog that is read back has said something, and which it names further on."""
+
+    replaced: set[str] = field(default_factory=set)
+    """Another one stands for them."""
+    retired: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

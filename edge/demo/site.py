@@ -88,7 +88,7 @@ class Site:
         words.write_text(kit.passphrase)
         settings = self._settings()
         options = ("--config", str(settings), "--kit", str(kit.directory), "--passphrase-file", str(words))
-        self._outpost("restore", "--state", str(self.layout.state), *options)
+        self._outpost("restore", "--whole", "--state", str(self.layout.state), *options)
         words.unlink()
 
     def start(self) -> None:

@@ -158,6 +158,10 @@ def test_restore_needs_the_kit_and_its_words(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "is rebuilt in" in done.stdout
     assert load(Layout(tmp_path / "other").config).archive.path == str(catalog)
+    done = RUN.invoke(app, [option.replace("other", "another") for option in options] + ["--json"])
+    assert json.loads(done.stdout) | {"newest_at": None} == {
+        "site_id": next(catalog.glob("*/c")).parent.name, "holdings": 0, "sequence": 1, "newest_at": None, "site_state": False, "left": 0
+    }  # fmt: skip
 
 
 def test_restore_looks_at_the_kit_before_it_asks_and_asks_nobody_without_a_terminal(tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ async def test_who_waits_is_reminded_of_it_and_may_give_up(kit: Kit, other: Layo
     patience = {"patience_seconds": 0.25, "reminder_seconds": 0.1}
     with pytest.raises(LinkDown, match=rf"archive folder:{tmp_path}/elsewhere did not answer for 0 s: there is no archive at"):
         await rebuild(other.state, settings(tmp_path / "elsewhere"), kit, said.append, **patience)
-    assert len(said) == 3
+    assert 2 <= len(said) <= 3  # a slow machine skips one
     assert all("Is that the right place?" in sentence for sentence in said)
     assert all("Ctrl-C ends the waiting; nothing is lost" in sentence for sentence in said[1:])
     assert not other.config.exists()

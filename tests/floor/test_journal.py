@@ -59,6 +59,7 @@ EXAMPLES = [
     journal.Damaged(pack="p", reason="It is missing."),
     journal.Retired(pack="p"),
     journal.Follows(site="s", sequence=2, fault="It ends."),
+    journal.CatalogRead(left=2, total=3),
     journal.Verification(
         asked=1, percent=2.5, began_at=1.0, ended_at=None, done=0.5, objects=3, read_objects=2, read_bytes=1, damaged=1, faults=["One."]
     ),

@@ -103,5 +103,5 @@ def told(other: Layout) -> set[str]:
 def restore(place: Path, other: Layout, *wrapper: str) -> int:
     """The exit code of `outpost restore` into a state directory."""
     options = ["--config", place / "settings.toml", "--kit", place / "kit", "--passphrase-file", place / "words"]
-    command = [*wrapper, sys.executable, ROOT / "outpost.py", "restore", "--state", other.state, *options]
+    command = [*wrapper, sys.executable, ROOT / "outpost.py", "restore", "--whole", "--state", other.state, *options]
     return subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60).returncode

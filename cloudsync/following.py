@@ -1,0 +1,162 @@
+"""Reads a site's catalog into the ledger from its end back to its beginning: who lost a box waits for the newest studies.
+
+The last segment counts by its signature, each one before it because the one behind it names the SHA-256 of its content too. What was read
+stands in the ledger, without a gap up to the last: broken off at any point, it goes on there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+
+from cloudsync.archive.port import Archive, NotThere
+from cloudsync.catalog import BrokenChain, CatalogChain, ChainState, EpochEntry, Followed, Held, ReadBack, SharedEntry, Tombstone
+from cloudsync.ledger.ledger import Ledger
+from cloudsync.ledger.values import Ahead, ChainTip
+from cloudsync.seal.part import NotOurs, epoch_of
+from edge.errors import Refused
+
+_AHEAD = 16
+"""Segments that are fetched before they are needed: most are small, and each costs a round trip."""
+
+
+class NotWhole(Refused):
+    """The archive's catalog cannot be read to its beginning, so this box adds nothing to it. Bring back the object that the message names,
+    then start Outpost again.
+    """
+
+
+class Following:
+    """Nothing is shipped before it is done: what comes next in the catalog follows from all that is in it."""
+
+    def __init__(self, ledger: Ledger, archive: Archive, chain: CatalogChain, shared: Callable[[SharedEntry], None]) -> None:
+        """`chain` stands behind a segment whose signer counts. `shared` keeps who else reads, the last first, in a thread; it is told again
+        where that was broken off.
+        """
+        self._ledger = ledger
+        self._archive = archive
+        self._chain = chain
+        self._shared = shared
+
+    async def begin(self, sequence: int) -> ReadBack:
+        """Fetch, verify and record the last segment of the archive. Errors as `run`."""
+        sealed = await _segment(self._archive, self._chain, sequence)
+        last = await asyncio.to_thread(self._chain.last, sequence, sealed)
+        await self._record(last, sealed, Ahead())
+        return last
+
+    async def run(self, enough: Callable[[ReadBack], bool]) -> None:
+        """Read on until a segment is `enough`, or the first was read. `enough` is asked of each once it is recorded.
+
+        Raises BrokenChain for one that is missing or was replaced, NotOurs, WrongKey, BadSignature or NewerFormat naming the segment,
+        StoreFull, and what the archive raises.
+        """
+        sequence = await self._ledger.chain.left() + 1
+        sealed = await self._ledger.chain.sealed(sequence)
+        assert sealed is not None  # of a segment that was read, the bytes are kept
+        behind = await asyncio.to_thread(self._chain.last, sequence, sealed)
+        ahead = await self._ledger.holdings.ahead()
+        names = [_place(self._chain, before) for before in range(sequence - 1, 0, -1)]
+        async with aclosing(fetched(self._archive, names)) as segments:
+            async for _, sealed in segments:
+                behind = await asyncio.to_thread(self._chain.before, behind, sealed)
+                await self._record(behind, sealed, ahead)
+                if enough(behind):
+                    break
+        if behind.state.sequence == 1 and ahead.replaced:
+            raise NotOurs(f"the catalog of site {self._chain.site} replaces pack {min(ahead.replaced)}, which no segment names")
+
+    async def newer(self) -> None:
+        """Follow what was written since by the box that was lost, or by another. Errors as `run`."""
+        tip = await self._ledger.chain.tip()
+        assert tip is not None
+        chain = self._chain.at(ChainState(tip.sequence, tip.digest, tip.signer))
+        listing = chain.listing([found.name async for found in self._archive.list(f"{chain.site}/c/0/")])
+        for name in listing.names:
+            sealed = await self._archive.get(name)
+            followed = await asyncio.to_thread(chain.follow, sealed)
+            await record(self._ledger, name, sealed, followed, told=False)
+            chain = chain.at(followed.state)
+
+    async def _record(self, found: ReadBack, sealed: bytes, ahead: Ahead) -> None:
+        state = found.state
+        for entry in reversed(found.entries):
+            if isinstance(entry, SharedEntry):
+                await asyncio.to_thread(self._shared, entry)
+        entries = [entry for entry in found.entries if isinstance(entry, Held | Tombstone)]
+        await self._ledger.holdings.read_back(found.name, sealed, ChainTip(state.sequence, state.tip, state.signer), entries, ahead)
+
+
+async def epochs(archive: Archive, chain: CatalogChain, first: Followed, last: int) -> list[EpochEntry]:
+    """The epochs of the site whose catalog ends with segment `last`, without all that is between: the segment that says an epoch is the
+    last that is sealed under the one before it, so halving finds it.
+
+    `chain` opens what is sealed under any epoch, and stands behind the first segment. Errors as Following.run.
+    """
+    said, low = list(_epochs(first)), 1
+    final = await _segment(archive, chain, last)
+    newest = epoch_of(final, _place(chain, last))
+    while said and said[-1].epoch < newest:
+        beyond = last
+        while beyond - low > 1:
+            middle = (low + beyond) // 2
+            under = epoch_of(await _segment(archive, chain, middle), _place(chain, middle))
+            low, beyond = (middle, beyond) if under <= said[-1].epoch else (low, middle)
+        found = list(_epochs(await asyncio.to_thread(chain.last, low, await _segment(archive, chain, low))))
+        if not found or found[-1].epoch <= said[-1].epoch:
+            raise BrokenChain(f"{_place(chain, low)} does not bring the keys of what comes behind it")
+        said += found
+    if last > low:
+        said += _epochs(await asyncio.to_thread(chain.last, last, final))
+    return said
+
+
+async def record(ledger: Ledger, name: str, sealed: bytes, followed: Followed, *, told: bool) -> None:
+    """Record a verified segment that comes behind those that were read, with its holdings. Edge is told of what it retires unless `told`.
+    Raises as Holdings.follow.
+    """
+    held = [entry for entry in followed.entries if isinstance(entry, Held)]
+    tombstones = [entry for entry in followed.entries if isinstance(entry, Tombstone)]
+    state = followed.state
+    await ledger.holdings.follow(name, sealed, ChainTip(state.sequence, state.tip, state.signer), held, tombstones, told=told)
+
+
+async def fetched(archive: Archive, names: Iterable[str]) -> AsyncGenerator[tuple[str, bytes], None]:
+    """The segments in this order, a few fetched ahead. Close it to end early. Raises BrokenChain for one that is missing."""
+    pending: deque[tuple[str, asyncio.Task[bytes]]] = deque()
+    rest = iter(names)
+    try:
+        while True:
+            while len(pending) < _AHEAD and (name := next(rest, None)):
+                pending.append((name, asyncio.create_task(archive.get(name), name=f"follow {name}")))
+            if not pending:
+                return
+            name, task = pending[0]
+            try:
+                sealed = await task
+            except NotThere as fault:
+                raise BrokenChain(f"{name} is missing") from fault
+            yield name, sealed
+            pending.popleft()
+    finally:  # no task group: who follows the segments may end in the middle, and says why
+        for _, task in pending:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
+
+
+def _epochs(found: Followed | ReadBack) -> Iterable[EpochEntry]:
+    return (entry for entry in found.entries if isinstance(entry, EpochEntry))
+
+
+def _place(chain: CatalogChain, sequence: int) -> str:
+    return chain.at(ChainState(sequence - 1)).next_name
+
+
+async def _segment(archive: Archive, chain: CatalogChain, sequence: int) -> bytes:
+    place = _place(chain, sequence)
+    try:
+        return await archive.get(place)
+    except NotThere as fault:
+        raise BrokenChain(f"{place} is missing") from fault
