@@ -73,14 +73,23 @@ class Cache(_Section, frozen=True):
     quarantine_peer_max_bytes: int = 5 << 30
 
 
+ARCHIVE_KINDS = ("folder", "azure_blob", "s3", "gcs")
+
+
 class Archive(_Section, frozen=True):
     kind: str = "folder"
     path: str = ""
     """folder: the directory that holds the archive (a second disk, a NAS, a USB drive)."""
     container: str = "outpost"
-    """azure_blob: the container's name."""
+    """azure_blob: the container's name; s3, gcs: the bucket's."""
+    region: str = "us-east-1"
+    """s3: the region of the bucket."""
+    endpoint: str = ""
+    """s3, gcs: the address of the service; empty for Amazon's and Google's own."""
     credential_file: str = ""
-    """azure_blob: a file, readable by cloudsync alone, that holds a connection string or a container SAS address."""
+    """A file, readable by cloudsync alone: for azure_blob a connection string or a container SAS address, for s3 an access key, for gcs
+    the key of a service account.
+    """
     ca_file: str = ""
     """A PEM file of authorities that are trusted besides those of the system: of a proxy that opens TLS, of a server of one's own."""
     segment_seconds: float = 600.0
@@ -270,8 +279,9 @@ def _check(config: Config) -> None:
             raise ConfigError(key, f"{port} is no port", "Use a number from 1 to 65535 (0 lets the system choose one).")
     _check_tls(config.dicom)
     _check_pair("audit", config.audit.certificate_file, config.audit.key_file)
-    if config.archive.kind not in {"folder", "azure_blob"}:
-        raise ConfigError("archive.kind", f"{config.archive.kind!r} is not known", 'Use "folder" or "azure_blob".')
+    if config.archive.kind not in ARCHIVE_KINDS:
+        cure = f"Use one of {', '.join(ARCHIVE_KINDS)}."
+        raise ConfigError("archive.kind", f"{config.archive.kind!r} is not known", cure)
     if config.archive.verify_read_percent > 100:
         raise ConfigError("archive.verify_read_percent", f"{config.archive.verify_read_percent} is out of range", "Use 0 to 100.")
     if not 128 << 10 <= config.link.part_bytes <= 1 << 20:

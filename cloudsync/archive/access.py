@@ -1,4 +1,5 @@
-"""How a DICOMweb archive knows us: the Authorization header (RFC 9110 section 11.6.2), from what the credential file holds.
+"""How a DICOMweb archive, or Google Cloud Storage, knows us: the Authorization header (RFC 9110 section 11.6.2), from what the
+credential file holds.
 
 The file is read at first use, and again after the archive refused what it held: a renewed credential needs no restart.
 """
@@ -17,7 +18,8 @@ from edge.clock import Clock
 from edge.errors import ConfigError
 
 KEY = "archive.credential_file"
-_SCOPE = "https://www.googleapis.com/auth/cloud-healthcare"
+HEALTHCARE = "https://www.googleapis.com/auth/cloud-healthcare"
+STORAGE = "https://www.googleapis.com/auth/devstorage.read_write"
 _GOOGLE_SECONDS = 3600.0
 """Google's access tokens live for an hour."""
 _EARLY_SECONDS = 300.0
@@ -47,9 +49,12 @@ class Source(Protocol):
 class Access:
     """The header for each request; one token at a time is fetched, whoever asks."""
 
-    def __init__(self, credential_file: Path | None, clock: Clock) -> None:
-        """Without a file no header is sent: the archive, or a proxy before it, knows us by another way."""
+    def __init__(self, credential_file: Path | None, clock: Clock, scope: str = HEALTHCARE) -> None:
+        """Without a file no header is sent: the archive, or a proxy before it, knows us by another way. `scope` is what Google is asked
+        for.
+        """
         self._file = credential_file
+        self._scope = scope
         self._clock = clock
         self._text = ""
         self._source: Source | None = None
@@ -63,7 +68,7 @@ class Access:
         async with self._turn:
             if self._source is None:
                 self._text = await asyncio.to_thread(read, self._file)
-                self._source = source_of(self._text, self._clock)
+                self._source = source_of(self._text, self._clock, self._scope)
             token = self._token
             if token is None or (token.ends_at is not None and token.ends_at - _EARLY_SECONDS <= self._clock.monotonic()):
                 token = self._token = await self._source.token(session)
@@ -76,22 +81,22 @@ class Access:
         return fetched
 
 
-def read(path: Path) -> str:
+def read(path: Path, cure: str = _CURE) -> str:
     """The text of a credential file. Raises ConfigError when it is missing, empty, or open to every user of this machine."""
     try:
         if path.stat().st_mode & 0o007:
             raise ConfigError(KEY, f"{path} can be read by every user of this machine", f"Run `chmod o= {path}`, and renew the credential.")
         text = path.read_text("utf-8").strip()
     except OSError as fault:
-        raise ConfigError(KEY, f"{path} cannot be read ({fault.strerror})", _CURE) from fault
+        raise ConfigError(KEY, f"{path} cannot be read ({fault.strerror})", cure) from fault
     except UnicodeDecodeError as fault:
-        raise ConfigError(KEY, f"{path} is no text", _CURE) from fault
+        raise ConfigError(KEY, f"{path} is no text", cure) from fault
     if not text:
-        raise ConfigError(KEY, f"{path} is empty", _CURE)
+        raise ConfigError(KEY, f"{path} is empty", cure)
     return text
 
 
-def source_of(text: str, clock: Clock) -> Source:
+def source_of(text: str, clock: Clock, scope: str = HEALTHCARE) -> Source:
     """The source that a credential describes. Raises ConfigError."""
     if not text.startswith("{"):
         if "\n" in text or not text.isprintable() or " " not in text:
@@ -99,7 +104,7 @@ def source_of(text: str, clock: Clock) -> Source:
         return Fixed(text)
     try:
         if msgspec.json.decode(text, type=_Kind).type == "service_account":
-            return Google(text, clock)
+            return Google(text, clock, scope)
         return Client(msgspec.json.decode(text, type=ClientCredentials), clock)
     except msgspec.DecodeError as fault:
         raise ConfigError(KEY, "holds neither a Google service account's key nor an OAuth client", _CURE) from fault
@@ -163,7 +168,7 @@ class Client:
 class Google:
     """A service account, by google-auth. Its transport blocks, and so does signing: both go on in a thread."""
 
-    def __init__(self, key: str, clock: Clock) -> None:
+    def __init__(self, key: str, clock: Clock, scope: str) -> None:
         try:
             from google.oauth2 import service_account  # noqa: PLC0415 - an extra: imported only where such a key is configured
         except ImportError as fault:
@@ -173,7 +178,7 @@ class Google:
         self._clock = clock
         try:
             self._credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
-                msgspec.json.decode(key), scopes=[_SCOPE]
+                msgspec.json.decode(key), scopes=[scope]
             )
         except ValueError as fault:
             raise ConfigError(KEY, "holds a Google key that is not whole", "Download the key of the service account again.") from fault

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Outcome = Literal["refused", "done", "unclear"]
+Outcome = Literal["refused", "done", "kept", "unclear"]
+"""kept: the archive did it, and keeps what lay there as an older version, which was read back."""
 Harm = Literal["overwrite", "delete"]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from cloudsync.archive import dates
 from cloudsync.archive.attempt import Attempt
 from cloudsync.archive.line import Line
 from cloudsync.archive.port import (
@@ -30,7 +31,7 @@ from cloudsync.archive.port import (
 from cloudsync.link import unreached
 from cloudsync.link.farclock import FarClock
 from cloudsync.link.pacing import Pacing
-from edge.clock import Clock, SystemClock, utc
+from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -177,8 +178,8 @@ class AzureBlob:
             raise LinkDown(unreached.PORTAL) from fault
         except AzureError as fault:
             cause = unreached.bottom(fault)
-            if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in {unreached.EXPIRED, unreached.NOT_YET}:
-                raise await self._by_its_dates(cause) from fault
+            if isinstance(cause, ssl.SSLCertVerificationError) and dates.concern(cause):
+                raise await dates.explained(cause, self.endpoint(), self._line, self._clock) from fault
             try:
                 raise_mapped(fault, name, self._container, creating)
             except CredentialRefused as refused:
@@ -187,23 +188,6 @@ class AzureBlob:
                     raise ClockWrong(self._line.far.wrong) from refused
                 self._refused = True
                 raise
-
-    async def _by_its_dates(self, fault: ssl.SSLCertVerificationError) -> ClockWrong | LinkDown:
-        """Where a certificate is refused by its dates: whether they are wrong or our clock, by the time that whoever shows it has."""
-        from cloudsync.link.meeting import meet  # noqa: PLC0415 - needed for this alone
-
-        place = self.endpoint()
-        met = await asyncio.to_thread(meet, place.hostname or "", place.port or 443, True, self._clock, self._line.trust)
-        if met.clock_to_blame and met.date is not None:
-            self._line.far.heard(met.date)
-        if self._line.far.wrong:
-            return ClockWrong(self._line.far.wrong)
-        if fault.verify_code == unreached.EXPIRED and met.ends_at is not None:
-            cure = "the archive's owner has to renew it, or who runs a proxy between"
-            return LinkDown(f"the certificate of the archive expired at {utc(met.ends_at)}: {cure}")
-        if fault.verify_code == unreached.NOT_YET:
-            return ClockWrong(unreached.sentence(fault))
-        return LinkDown(unreached.sentence(fault))
 
 
 def _connect(container: str, credential: str, line: Line) -> ContainerClient:

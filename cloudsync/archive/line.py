@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from cloudsync.link.farclock import FarClock
 from cloudsync.link.pacing import Pacing
+from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError
+
+CONNECT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,19 @@ class Line:
     connect_seconds: float
     silence_seconds: float
     """After which a connection on which nothing moves is given up."""
+
+    @classmethod
+    def of(
+        cls,
+        pacing: Pacing | None = None,
+        far: FarClock | None = None,
+        trust: ssl.SSLContext | None = None,
+        silence_seconds: float = 60.0,
+        clock: Clock | None = None,
+    ) -> Line:
+        """What is not given holds nothing back."""
+        ours = clock or SystemClock()
+        return cls(pacing or Pacing(ours, lambda: 0.0), far or FarClock(ours), trust, CONNECT_SECONDS, silence_seconds)
 
 
 def authorities(file: str) -> ssl.SSLContext | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloudsync.archive.line import authorities
+from cloudsync.archive.line import Line, authorities
 from cloudsync.archive.paced_archive import PacedArchive
 from cloudsync.archive.port import Archive
 from cloudsync.link.farclock import FarClock
@@ -20,6 +20,19 @@ def check(settings: Settings) -> None:
         raise ConfigError("archive.path", "is empty", "Name the directory of the archive: a second disk, a NAS, a USB drive.")
     if settings.kind == "azure_blob" and not settings.credential_file:
         raise ConfigError("archive.credential_file", "is empty", "Name a file that holds a connection string or a container SAS address.")
+    if settings.kind in {"s3", "gcs"}:
+        _check_bucket(settings)
+
+
+def _check_bucket(settings: Settings) -> None:
+    from cloudsync.archive import objecthttp, s3  # noqa: PLC0415
+
+    objecthttp.check(settings.container, settings.endpoint)
+    if settings.kind == "s3":
+        s3.check(settings.region)
+    if not settings.credential_file and (settings.kind == "s3" or not settings.endpoint):
+        what = "an access key" if settings.kind == "s3" else "the key of a service account"
+        raise ConfigError("archive.credential_file", "is empty", f"Name a file that holds {what}.")
 
 
 def open_archive(
@@ -36,6 +49,16 @@ def open_archive(
 
         folder = Folder(Path(settings.path))
         return folder if pacing is None else PacedArchive(folder, pacing)
+    line = Line.of(pacing, far, authorities(settings.ca_file), silence_seconds)
+    credential = Path(settings.credential_file) if settings.credential_file else None
+    if settings.kind == "s3" and credential is not None:
+        from cloudsync.archive.s3 import S3  # noqa: PLC0415
+
+        return S3(settings.container, settings.region, settings.endpoint, credential, line)
+    if settings.kind == "gcs":
+        from cloudsync.archive.gcs import Gcs  # noqa: PLC0415
+
+        return Gcs(settings.container, credential, settings.endpoint, line)
     from cloudsync.archive.azure_blob import AzureBlob  # noqa: PLC0415
 
     return AzureBlob(
@@ -58,12 +81,25 @@ def prepare(settings: Settings) -> None:
         from cloudsync.archive.folder import Folder  # noqa: PLC0415
 
         Folder.prepare(Path(settings.path))
-    else:
+    elif settings.kind == "azure_blob":
         from cloudsync.archive.azure_blob import read_credential  # noqa: PLC0415
 
         read_credential(Path(settings.credential_file))
+    elif settings.kind == "s3":
+        from cloudsync.archive import s3_credential  # noqa: PLC0415
+
+        s3_credential.read(Path(settings.credential_file))
+    elif settings.credential_file:
+        from cloudsync.archive.access import read  # noqa: PLC0415
+
+        read(Path(settings.credential_file))
 
 
 def address(settings: Settings) -> str:
     """Where the archive is, for the recovery kit and for people; holds no secret."""
-    return f"folder:{settings.path}" if settings.kind == "folder" else f"azure_blob:{settings.container}"
+    if settings.kind == "folder":
+        return f"folder:{settings.path}"
+    where = f" in {settings.region}" if settings.kind == "s3" else ""
+    if settings.kind in {"s3", "gcs"} and settings.endpoint:
+        where += f" at {settings.endpoint}"
+    return f"{settings.kind}:{settings.container}{where}"

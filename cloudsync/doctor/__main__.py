@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 from urllib.parse import SplitResult
 
 from cloudsync.archive.line import authorities
@@ -17,9 +17,16 @@ from cloudsync.doctor import canary, credential, firewall, kit, network
 from cloudsync.link.meeting import meet, proxy_for
 from cloudsync.seal import keys, tested
 from edge.clock import Clock, SystemClock
+from edge.config import Archive as Settings
 from edge.config import Config, Layout, load
 from edge.errors import ConfigError, OutpostError
 from edge.finding import Finding, Said, encode
+
+
+@runtime_checkable
+class _OnTheNetwork(Protocol):
+    def endpoint(self) -> SplitResult: ...
+
 
 _PORTS = {"https": 443, "http": 80}
 
@@ -56,9 +63,7 @@ async def _findings(archive: Archive, config: Config, layout: Layout, clock: Clo
         yield Finding("credential.file", "fault", f"{str(fault).rstrip('.')}.", "Then run `outpost doctor` again.")
         return
     if endpoint is not None:
-        from cloudsync.archive.azure_blob import read_credential  # noqa: PLC0415 - only the configured kind is imported
-
-        for finding in credential.look(credential.read(read_credential(Path(config.archive.credential_file))), clock.now()):
+        for finding in _of_credential(config.archive, clock):
             yield finding
         met = await asyncio.to_thread(meet, *_place(endpoint), clock, authorities(config.archive.ca_file))
         for finding in network.look(met):
@@ -69,9 +74,19 @@ async def _findings(archive: Archive, config: Config, layout: Layout, clock: Clo
 
 def _endpoint(archive: Archive) -> SplitResult | None:
     """The address of an archive on the network; None of one on a disk."""
-    from cloudsync.archive.azure_blob import AzureBlob  # noqa: PLC0415
+    return archive.endpoint() if isinstance(archive, _OnTheNetwork) else None
 
-    return archive.endpoint() if isinstance(archive, AzureBlob) else None
+
+def _of_credential(settings: Settings, clock: Clock) -> Iterable[Finding]:
+    """What the credential says of itself. Raises ConfigError when there is none in its file."""
+    from cloudsync.archive import azure_blob, s3_credential  # noqa: PLC0415 - only the configured kind is imported
+
+    place = Path(settings.credential_file)
+    if settings.kind == "azure_blob":
+        return credential.look(credential.read(azure_blob.read_credential(place)), clock.now())
+    if settings.kind == "s3":
+        return credential.of_access_key(s3_credential.read(place))
+    return ()
 
 
 def _place(endpoint: SplitResult) -> tuple[str, int, bool]:

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from cloudsync.archive.attempt import Attempt, Destructible
+from cloudsync.archive.attempt import Attempt, Destructible, Harm
 from cloudsync.archive.port import Archive, CredentialRefused, Occupied, md5_of
+from cloudsync.doctor import cures
 from edge.errors import OutpostError
 from edge.finding import Finding
 
 CONTENT = b"The canary of Outpost: `outpost doctor` tries to overwrite and to delete this object. Nothing is lost with it.\n"
 _SECONDS = 60.0
+_HARMS: tuple[Harm, ...] = ("overwrite", "delete")
 _UNTRIED = "Whether the archive lets us overwrite and delete was not tried, because it cannot be written and read."
 
 
@@ -31,9 +33,9 @@ async def look(archive: Probed, site: str, kind: str) -> list[Finding]:
     """
     place = name(site)
     findings = [
-        await _works("write", archive.put(place, CONTENT, md5_of(CONTENT))),
-        await _works("read", _read(archive, place)),
-        await _works("list", _list(archive, place)),
+        await _works(kind, "write", archive.put(place, CONTENT, md5_of(CONTENT))),
+        await _works(kind, "read", _read(archive, place)),
+        await _works(kind, "list", _list(archive, place)),
     ]
     if any(finding.level == "fault" for finding in findings[:2]):
         return [*findings, Finding("archive.overwrite", "unknown", _UNTRIED), Finding("archive.delete", "unknown", _UNTRIED)]
@@ -49,7 +51,7 @@ async def look(archive: Probed, site: str, kind: str) -> list[Finding]:
 
 def _broken_off(tried: Sequence[Attempt], kind: str, said: str) -> Iterator[Finding]:
     """What is proven of the harm that was done before the attempts ended early; the rest is not known."""
-    done = {f"archive.{attempt.harm}" for attempt in tried if attempt.outcome == "done"}
+    done = {f"archive.{attempt.harm}" for attempt in tried if attempt.outcome in {"done", "kept"}}
     for finding in harmless(tried, kind):
         if finding.check in done:
             yield finding
@@ -57,7 +59,7 @@ def _broken_off(tried: Sequence[Attempt], kind: str, said: str) -> Iterator[Find
             yield Finding(finding.check, "warning", f"Not all was tried: {said}.", "Run `outpost doctor` again.")
 
 
-async def _works(verb: str, call: Awaitable[object]) -> Finding:
+async def _works(kind: str, verb: str, call: Awaitable[object]) -> Finding:
     check = f"archive.{verb}"
     try:
         async with asyncio.timeout(_SECONDS):
@@ -68,17 +70,12 @@ async def _works(verb: str, call: Awaitable[object]) -> Finding:
         cure = "Find out who may overwrite there; remove that object with an account that may delete, and run `outpost doctor` again."
         return Finding(check, "fault", f"The canary is not what Outpost wrote: {_said(fault)}.", cure)
     except CredentialRefused as fault:
-        return Finding(check, "fault", f"The archive cannot be used to {verb}: {_said(fault)}.", _RIGHT[verb])
+        return Finding(check, "fault", f"The archive cannot be used to {verb}: {_said(fault)}.", cures.give(kind, verb))
     except OutpostError as fault:
         return Finding(check, "fault", f"The archive cannot be used to {verb}: {_said(fault)}.", "Look at the findings about the network.")
     return Finding(check, "good", _DONE[verb])
 
 
-_RIGHT = {
-    "write": "Renew the credential; a SAS needs the permission create (c). A folder has to be writable for cloudsync's user.",
-    "read": "Renew the credential; a SAS needs the permission read (r). A folder has to be readable for cloudsync's user.",
-    "list": "Renew the credential; a SAS needs the permission list (l), without which there is no rebuild and no `outpost verify`.",
-}
 _DONE = {
     "write": "The canary lies in the archive.",
     "read": "The canary was read back, and is what was written.",
@@ -98,33 +95,31 @@ async def _list(archive: Archive, place: str) -> None:
 
 def harmless(tried: Sequence[Attempt], kind: str) -> Iterator[Finding]:
     """Whether each attempt to overwrite and to delete was refused; of what was not, which right to take away, and how."""
-    for harm in ("overwrite", "delete"):
+    for harm in _HARMS:
         of_it = [attempt for attempt in tried if attempt.harm == harm]
-        done, unclear = (_deeds(of_it, outcome) for outcome in ("done", "unclear"))
+        done, kept, unclear = (_deeds(of_it, outcome) for outcome in ("done", "kept", "unclear"))
         check, refused = f"archive.{harm}", f"The archive refuses to {harm} what lies there ({_deeds(of_it, 'refused')})."
         if done and kind == "folder":
-            yield Finding(check, "warning", f"Whoever takes over this box can {harm} the archive, which is a folder of its own.", _FOLDER)
+            yield Finding(
+                check,
+                "warning",
+                f"Whoever takes over this box can {harm} the archive, which is a folder of its own.",
+                cures.take_away(kind, harm),
+            )
         elif done:
-            yield Finding(check, "fault", f"The box's credential can {harm} what lies in the archive ({done}).", _TAKE_AWAY[harm])
+            yield Finding(
+                check, "fault", f"The box's credential can {harm} what lies in the archive ({done}).", cures.take_away(kind, harm)
+            )
+        elif kept:
+            said = (
+                f"The box's credential can {harm} what lies in the archive, which keeps the older version ({kept}): nothing is lost by it."
+            )
+            yield Finding(check, "warning", said, cures.take_away(kind, harm))
         elif unclear:
             said = f"Whether the credential can {harm} is not clear: the archive neither did it nor refused it ({unclear})."
-            yield Finding(check, "warning", said, _TAKE_AWAY[harm])
+            yield Finding(check, "warning", said, cures.take_away(kind, harm))
         else:
             yield Finding(check, "good", refused)
-
-
-_NEW_SAS = (
-    "Make a new SAS of the container with the permissions read, create and list alone (sp=rcl), put it into archive.credential_file, and "
-    "revoke the old one by rotating the account key (or the stored access policy) that signed it."
-)
-_TAKE_AWAY = {
-    "overwrite": f"Take away the permission write (w; with an account SAS also t, i and p). {_NEW_SAS}",
-    "delete": f"Take away the permissions delete (d), delete version (x) and permanent delete (y). {_NEW_SAS}",
-}
-_FOLDER = (
-    "Keep a second copy that this box cannot reach: snapshots that the NAS makes by itself, a copy of the directory on a disk in the safe, "
-    "or an archive in Azure Blob Storage."
-)
 
 
 def _deeds(tried: Iterable[Attempt], outcome: str) -> str:

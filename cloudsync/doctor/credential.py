@@ -1,4 +1,4 @@
-"""What a credential for Azure Blob Storage says of itself: what it may do, and until when."""
+"""What a credential says of itself: of a SAS, what it may do, and until when."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
+from cloudsync.archive.s3_credential import AccessKey
 from edge.clock import utc
 from edge.finding import Finding
 
@@ -67,6 +68,15 @@ def look(credential: Credential, now: float) -> Iterator[Finding]:
         return
     yield _rights(credential)
     yield _expiry(credential, now)
+
+
+def of_access_key(key: AccessKey) -> Iterator[Finding]:
+    """Of an access key for S3, which does not say what it may do: the canary shows that."""
+    if key.token:
+        cure = "Make an access key of a user for this box (docs/operations-archive.md), and write it into archive.credential_file."
+        yield Finding("credential.expiry", "warning", "The access key is a temporary one, which ends within hours.", cure)
+    else:
+        yield Finding("credential.expiry", "good", "The access key does not expire.")
 
 
 def _rights(credential: Credential) -> Finding:

@@ -14,7 +14,7 @@ from cloudsync.archive.port import Archive
 from cloudsync.service import Service
 from cloudsync.setup import NewSite, setup
 from edge.config import Layout, load
-from tests import azurite
+from tests import azurite, buckets
 from tests.cloudsync.edge_side import EdgeSide, settings
 
 Running = Callable[..., AbstractAsyncContextManager[None]]
@@ -23,6 +23,18 @@ Running = Callable[..., AbstractAsyncContextManager[None]]
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[azurite.Azurite]:
     with azurite.running(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[buckets.Moto]:
+    with buckets.moto(tmp_path_factory.mktemp("moto")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[buckets.FakeGcs]:
+    with buckets.fake_gcs(tmp_path_factory.mktemp("fake_gcs")) as running:
         yield running
 
 

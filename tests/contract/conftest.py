@@ -12,9 +12,11 @@ import pytest_asyncio
 from cloudsync.archive.azure_blob import AzureBlob
 from cloudsync.archive.dicomweb import DicomWeb
 from cloudsync.archive.folder import Folder
+from cloudsync.archive.gcs import Gcs
 from cloudsync.archive.instances import InstanceArchive
 from cloudsync.archive.port import Archive
-from tests import azurite, dicomweb, servers
+from cloudsync.archive.s3 import S3
+from tests import azurite, buckets, dicomweb, servers
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +25,31 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[azurite.Azuri
         yield running
 
 
-@pytest_asyncio.fixture(params=["folder", "azure_blob"])
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[buckets.Moto]:
+    with buckets.moto(tmp_path_factory.mktemp("moto")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[buckets.FakeGcs]:
+    with buckets.fake_gcs(tmp_path_factory.mktemp("fake_gcs")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(params=["folder", "azure_blob", "s3", "gcs"])
 async def archive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Archive]:
     made: Archive
     if request.param == "folder":
         Folder.prepare(tmp_path / "archive")
         made = Folder(tmp_path / "archive")
+    elif request.param == "gcs":
+        google: buckets.FakeGcs = request.getfixturevalue("fake_gcs")
+        made = Gcs(google.make_bucket(), None, google.address)
+    elif request.param == "s3":
+        amazon: buckets.Moto = request.getfixturevalue("moto")
+        bucket = amazon.make_bucket()
+        made = S3(bucket, buckets.REGION, amazon.address, amazon.credential(tmp_path))
     else:
         emulator: azurite.Azurite = request.getfixturevalue("emulator")
         container = f"c{uuid.uuid4().hex}"

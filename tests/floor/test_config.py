@@ -56,7 +56,7 @@ def test_what_is_set_is_set_and_the_rest_is_default() -> None:
         ("[cache]\nlow_water_percent = 90", "cache.low_water_percent", "below"),
         ("[cache]\nlow_water_percent = 0", "cache.low_water_percent", "below"),
         ("[cache]\nhigh_water_percent = 101", "cache.low_water_percent", "below"),
-        ("[archive]\nkind = 's3'", "archive.kind", "'s3'"),
+        ("[archive]\nkind = 'tape'", "archive.kind", "'tape'"),
         ("[site]\nae_title = ''", "site.ae_title", "no AE title"),
         ("[site]\nae_title = 'SEVENTEEN_LETTERS'", "site.ae_title", "no AE title"),
         ("[site]\nae_title = 'A\\B'", "site.ae_title", "no AE title"),

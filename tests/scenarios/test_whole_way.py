@@ -26,7 +26,7 @@ from edge.demo.tour import REAL
 from edge.finding import Finding, decode
 from edge.model import UID
 from edge.store.pack import scan
-from tests import azurite
+from tests import azurite, buckets
 from tests.attacker import VERSIONS, Attacker
 from tests.scenarios.conftest import Clinic
 from tests.scenarios.modality import Shipment, send, shipment
@@ -151,6 +151,23 @@ def test_the_whole_way_works_with_azure_blob_storage(make_clinic: Callable[..., 
             assert clinic.workstation.received == expected
         finally:
             rebuilt.stop()
+
+
+def test_the_whole_way_works_with_s3_where_object_lock_keeps_versions(make_clinic: Callable[..., Clinic], tmp_path: Path) -> None:
+    with buckets.moto(tmp_path) as amazon:
+        bucket = amazon.make_bucket(versions=True)
+        place = f'container = "{bucket}"\nregion = "{buckets.REGION}"\nendpoint = "{amazon.address}"'
+        clinic = make_clinic(f'kind = "s3"\n{place}\ncredential_file = "{amazon.credential(tmp_path)}"')
+        real = [sample for sample in samples(REAL) if sample.study == next(iter(samples(REAL))).study]
+        clinic.workstation.send(clinic.site.peer, real, lambda _: None)
+        clinic.wait_held()
+        held = amazon.contents(bucket)
+        clinic.evict()
+        last = list(clinic.workstation.move(clinic.site.peer, real[0].study))[-1]
+        assert (last.status, last.failed) == (0, 0)
+        assert clinic.workstation.received == {sample.sop_instance: {sample.digest} for sample in real}
+        clinic.site.stop()
+        assert held.items() <= amazon.contents(bucket).items(), "nothing is written over"
 
 
 def test_a_rebuilt_site_keeps_shipping_under_the_same_trust_root(clinic: Clinic, tmp_path: Path) -> None:
