@@ -33,9 +33,6 @@ def main() -> int:
 
 
 async def _serve(config: Config, layout: Layout) -> None:
-    # Imported once the lock is held: a second cloudsync is refused without waiting for it.
-    from cloudsync.service import Service  # noqa: PLC0415
-
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def end(number: int) -> None:
@@ -46,6 +43,14 @@ async def _serve(config: Config, layout: Layout) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
+    # Imported once the lock is held: a second cloudsync is refused without waiting for it.
+    if config.archive.kind == "dicomweb":
+        from cloudsync.instance_service import InstanceService  # noqa: PLC0415
+
+        await InstanceService(config, layout).run(stop, lambda: notify("READY=1"))
+        return
+    from cloudsync.service import Service  # noqa: PLC0415
+
     await Service(config, layout).run(stop, lambda: notify("READY=1"))
 
 

@@ -145,6 +145,10 @@ def _coded_fault(ask: journal.Coded) -> str:
         return "its parts are not numbered from the head on without a gap"
     if ask.instances < 0 or ask.raw_bytes < 0:
         return "it counts below zero"
+    if ask.form not in {"parts", "instances"}:
+        return f"{ask.form!r} is no form of a pack"
+    if ask.form == "instances" and (len(ask.parts) > 1 or not ask.instances):
+        return "it names more than the listing of its instances, or none of them"
     if not all(0 < part.bytes <= (PART_MAX_BYTES if part.number else HEAD_MAX_BYTES) for part in ask.parts):
         return f"a part may have {PART_MAX_BYTES} bytes and a head {HEAD_MAX_BYTES}"
     return ""

@@ -81,6 +81,11 @@ def setup(
         "Print sheet.pdf (or sheet.html), then delete both files; the printed page and the eight words belong into a safe, the kit away"
         " from this machine."
     )
+    if site.archive.startswith("dicomweb:"):
+        typer.echo(
+            "This archive reads the images, which lie there unencrypted, and holds nothing that the kit opens: keep a copy of edge/site.db"
+            " of the state directory. docs/operations-archive.md says more."
+        )
     typer.echo(f"Next: ./outpost run --state {state}")
 
 

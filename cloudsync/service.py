@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NoReturn
 
 from cloudsync import epochs
 from cloudsync.archive.metered import Metered
 from cloudsync.archive.opening import open_archive
 from cloudsync.archive.paced_archive import PacedArchive
-from cloudsync.archive.port import Archive, ClockWrong, CredentialRefused, ObjectRefused, QuotaExceeded
+from cloudsync.archive.port import Archive, ObjectRefused
 from cloudsync.archive.retrying import Retrying, Wake, Watcher
 from cloudsync.asks import Asks, said_of
 from cloudsync.catalog import CatalogChain, ChainState, Opener, ReadBack, SharedEntry
@@ -29,7 +28,8 @@ from cloudsync.link.goodput import deadline_seconds
 from cloudsync.link.refusal import Refusal
 from cloudsync.merging import Merger
 from cloudsync.permit import Permit
-from cloudsync.recall import Recaller
+from cloudsync.recall import Recaller, SealedParts
+from cloudsync.running import PATIENT, farewell, listening, repeat, unless_full, until_room
 from cloudsync.seal import followed
 from cloudsync.seal import keys as seal_keys
 from cloudsync.sealed import SealedFiles
@@ -38,22 +38,17 @@ from cloudsync.teller import Teller
 from cloudsync.users import user_id
 from cloudsync.verify.comparison import NOT_AS_IT_WAS
 from cloudsync.verify.verifier import Verifier
-from cloudsync.watch import DISK_SECONDS, Watch, disk_full
+from cloudsync.watch import Watch
 from edge import journal
 from edge.clock import Clock, SystemClock
 from edge.config import Config, Layout
-from edge.doorbell import Doorbell, ring
-from edge.errors import OutpostError, StoreFull, Transient
+from edge.doorbell import ring
 from edge.journalfiles import JournalWriter
 from edge.keptlines import KeptLines
 from edge.model import PackId
 from edge.wall import Gate
 
 log = logging.getLogger(__name__)
-
-_PATIENT = (Transient, CredentialRefused, QuotaExceeded, ClockWrong)
-"""Faults that end by themselves, or that a person ends without touching Outpost: they are waited for."""
-_FAREWELL_SECONDS = 5.0
 
 
 class Service:
@@ -89,14 +84,14 @@ class Service:
             stack.push_async_callback(ledger.close)
             keys = await epochs.current(layout.keys, ledger)
             await permit.begin(ledger.allowances)
-            stack.push_async_callback(_unless_full, partial(permit.record, ledger.allowances))
+            stack.push_async_callback(unless_full, partial(permit.record, ledger.allowances))
             facts = JournalWriter(layout.facts)
             stack.callback(facts.close)
-            bell = stack.enter_context(_listening(layout.cloudsync_bell))
+            bell = stack.enter_context(listening(layout.cloudsync_bell))
             wake, to_ship = Wake(), asyncio.Event()
             self._reading = await ledger.chain.left() > 0
             teller = Teller(ledger, facts, lambda: ring(layout.edge_bell), lambda: not self._reading)
-            stack.push_async_callback(_farewell, teller)
+            stack.push_async_callback(farewell, teller)
             sequence = await ledger.chain.last_confirmed()
             unread = KeptLines(layout.unread_asks, "ask")
 
@@ -111,10 +106,7 @@ class Service:
             def opener_of(site: str) -> Opener | None:
                 return keys.open if site == keys.site_id else follower.opener(site)
 
-            parallel = config.link.parallel_parts
-            recaller = Recaller(
-                ledger, keys.site_id, opener_of, layout.inbox, teller, watch, wake, parallel, to_ship.set, lambda: permit.refusal
-            )
+            recaller = Recaller(ledger, layout.inbox, teller, watch, wake, config.link.parallel_parts, to_ship.set, lambda: permit.refusal)
             merger = Merger(ledger, keys, archive)
 
             def written(number: int) -> None:
@@ -148,7 +140,7 @@ class Service:
                 to_ship.set()
 
             def committed(entries: Sequence[journal.Entry]) -> None:
-                self._committed(entries, teller, lambda pack: group.create_task(_until_room(partial(recaller.taken, pack), watch, wake)))
+                self._committed(entries, teller, lambda pack: group.create_task(until_room(partial(recaller.taken, pack), watch, wake)))
                 if not watch.up and any(isinstance(entry, journal.Recall) for entry in entries):
                     wake.ring()  # somebody is waiting for it
                 look_again()
@@ -167,15 +159,15 @@ class Service:
                     "ship": shipper.run,
                     "catalog": partial(self._catalog, partial(self._read, following, ledger, teller, all_is_read), lane, watch),
                     "merge": partial(_once, read, partial(merger.run, lambda: permit.look() is Hold.NONE)),
-                    "recall": partial(recaller.run, recalling),
+                    "recall": partial(recaller.run, SealedParts(ledger, keys.site_id, opener_of, recalling)),
                     "verify": partial(_once, read, partial(verifier.run, archive)),
                     "follow": partial(_once, read, partial(follower.run, archive, lambda: permit.hold is not Hold.SPENT)),
                     "tell": teller.run,
                     "what may go": partial(permit.keep, ledger.allowances, lambda: metered.round_trip_seconds, teller.say, look_again),
                 }
                 tasks = [
-                    *(group.create_task(_until_room(begin, watch, wake), name=name) for name, begin in work.items()),
-                    group.create_task(_repeat(watch), name="say again how the link is"),
+                    *(group.create_task(until_room(begin, watch, wake), name=name) for name, begin in work.items()),
+                    group.create_task(repeat(watch), name="say again how the link is"),
                     group.create_task(self._probe(archive, watch, keys.site_id), name="probe"),
                 ]
                 ready()
@@ -192,7 +184,7 @@ class Service:
             wake,
             backoff=Backoff(max_seconds=link.backoff_max_seconds),
             deadline=lambda size: deadline_seconds(size, inner.goodput, link.parallel_parts, self._permit.least_cap),
-            patient=_PATIENT,
+            patient=PATIENT,
         )
 
     def _lanes(self, recalling: bool) -> int:
@@ -278,53 +270,3 @@ async def _chain(ledger: Ledger, keys: seal_keys.Keys) -> CatalogChain:
 async def _once(event: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> None:
     await event.wait()
     await begin()
-
-
-async def _until_room(begin: Callable[[], Awaitable[None]], watch: Watch, wake: Wake) -> None:
-    """Do it, and begin it once more whenever the disk was full: what is to be done is a query of the ledger, so nothing is lost by that."""
-    while True:
-        try:
-            return await begin()
-        except (OutpostError, OSError, BaseExceptionGroup) as fault:
-            full = disk_full(fault)
-            if full is None:
-                raise
-            log.warning("%s", full)
-            watch.failed(full)
-            await wake.wait(DISK_SECONDS)
-
-
-async def _repeat(watch: Watch) -> NoReturn:
-    while True:
-        due_in = watch.again()
-        await asyncio.sleep(due_in)
-
-
-@contextlib.contextmanager
-def _listening(path: Path) -> Iterator[asyncio.Event]:
-    """An event that the doorbell at `path` sets."""
-    loop, event, doorbell = asyncio.get_running_loop(), asyncio.Event(), Doorbell(path)
-
-    def rang() -> None:
-        doorbell.drain()
-        event.set()
-
-    loop.add_reader(doorbell.fileno(), rang)
-    try:
-        yield event
-    finally:
-        loop.remove_reader(doorbell.fileno())
-        doorbell.close()
-
-
-async def _farewell(teller: Teller) -> None:
-    """Tell what is still untold; what cannot be told in time is told after the next start."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_FAREWELL_SECONDS):
-            await _unless_full(teller.flush)
-
-
-async def _unless_full(last: Callable[[], Awaitable[None]]) -> None:
-    """What is done when everything else has ended; a full disk does not keep it from ending."""
-    with contextlib.suppress(StoreFull):
-        await last()

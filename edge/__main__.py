@@ -215,7 +215,7 @@ class _Edge:
             catalogue,
             packs,
             reach,
-            (restating.notices, commitments.notices, routes.notices, collector.notices),
+            (restating.notices, commitments.notices, routes.notices, collector.notices, outbox.notices),
             alarms,
             refusals,
             self._clock,

@@ -73,7 +73,7 @@ class Cache(_Section, frozen=True):
     quarantine_peer_max_bytes: int = 5 << 30
 
 
-ARCHIVE_KINDS = ("folder", "azure_blob", "s3", "gcs")
+ARCHIVE_KINDS = ("folder", "azure_blob", "s3", "gcs", "dicomweb")
 
 
 class Archive(_Section, frozen=True):
@@ -88,10 +88,19 @@ class Archive(_Section, frozen=True):
     """s3, gcs: the address of the service; empty for Amazon's and Google's own."""
     credential_file: str = ""
     """A file, readable by cloudsync alone: for azure_blob a connection string or a container SAS address, for s3 an access key, for gcs
-    the key of a service account.
+    the key of a service account, for dicomweb what the archive knows us by.
     """
     ca_file: str = ""
     """A PEM file of authorities that are trusted besides those of the system: of a proxy that opens TLS, of a server of one's own."""
+    url: str = ""
+    """dicomweb: the address of the DICOMweb service."""
+    plaintext_archive: bool = False
+    """dicomweb: such an archive reads the images, so they go there unencrypted, and only where a person has said that this is wanted."""
+    request_max_bytes: int = 64 << 20
+    request_max_seconds: float = 1800.0
+    """dicomweb: after so long the archive ends a request to store."""
+    held_read_percent: float = 1.0
+    """dicomweb: so many of the instances are read again and compared before their pack counts as held."""
     segment_seconds: float = 600.0
     verify_days: float = 1.0
     """Between two comparisons of the archive with the ledger that begin by themselves; 0 = none do."""
@@ -255,6 +264,8 @@ _MAY_BE_ZERO = frozenset(
         "segment_seconds",
         "verify_days",
         "verify_read_percent",
+        "held_read_percent",
+        "plaintext_archive",
         "cap_bytes_per_second",
         "monthly_budget_bytes",
         "budget_stat_percent",
@@ -279,11 +290,7 @@ def _check(config: Config) -> None:
             raise ConfigError(key, f"{port} is no port", "Use a number from 1 to 65535 (0 lets the system choose one).")
     _check_tls(config.dicom)
     _check_pair("audit", config.audit.certificate_file, config.audit.key_file)
-    if config.archive.kind not in ARCHIVE_KINDS:
-        cure = f"Use one of {', '.join(ARCHIVE_KINDS)}."
-        raise ConfigError("archive.kind", f"{config.archive.kind!r} is not known", cure)
-    if config.archive.verify_read_percent > 100:
-        raise ConfigError("archive.verify_read_percent", f"{config.archive.verify_read_percent} is out of range", "Use 0 to 100.")
+    _check_archive(config.archive)
     if not 128 << 10 <= config.link.part_bytes <= 1 << 20:
         raise ConfigError("link.part_bytes", f"{config.link.part_bytes} is out of range", "Use 131072 to 1048576.")
     _check_rate(config.link)
@@ -309,6 +316,24 @@ def _check_pair(section: str, certificate_file: str, key_file: str) -> None:
     if bool(certificate_file) != bool(key_file):
         missing = "key_file" if certificate_file else "certificate_file"
         raise ConfigError(f"{section}.{missing}", "is missing, and the other one is there", "Use both, or neither.")
+
+
+def _check_archive(archive: Archive) -> None:
+    if archive.kind not in ARCHIVE_KINDS:
+        cure = f"Use one of {', '.join(ARCHIVE_KINDS)}."
+        raise ConfigError("archive.kind", f"{archive.kind!r} is not known", cure)
+    for name in ("verify_read_percent", "held_read_percent"):
+        percent = getattr(archive, name)
+        if percent > 100:
+            raise ConfigError(f"archive.{name}", f"{percent} is out of range", "Use 0 to 100.")
+    if archive.kind == "dicomweb" and not archive.plaintext_archive:
+        raise ConfigError(
+            "archive.plaintext_archive",
+            "is not true, and an archive that speaks DICOMweb can only take images that are not encrypted",
+            "Use plaintext_archive = true once whoever answers for the patients' data agrees, or use another kind of archive.",
+        )
+    if archive.plaintext_archive and archive.kind != "dicomweb":
+        raise ConfigError("archive.plaintext_archive", f"is true, and what goes to a {archive.kind} archive is always sealed", "Use false.")
 
 
 def _check_tls(dicom: Dicom) -> None:

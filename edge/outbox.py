@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 
 FULL_SECONDS = 30.0
 """Pause before a write on a full disk is tried again, unless something has made room."""
+PLAINTEXT = (
+    "The archive reads the images, so they lie there unencrypted (archive.plaintext_archive). Corrections, and what was decided at this"
+    " site, are on this box alone, and a box that is lost is not rebuilt from such an archive."
+)
 ATTEMPTS = 3
 """How often a pack may kill the coder before it waits for a person."""
 
@@ -90,6 +94,10 @@ class Outbox:
     def closed(self) -> None:
         """A pack was closed: there may be something to code. In the loop."""
         self._work.set()
+
+    def notices(self) -> list[str]:
+        """What an archive that reads DICOM does not give, for people."""
+        return [PLAINTEXT] if self._form == "instances" else []
 
     def responders(self) -> Iterable[Responder]:
         return [at_once(RetryStudies, PEOPLE, self._retry)]

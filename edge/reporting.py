@@ -36,8 +36,8 @@ class Reporting:
         clock: Clock,
         hold: Callable[[], str] = lambda: "",
     ) -> None:
-        """`notices` tell what other application entities do not take, `alarms` what a person must see to, `hold` why not everything is
-        shipped.
+        """`notices` tell what other application entities do not take, or what else is to be known, `alarms` what a person must see to,
+        `hold` why not everything is shipped.
         """
         self._config = config
         self._layout = layout

@@ -80,6 +80,11 @@ class Fake:
     unlisted: set[UID] = field(default_factory=set)
     """Instances that QIDO does not show, as if its index were behind."""
 
+    refused: set[UID] = field(default_factory=set)
+    """Instances that it does not take."""
+    changes: bool = False
+    """It gives another dataset than it got."""
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path}")
         self.accepts.append(request.headers.get("Accept", ""))
@@ -110,6 +115,8 @@ class Fake:
             name = _name_of(content)
             if name is None:
                 failed.append({"00081197": _value("US", 0xC000)})
+            elif name.sop_instance in self.refused:
+                failed.append(_reference(name) | {"00081197": _value("US", 0x0122)})
             elif self.held.setdefault(name, content) == content:
                 referenced.append(_reference(name))
             else:
@@ -124,6 +131,8 @@ class Fake:
         if content is None:
             return web.Response(status=404)
         content = b"\xff" * 128 + content[128:]  # a preamble of its own
+        if self.changes:
+            content = content[:-2] + b"9 "
         if self.single_part:
             return web.Response(body=content, content_type="application/dicom")
         body = b"--edge\r\nContent-Type: application/dicom\r\n\r\n" + content + b"\r\n--edge--"

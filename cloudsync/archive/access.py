@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 
 from cloudsync.archive.port import CredentialRefused, LinkDown
-from edge.clock import Clock
+from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError
 
 KEY = "archive.credential_file"
@@ -79,6 +79,11 @@ class Access:
         fetched = self._token is not None and self._token.ends_at is not None
         self._token = self._source = None
         return fetched
+
+
+def check(path: Path) -> None:
+    """Raises ConfigError where a credential file holds nothing that can be used."""
+    source_of(read(path), SystemClock())
 
 
 def read(path: Path, cure: str = _CURE) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -22,8 +23,9 @@ from cloudsync.archive.instances import InstanceName, Offer, Reply
 from cloudsync.archive.paced import Paced, session
 from cloudsync.archive.port import CredentialRefused, Damaged, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
 from cloudsync.link import unreached
+from cloudsync.link.farclock import FarClock
 from cloudsync.link.pacing import Pacing
-from edge.clock import Clock, SystemClock
+from edge.clock import SystemClock
 from edge.errors import ConfigError
 from edge.model import UID, parse_uid
 
@@ -34,6 +36,7 @@ _ANSWER_MAX_BYTES = 64 << 20
 PAGE = 1000
 """Matches that are asked for at once. Google gives 5,000 studies at most."""
 _JSON = "application/dicom+json"
+_OF_DICOM = frozenset({_JSON, "application/dicom", "multipart/related"})
 _UNTOUCHED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _PORTAL = "something else answers in the archive's place: sign in at the hotspot, or look at the proxy and archive.url"
@@ -46,12 +49,27 @@ _OF_THE_REQUEST = frozenset({400, 409, 413, 415, 422})
 class DicomWeb:
     """The archive at one DICOMweb address; `credential_file` is as cloudsync.archive.access says, None for none."""
 
-    def __init__(self, url: str, credential_file: Path | None = None, pacing: Pacing | None = None, clock: Clock | None = None) -> None:
-        """Without `pacing` it goes as fast as it can. Raises ConfigError as `check`."""
+    def __init__(
+        self,
+        url: str,
+        credential_file: Path | None = None,
+        pacing: Pacing | None = None,
+        far: FarClock | None = None,
+        *,
+        trust: ssl.SSLContext | None = None,
+        silence_seconds: float = _SILENCE_SECONDS,
+    ) -> None:
+        """Without `pacing` it goes as fast as it can; `far` is told what time the archive has; `trust` are the authorities, those of the
+        system unless given; a connection on which nothing moves for `silence_seconds` is given up. Raises ConfigError as `check`.
+        """
         check(url)
+        clock = SystemClock()
         self._url = url.rstrip("/")
-        self._pacing = pacing or Pacing(clock or SystemClock(), lambda: 0.0)
-        self._access = Access(credential_file, clock or SystemClock())
+        self._pacing = pacing or Pacing(clock, lambda: 0.0)
+        self._far = far or FarClock(clock)
+        self._trust = trust
+        self._silence_seconds = silence_seconds
+        self._access = Access(credential_file, clock)
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -100,8 +118,8 @@ class DicomWeb:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-            self._session = session(self._pacing.largest_cap, _SILENCE_SECONDS, timeout=timeout)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._silence_seconds)
+            self._session = session(self._pacing.largest_cap, self._silence_seconds, self._trust, timeout=timeout)
         return self._session
 
     @contextlib.asynccontextmanager
@@ -117,6 +135,8 @@ class DicomWeb:
                 data = None if body is None else body.sent(self._pacing)
                 async with client.request(method, self._url + path, headers=headers | known, data=data, allow_redirects=False) as response:
                     await self._pacing.down.take(_ANSWER_BYTES)
+                    if response.content_type in _OF_DICOM:  # the archive itself, not a portal or a proxy
+                        self._far.answered(response.headers.get("Date", ""))
                     if response.status == 401 and self._access.refused() and not renewed:
                         continue
                     yield response

@@ -31,7 +31,11 @@ class Insisted:
         return await self._insisting.on(once, size)
 
     async def exists(self, study: UID, series: UID) -> frozenset[UID]:
-        return await self._insisting.on(lambda: self._inner.exists(study, series), LARGEST_BYTES)
+        async def once() -> frozenset[UID]:
+            with self._meter.question():
+                return await self._inner.exists(study, series)
+
+        return await self._insisting.on(once, LARGEST_BYTES)
 
     async def retrieve(self, name: InstanceName, into: BinaryIO, at_most: int) -> None:
         async def once() -> None:

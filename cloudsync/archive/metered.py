@@ -21,6 +21,8 @@ class Meter:
         self.sent_bytes = 0
         self.received_bytes = 0
         self.goodput = Goodput()
+        self.round_trip_seconds = 0.0
+        """That the last small answer took; 0 before the first."""
 
     def sent(self, count: int) -> None:
         """So many bytes arrived whole in the archive. To be said within `transfer`."""
@@ -31,6 +33,13 @@ class Meter:
         """So many bytes arrived whole here. To be said within `transfer`."""
         self.received_bytes += count
         self._moved += count
+
+    @contextlib.contextmanager
+    def question(self) -> Iterator[None]:
+        """Something small is asked and answered in the block."""
+        began = self._clock.monotonic()
+        yield
+        self.round_trip_seconds = self._clock.monotonic() - began
 
     @contextlib.contextmanager
     def transfer(self) -> Iterator[None]:
@@ -52,10 +61,11 @@ class Metered:
 
     def __init__(self, inner: Archive, clock: Clock | None = None) -> None:
         self._inner = inner
-        self._clock = clock or SystemClock()
-        self._meter = Meter(self._clock)
-        self.round_trip_seconds = 0.0
-        """That the last small answer took; 0 before the first."""
+        self._meter = Meter(clock)
+
+    @property
+    def round_trip_seconds(self) -> float:
+        return self._meter.round_trip_seconds
 
     @property
     def sent_bytes(self) -> int:
@@ -81,10 +91,8 @@ class Metered:
             return data
 
     async def head(self, name: str) -> Stat | None:
-        began = self._clock.monotonic()
-        found = await self._inner.head(name)
-        self.round_trip_seconds = self._clock.monotonic() - began
-        return found
+        with self._meter.question():
+            return await self._inner.head(name)
 
     def list(self, prefix: str) -> AsyncIterator[Stat]:
         return self._inner.list(prefix)

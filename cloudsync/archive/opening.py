@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cloudsync.archive.instances import InstanceArchive
 from cloudsync.archive.line import Line, authorities
 from cloudsync.archive.paced_archive import PacedArchive
 from cloudsync.archive.port import Archive
@@ -22,6 +23,10 @@ def check(settings: Settings) -> None:
         raise ConfigError("archive.credential_file", "is empty", "Name a file that holds a connection string or a container SAS address.")
     if settings.kind in {"s3", "gcs"}:
         _check_bucket(settings)
+    if settings.kind == "dicomweb":
+        from cloudsync.archive import dicomweb  # noqa: PLC0415 - only the configured kind is imported
+
+        dicomweb.check(settings.url)
 
 
 def _check_bucket(settings: Settings) -> None:
@@ -41,11 +46,15 @@ def open_archive(
     """The adapter for these settings, at this pace; nothing is sent yet.
 
     `far` is told what time the archive has; a connection on which nothing moves for `silence_seconds` is given up.
-    Raises ConfigError as `check`, and for a `ca_file` that holds no certificate.
+    Raises ConfigError as `check`, for a `ca_file` that holds no certificate, and for an archive that reads DICOM: nothing of a pack, of the
+    catalog or of keys lies there.
     """
     check(settings)
+    if settings.kind == "dicomweb":
+        cure = "What needs a sealed archive (restore, drill, retention, keys) is not to be had with it."
+        raise ConfigError("archive.kind", "is dicomweb: such an archive holds instances, and no catalog of this site", cure)
     if settings.kind == "folder":
-        from cloudsync.archive.folder import Folder  # noqa: PLC0415 - only the configured kind is imported
+        from cloudsync.archive.folder import Folder  # noqa: PLC0415
 
         folder = Folder(Path(settings.path))
         return folder if pacing is None else PacedArchive(folder, pacing)
@@ -71,34 +80,53 @@ def open_archive(
     )
 
 
+def open_instances(
+    settings: Settings, pacing: Pacing | None = None, far: FarClock | None = None, silence_seconds: float = Link().silence_seconds
+) -> InstanceArchive:
+    """The adapter for an archive that reads DICOM; the rest as `open_archive`."""
+    from cloudsync.archive.dicomweb import DicomWeb  # noqa: PLC0415
+
+    return DicomWeb(
+        settings.url,
+        Path(settings.credential_file) if settings.credential_file else None,
+        pacing,
+        far,
+        trust=authorities(settings.ca_file),
+        silence_seconds=silence_seconds,
+    )
+
+
 def prepare(settings: Settings) -> None:
-    """Make the place where the archive will be, where that is ours to make (a folder); a container is made by its owner.
+    """Make the place where the archive will be, where that is ours to make (a folder); a container or a store is made by its owner.
 
     Raises what `check` and Folder.prepare raise, and ConfigError when there is no credential in its file.
     """
     check(settings)
-    if settings.kind == "folder":
-        from cloudsync.archive.folder import Folder  # noqa: PLC0415
+    match settings.kind:
+        case "folder":
+            from cloudsync.archive.folder import Folder  # noqa: PLC0415
 
-        Folder.prepare(Path(settings.path))
-    elif settings.kind == "azure_blob":
-        from cloudsync.archive.azure_blob import read_credential  # noqa: PLC0415
+            Folder.prepare(Path(settings.path))
+        case "azure_blob":
+            from cloudsync.archive.azure_blob import read_credential  # noqa: PLC0415
 
-        read_credential(Path(settings.credential_file))
-    elif settings.kind == "s3":
-        from cloudsync.archive import s3_credential  # noqa: PLC0415
+            read_credential(Path(settings.credential_file))
+        case "s3":
+            from cloudsync.archive import s3_credential  # noqa: PLC0415
 
-        s3_credential.read(Path(settings.credential_file))
-    elif settings.credential_file:
-        from cloudsync.archive.access import read  # noqa: PLC0415
+            s3_credential.read(Path(settings.credential_file))
+        case _ if settings.credential_file:
+            from cloudsync.archive import access  # noqa: PLC0415
 
-        read(Path(settings.credential_file))
+            access.check(Path(settings.credential_file))
+        case _:
+            pass
 
 
 def address(settings: Settings) -> str:
     """Where the archive is, for the recovery kit and for people; holds no secret."""
-    if settings.kind == "folder":
-        return f"folder:{settings.path}"
+    if settings.kind in {"folder", "dicomweb"}:
+        return f"{settings.kind}:{settings.path if settings.kind == 'folder' else settings.url}"
     where = f" in {settings.region}" if settings.kind == "s3" else ""
     if settings.kind in {"s3", "gcs"} and settings.endpoint:
         where += f" at {settings.endpoint}"

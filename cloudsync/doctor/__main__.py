@@ -13,7 +13,7 @@ from urllib.parse import SplitResult
 from cloudsync.archive.line import authorities
 from cloudsync.archive.opening import open_archive
 from cloudsync.archive.port import Archive
-from cloudsync.doctor import canary, credential, firewall, kit, network
+from cloudsync.doctor import canary, credential, firewall, instances, kit, network
 from cloudsync.link.meeting import meet, proxy_for
 from cloudsync.seal import keys, tested
 from edge.clock import Clock, SystemClock
@@ -33,6 +33,15 @@ _PORTS = {"https": 443, "http": 80}
 
 async def look(config: Config, layout: Layout, clock: Clock, through_firewall: bool = False) -> AsyncIterator[Said]:
     """Each finding as soon as it is made; or, of the firewall, what it has to let through."""
+    if config.archive.kind == "dicomweb":
+        place = _place(instances.endpoint(config.archive))
+        if through_firewall:
+            for opening in firewall.openings(*place[:2], proxy_for(place[0], place[2])):
+                yield opening
+            return
+        async for finding in instances.look(config.archive, place, clock):
+            yield finding
+        return
     archive = open_archive(config.archive)
     try:
         async for said in _openings(archive) if through_firewall else _findings(archive, config, layout, clock):

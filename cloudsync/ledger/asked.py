@@ -99,11 +99,14 @@ async def _coded(transaction: Transaction, ask: journal.Coded) -> None:
         sha256=ask.sha256,
         study=msgspec.json.encode(ask.study).decode(),
         series=msgspec.json.encode(ask.series).decode(),
-        objects=len(ask.parts),
+        objects=ask.instances if ask.form == "instances" else len(ask.parts),
+        form=ask.form,
     )
     if known is not None and known["state"] == "stopped":
-        # A name at which the archive refused our bytes is not tried again.
+        # A name at which the archive refused our bytes is not tried again; an instance that it refused is.
         await transaction.run("parts_anew", pack=ask.pack)
+        await transaction.run("instances_again", pack=ask.pack)
+    await transaction.run("instances_unlisted", pack=ask.pack, digest=ask.parts[0].digest)
     await transaction.run("parts_cut", pack=ask.pack, objects=len(ask.parts))
     parts: list[dict[str, Value]] = [
         {"pack": ask.pack, "number": part.number, "plain_bytes": part.bytes, "plain_digest": part.digest} for part in ask.parts

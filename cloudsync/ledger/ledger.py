@@ -12,6 +12,7 @@ from cloudsync.ledger.chain import Chain
 from cloudsync.ledger.database import Database
 from cloudsync.ledger.following import Following
 from cloudsync.ledger.holdings import Holdings
+from cloudsync.ledger.instances import Instances
 from cloudsync.ledger.merges import Merges
 from cloudsync.ledger.recalls import Recalls
 from cloudsync.ledger.retiring import Retiring
@@ -36,6 +37,7 @@ class Ledger:
     retiring: Retiring
     allowances: Allowances
     following: Following
+    instances: Instances
 
     @classmethod
     async def open(cls, path: Path) -> Ledger:
@@ -54,6 +56,7 @@ class Ledger:
             Retiring(opened),
             Allowances(opened),
             Following(opened, turn),
+            Instances(opened),
         )
 
     async def close(self) -> None:

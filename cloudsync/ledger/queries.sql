@@ -16,12 +16,12 @@ UPDATE packs SET state = 'shipping', replaces = coalesce(stored_as, pack), store
 WHERE pack = :pack AND state = 'held' AND damage IS NOT NULL;
 
 -- pack_put: a pack that edge coded; asking again starts a stopped one anew
-INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects, told)
-VALUES (:pack, 'shipping', :urgency, :asked, :instances, :raw_bytes, :sha256, :study, :series, :objects, 1)
+INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects, told, form)
+VALUES (:pack, 'shipping', :urgency, :asked, :instances, :raw_bytes, :sha256, :study, :series, :objects, 1, :form)
 ON CONFLICT (pack) DO UPDATE SET
     state = 'shipping', urgency = excluded.urgency, instances = excluded.instances, raw_bytes = excluded.raw_bytes,
     sha256 = excluded.sha256, study = excluded.study, series = excluded.series, objects = excluded.objects, reason = NULL, told = 1,
-    refused = 0, retry_at = NULL
+    refused = 0, retry_at = NULL, form = excluded.form
 WHERE state IN ('shipping', 'stopped');
 
 -- pack_resume: a stopped pack whose sums are recorded already goes on where it was
@@ -72,7 +72,7 @@ DELETE FROM parts WHERE pack = :pack AND number >= :objects;
 -- parts_next: unconfirmed objects of packs under way: STAT first, heads before parts, then in the order asked
 SELECT pack, number, attempt, plain_bytes, plain_digest, parts.sealed_bytes, sealed_digest, sealed_md5, urgency,
     coalesce(stored_as, pack) AS stored_as
-FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND retry_at IS NULL AND confirmed = 0
+FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND form = 'parts' AND retry_at IS NULL AND confirmed = 0
 ORDER BY urgency, number > 0, asked, number LIMIT :at_most;
 
 -- part_sealed: its sealed bytes lie in their file, whole
@@ -97,7 +97,8 @@ SELECT COUNT(*) FILTER (WHERE confirmed = 1) AS confirmed, COUNT(*) AS total FRO
 
 -- packs_complete: packs whose objects are all confirmed and whose sums are not
 SELECT pack, urgency, sums, coalesce(stored_as, pack) AS stored_as FROM packs
-WHERE state = 'shipping' AND retry_at IS NULL AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.pack = packs.pack AND confirmed = 0)
+WHERE state = 'shipping' AND form = 'parts' AND retry_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.pack = packs.pack AND confirmed = 0)
 ORDER BY urgency, asked LIMIT :at_most;
 
 -- parts_of: the objects of a pack, head first, if every one of them is confirmed
@@ -408,3 +409,37 @@ UPDATE allowance SET asked = :asked, paused = 0, paused_until = NULL;
 
 -- used: so much more went over the link in this month
 UPDATE allowance SET used_bytes = :bytes + CASE month WHEN :month THEN used_bytes ELSE 0 END, month = :month;
+
+-- instance_packs_next: packs whose instances are under way: STAT first, then in the order asked
+SELECT pack, urgency, objects, plain_bytes, plain_digest FROM packs JOIN parts USING (pack)
+WHERE state = 'shipping' AND form = 'instances' AND number = 0 ORDER BY urgency, asked LIMIT :at_most;
+
+-- instances_unlisted: the instances of a pack that was coded anew, with another listing
+DELETE FROM instances WHERE pack = :pack AND NOT EXISTS (SELECT 1 FROM parts WHERE pack = :pack AND number = 0 AND plain_digest = :digest);
+
+-- instances_again: a person wants it tried once more
+UPDATE instances SET state = 'asked' WHERE pack = :pack AND state = 'refused' AND NOT EXISTS (
+    SELECT 1 FROM instances AS other
+    WHERE other.sop_instance = instances.sop_instance AND other.digest <> instances.digest AND other.state <> 'refused'
+);
+
+-- instance_put: an instance as the listing of its pack names it; an archive holds one version of it, the one that came first
+INSERT INTO instances (pack, number, study, series, sop_instance, bytes, digest, state)
+VALUES (:pack, :number, :study, :series, :sop_instance, :bytes, :digest, CASE WHEN EXISTS (
+    SELECT 1 FROM instances WHERE sop_instance = :sop_instance AND digest <> :digest AND state <> 'refused'
+) THEN 'refused' ELSE 'asked' END);
+
+-- instances_of: the instances of a pack
+SELECT * FROM instances WHERE pack = :pack ORDER BY number;
+
+-- instance: one of them
+SELECT * FROM instances WHERE pack = :pack AND number = :number;
+
+-- instance_settled: what became of it
+UPDATE instances SET state = :state WHERE pack = :pack AND number = :number;
+
+-- pack_instances_held: the archive lists every instance, and those that were read are what they were
+UPDATE packs SET state = 'held', sealed_bytes = :stored_bytes, sums_digest = :listing, proven_at = :proven_at, told = 0
+WHERE pack = :pack AND state = 'shipping' AND form = 'instances'
+    AND EXISTS (SELECT 1 FROM parts WHERE parts.pack = packs.pack AND number = 0 AND plain_digest = :listing)
+    AND (SELECT COUNT(*) FROM instances WHERE instances.pack = packs.pack AND instances.state = 'stored') = objects;

@@ -36,6 +36,7 @@ CREATE TABLE packs (
     news         INTEGER NOT NULL DEFAULT 0 CHECK (news IN (0, 1)),    -- that site shipped it after it was followed
     refused      INTEGER NOT NULL DEFAULT 0 CHECK (refused >= 0),      -- so often the archive refused an object of it since it was asked for
     retry_at     REAL    CHECK (retry_at IS NULL OR state = 'shipping'), -- nothing of it goes before that: seconds since the epoch
+    form         TEXT    NOT NULL DEFAULT 'parts' CHECK (form IN ('parts', 'instances')), -- instances: the archive reads DICOM
     CHECK (state NOT IN ('proven', 'held') OR (sums_digest IS NOT NULL AND sealed_bytes IS NOT NULL AND proven_at IS NOT NULL)),
     CHECK ((state = 'stopped') = (reason IS NOT NULL))
 ) STRICT;
@@ -62,6 +63,22 @@ CREATE TABLE parts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX parts_unconfirmed ON parts (pack, number) WHERE confirmed = 0;
+
+-- The instances of packs that an archive has, or is to have, each by itself. Part 0 of such a pack is their listing, which is not sent.
+-- asked: not proven to be there. stored: the archive said so, or was read. refused: it does not take it, or has another one under its UID.
+CREATE TABLE instances (
+    pack         TEXT    NOT NULL REFERENCES packs ON DELETE CASCADE,
+    number       INTEGER NOT NULL CHECK (number >= 1),                 -- of its file in the outbox, and of the part that edge recalls
+    study        TEXT    NOT NULL,
+    series       TEXT    NOT NULL,
+    sop_instance TEXT    NOT NULL,
+    bytes        INTEGER NOT NULL CHECK (bytes >= 0),                  -- of the file
+    digest       TEXT    NOT NULL CHECK (length(digest) = 64),         -- of the dataset
+    state        TEXT    NOT NULL CHECK (state IN ('asked', 'stored', 'refused')),
+    PRIMARY KEY (pack, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX instances_named ON instances (sop_instance);
 
 -- asked: lies in the outbox. sealed: recorded, on its way. proven: confirmed, the catalog entry is queued. listed: the segment is
 -- confirmed too. dropped: a newer one came first, or its bytes were lost. here: brought back by a rebuild, lies in the inbox.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloudsync.span import Span
-from edge.model import Digest, PackId, Urgency
+from edge.model import UID, Digest, PackId, Urgency
 
 RANKS = {Urgency.STAT: 0, Urgency.ROUTINE: 1, Urgency.BACKGROUND: 2}
 
@@ -45,6 +45,35 @@ class Progress:
 
     confirmed: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePack:
+    """A pack whose instances are under way, each by itself."""
+
+    pack: PackId
+    urgency: int
+    """0 is STAT."""
+    instances: int
+    listing_bytes: int
+    listing: Digest
+    """SHA-256 of the listing, which is part 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance of such a pack."""
+
+    pack: PackId
+    number: int
+    study: UID
+    series: UID
+    sop_instance: UID
+    size: int
+    """Bytes of its file."""
+    digest: Digest
+    """Of its dataset."""
+    state: str
 
 
 @dataclass(frozen=True, slots=True)

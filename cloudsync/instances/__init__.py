@@ -1,0 +1,1 @@
+"""The ways of an instance to an archive that reads DICOM, and back."""
