@@ -147,6 +147,7 @@ def test_a_pack_of_another_site_is_named_as_such_and_never_shipped_from_here(edg
     edge.cloudsync.append(told, Damaged(pack=told.pack, reason="a part is missing"))
     while edge.facts.apply():
         pass
+    assert edge.desk.told == [("heard", told.pack)]
     (row,) = edge.catalogue.rows("studies_in_packs", study=None, most=9)
     assert status.study(row, True).origins == ["clinicabcd"]
     edge.catalogue.begin_recall(PackId(told.pack))
@@ -155,6 +156,12 @@ def test_a_pack_of_another_site_is_named_as_such_and_never_shipped_from_here(edg
     assert state is not None
     assert (state.here, state.held) == ("whole", True)
     assert edge.catalogue.rows("next_to_code") == []
+
+
+def test_the_head_of_news_is_wanted_before_others(edge: EdgeSide) -> None:
+    edge.cloudsync.append(msgspec.structs.replace(held("a"), origin="clinicabcd", news=True))
+    assert edge.facts.apply()
+    assert edge.desk.told == [("heard news", pack_id("a"))]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,16 @@ def test_what_a_followed_site_ships_is_recalled_and_then_sent_and_what_it_had_be
         assert there.got == [new]
 
 
+def test_the_heads_of_news_come_before_those_of_what_was_there_before(tmp_path: Path) -> None:
+    with boxed(tmp_path) as box:
+        for letter, number, news in (("h", 1, False), ("n", 2, True), ("i", 3, False)):
+            described = {"0020000D": {"vr": "UI", "Value": [f"1.9.{number}"]}}
+            hear(box.catalogue, letter, described, [{"0020000E": {"vr": "UI", "Value": [f"1.9.{number}.1"]}}], 1)
+            with box.catalogue.facts(1):
+                box.catalogue.hold(pack_id(letter), 3000.0, 5000, "clinicabcd", news=news)
+        assert box.catalogue.rows("headless", study=None)[0] == (pack_id("n"),)
+
+
 def test_what_the_archive_does_not_give_now_keeps_nothing_else_and_is_asked_for_again(tmp_path: Path) -> None:
     there = Fake()
     with boxed(tmp_path, {"all": there}) as box:

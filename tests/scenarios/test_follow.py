@@ -87,6 +87,16 @@ def shown(workstation: Workstation, site: Site, study: UID) -> set[str]:
     return {one["00080060"]["Value"][0] for one in workstation.find(site.peer, Level.SERIES, identifier)}
 
 
+def qido(site: Site, path: str) -> list[dict[str, dict[str, list[object]]]]:
+    """What the site answers to a viewer on the web."""
+    headers = {"Authorization": f"Bearer {site.layout.web_token.read_text().strip()}", "Accept": "application/dicom+json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{site.web_port}{path}", headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        found = json.load(answer)
+    assert isinstance(found, list)
+    return found
+
+
 @pytest.fixture
 def region(tmp_path: Path) -> Iterator[Region]:
     with azurite.running(tmp_path / "azurite") as azure, Workstation() as workstation:
@@ -133,6 +143,7 @@ def test_a_ct_of_the_clinic_comes_into_the_hubs_orthanc_and_its_report_is_shown_
         rest(peer, "/modalities/hub/store", {"Resources": [report["ID"]], "Synchronous": True})  # type: ignore[index]
         until(lambda: shown(viewer, clinic, ct.study) == {"CT", "OT"}, "the report is shown with the CT in the clinic", 90)
         back = time.monotonic() - written
+        assert {row["00080060"]["Value"][0] for row in qido(clinic, f"/studies/{ct.study}/series")} == {"CT", "OT"}
         viewer.received.clear()
         last = list(viewer.move(clinic.peer, ct.study))[-1]
         assert (last.status, last.failed, last.completed) == (0, 0, 2)
