@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import ssl
 from collections.abc import AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def answering(answer: bytes, puts: bytes = b"") -> AsyncIterator[str]:
+async def answering(answer: bytes, puts: bytes = b"", tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Its address; to PUT and POST it answers `puts` where that is given."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -23,9 +24,9 @@ async def answering(answer: bytes, puts: bytes = b"") -> AsyncIterator[str]:
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         await server.wait_closed()
