@@ -32,9 +32,6 @@ WORDS = Words(
     slow_down=frozenset({"rateLimitExceeded", "userRateLimitExceeded", "usageLimits"}),
     paused=frozenset({"accountDisabled", "quotaExceeded", "UserProjectAccountProblem", "userProjectAccountProblem"}),
     try_again=frozenset({"backendError", "conflict", "internalError", "timeout", "uploadBroken"}),
-    no_place=frozenset(),
-    no_object=frozenset(),
-    clock=frozenset(),
 )
 _MARKS = ("X-GUploader-UploadID",)
 _FIELDS = "name,size,md5Hash"
@@ -45,11 +42,11 @@ class _Object(msgspec.Struct, frozen=True):
     """Object resource of the JSON API, as far as it concerns us. Objects that were composed have no MD5."""
 
     name: str
-    size: str
+    size: int
     md5: str | None = msgspec.field(default=None, name="md5Hash")
 
     def stat(self) -> Stat:
-        return Stat(self.name, int(self.size), None if self.md5 is None else _decoded(self.md5))
+        return Stat(self.name, self.size, None if self.md5 is None else _decoded(self.md5))
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -229,6 +226,6 @@ def _decoded(md5: str) -> bytes:
 
 def _read(answer: Answer, kind: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(answer.body, type=kind)
+        return msgspec.json.decode(answer.body, type=kind, strict=False)  # Google writes numbers of 64 bits as text
     except msgspec.DecodeError:
         raise LinkDown(unreached.PORTAL) from None

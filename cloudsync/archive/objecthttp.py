@@ -57,16 +57,16 @@ class Answer:
 class Words:
     """The codes of one service that say more than the HTTP status does."""
 
-    of_one_object: frozenset[str]
+    of_one_object: frozenset[str] = frozenset()
     """What it may hold against one object. Any other refusal would meet each object alike: it waits for a person."""
-    slow_down: frozenset[str]
-    paused: frozenset[str]
+    slow_down: frozenset[str] = frozenset()
+    paused: frozenset[str] = frozenset()
     """The account, not the credential."""
-    try_again: frozenset[str]
-    no_place: frozenset[str]
+    try_again: frozenset[str] = frozenset()
+    no_place: frozenset[str] = frozenset()
     """There is no such bucket, or not where we ask for it."""
-    no_object: frozenset[str]
-    clock: frozenset[str]
+    no_object: frozenset[str] = frozenset()
+    clock: frozenset[str] = frozenset()
 
 
 class ObjectHttp:
@@ -91,7 +91,9 @@ class ObjectHttp:
 
         `target` is path and query, encoded.
         """
-        sent = {**headers, "Content-Length": str(sum(map(len, body)))} if method in {"PUT", "POST"} else headers
+        sent = {**headers, "Accept-Encoding": "identity"}
+        if method in {"PUT", "POST"}:
+            sent["Content-Length"] = str(sum(map(len, body)))
         url = URL(f"{self._place.scheme}://{self._place.netloc}{target}", encoded=True)
         try:
             await self.line.pacing.up.take(_REQUEST_BYTES + len(target))

@@ -29,7 +29,7 @@ WORDS = Words(
         {"BadDigest", "ConditionalRequestConflict", "IncompleteBody", "OperationAborted", "RequestTimeout", "XAmzContentSHA256Mismatch"}
     ),
     no_place=frozenset({"NoSuchBucket", "PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException"}),
-    no_object=frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}),
+    no_object=frozenset({"NoSuchKey", "NoSuchVersion"}),
     clock=frozenset({"RequestTimeTooSkewed"}),
 )
 _MARKS = ("x-amz-request-id", "x-amz-id-2")
@@ -88,13 +88,15 @@ class S3:
 
     async def head(self, name: str) -> Stat | None:
         answer = await self.asked("HEAD", name, {})
-        if answer.status == 404:
-            return None
+        if answer.status == 404:  # which anybody might say, without a body
+            answer = await self.asked("GET", name, {"Range": "bytes=0-0"})
+            if answer.status == 404 and answer.code in WORDS.no_object:
+                return None
         if answer.status != 200:
             self._raise(answer, name)
-        md5 = kept_md5(answer)
-        if md5 is not None:
-            return Stat(name, int(answer.headers["Content-Length"]), md5)
+        md5, size = kept_md5(answer), answer.headers.get("Content-Length", "")
+        if md5 is not None and size.isdigit():
+            return Stat(name, int(size), md5)
         try:
             data = await self.get(name)
         except NotThere:
@@ -130,7 +132,6 @@ class S3:
             yield attempt
 
     async def close(self) -> None:
-        self._store = None
         await self._http.close()
 
     async def asked(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cloudsync.archive.gcs import Gcs
 from cloudsync.archive.port import (
@@ -144,3 +150,34 @@ async def test_a_name_of_a_part_is_one_name(fake_gcs: buckets.FakeGcs) -> None:
     with pytest.raises(NotThere):
         await archive.get("site/p/pack/000001")
     await archive.close()
+
+
+async def test_google_is_asked_for_a_token_that_reads_and_writes_storage_and_for_another_when_it_ends(tmp_path: Path) -> None:
+    scopes: list[str] = []
+
+    async def token(request: web.Request) -> web.Response:
+        claims = str((await request.post())["assertion"]).split(".")[1]
+        scopes.append(json.loads(base64.urlsafe_b64decode(claims + "=="))["scope"])
+        return web.json_response({"access_token": f"token-{len(scopes)}", "expires_in": 3600, "token_type": "Bearer"})
+
+    async def stat(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        if request.headers.get("Authorization") != "Bearer token-2":
+            return web.json_response({"error": {"code": 401}}, status=401)
+        return web.json_response({"name": "site/a", "size": "1", "md5Hash": buckets.base64_md5(b"1")})
+
+    app = web.Application()
+    app.add_routes([web.post("/token", token), web.get("/storage/v1/b/bucket/o/{name}", stat)])
+    private = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    async with TestServer(app) as server:
+        address = str(server.make_url("")).rstrip("/")
+        key = {"type": "service_account", "client_email": "outpost@example.org", "private_key_id": "1", "private_key": private.decode()}
+        path = tmp_path / "key.json"
+        path.write_text(json.dumps({**key, "token_uri": f"{address}/token"}))
+        path.chmod(0o600)
+        archive = Gcs("bucket", path, address)
+        assert await archive.head("site/a") == Stat("site/a", 1, md5_of(b"1"))
+        assert scopes == ["https://www.googleapis.com/auth/devstorage.read_write"] * 2
+        await archive.close()

@@ -175,6 +175,14 @@ async def test_what_a_put_is_refused_with_is_settled_by_what_lies_there(status: 
         await archive.close()
 
 
+async def test_a_proxy_that_finds_nothing_does_not_speak_for_the_archive(tmp_path: Path) -> None:
+    async with answering(response("404 Not Found", "", b"<html>Squid</html>")) as address:
+        archive = opened(buckets.Moto(0), "bucket", tmp_path, address)
+        with pytest.raises(LinkDown):
+            await archive.head("site/a")
+        await archive.close()
+
+
 async def test_the_time_that_the_archive_asks_for_is_passed_on(tmp_path: Path) -> None:
     async with answering(refusal("503 Slow Down", "SlowDown", "Retry-After: 7\r\n")) as address:
         archive = opened(buckets.Moto(0), "bucket", tmp_path, address)
