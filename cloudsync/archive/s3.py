@@ -1,7 +1,7 @@
 """An archive in a bucket of Amazon S3, or of what speaks as S3 does.
 
 A put is create-only by `If-None-Match: *`, and names the MD5 that S3 compares before the object is there; 403, 409 and 412 are first
-settled by size and MD5, and only then classed. Why no library does it: decision record 23.
+settled by size and MD5, and only then classed. Why no library does it: decision record 25.
 """
 
 from __future__ import annotations
