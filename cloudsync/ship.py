@@ -184,12 +184,14 @@ class Shipper:
 
     async def _send_recorded(self, place: str, pack: PackId, number: int, recorded: Sealed) -> bool:
         """Send sealed bytes that the ledger names. False when they are lost, and the archive does not have them either."""
-        data = await asyncio.to_thread(self._sealed.read, pack, number, recorded)
-        if data is not None:
-            await self._archive.put(place, data, recorded.md5)
-            return True
         found = await self._archive.head(place)
-        return found is not None and (found.size, found.md5) == (recorded.size, recorded.md5)
+        if found is not None and (found.size, found.md5) == (recorded.size, recorded.md5):
+            return True  # it arrived before, and nobody lived to hear of it
+        data = await asyncio.to_thread(self._sealed.read, pack, number, recorded)
+        if data is None:
+            return False
+        await self._archive.put(place, data, recorded.md5)
+        return True
 
     async def _ship_sums(self, complete: Complete) -> None:
         pack, stored_as, site = complete.pack, complete.stored_as, self._keys.site_id

@@ -8,8 +8,9 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from cloudsync.archive.port import Archive, CredentialRefused, LinkDown, QuotaExceeded, Stat, Throttled
+from cloudsync.archive.port import Archive, CredentialRefused, LinkDown, QuotaExceeded, Stat, Throttled, same
 from cloudsync.link.backoff import Backoff
+from cloudsync.link.unreached import LASTS
 from edge.errors import OutpostError, Transient
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class Insisting:
             async with asyncio.timeout(seconds):
                 return await call()
         except TimeoutError as fault:
-            raise LinkDown(f"the archive did not answer within {seconds:.0f} s") from fault
+            raise LinkDown(f"the archive did not answer within {seconds:.0f} s: {LASTS}") from fault
 
 
 class Retrying:
@@ -115,7 +116,22 @@ class Retrying:
         self._insisting = Insisting(watcher, wake, backoff=backoff, deadline=deadline, patient=patient, jitter=jitter)
 
     async def put(self, name: str, data: bytes, md5: bytes) -> None:
-        await self._insisting.on(lambda: self._inner.put(name, data, md5), len(data))
+        """As the port says. Before an object is sent again, the archive is asked whether it arrived, and only the answer was lost.
+
+        So, too, a link that is still down, or a credential that is still refused, costs a question each time and not the whole object.
+        """
+        sent = False
+
+        async def once() -> None:
+            nonlocal sent
+            if sent:
+                found = await self._inner.head(name)
+                if found is not None and same(found, data, md5):
+                    return
+            sent = True
+            await self._inner.put(name, data, md5)
+
+        await self._insisting.on(once, len(data))
 
     async def get(self, name: str) -> bytes:
         return await self._insisting.on(lambda: self._inner.get(name), LARGEST_BYTES)

@@ -11,10 +11,10 @@ from edge.errors import OutpostError
 PORTAL = "something else answers in the archive's place: sign in at the hotspot, or look at the proxy"
 EXPIRED, NOT_YET, OTHER_NAME = 10, 9, {62, 64}
 """X509_V_ERR_* of OpenSSL."""
-_LASTS = "nothing to do, unless it lasts: then look at cable and modem"
+LASTS = "nothing to do, unless it lasts: then look at cable and modem"
 _BY_NAME = {
-    "ServerDisconnectedError": f"the archive hung up: {_LASTS}",
-    "ClientPayloadError": f"the archive hung up in the middle of an answer: {_LASTS}",
+    "ServerDisconnectedError": f"the archive hung up: {LASTS}",
+    "ClientPayloadError": f"the archive hung up in the middle of an answer: {LASTS}",
     "ClientHttpProxyError": "the proxy does not let us through: look at HTTPS_PROXY of cloudsync.service, and at the proxy",
 }
 """Of aiohttp, by name: it is not imported for that."""
@@ -37,9 +37,9 @@ def sentence(fault: BaseException) -> str:
     if isinstance(fault, socket.gaierror):
         return "the name of the archive is not found: look at the link, then at the name server (`resolvectl status`)"
     if isinstance(fault, ConnectionResetError | BrokenPipeError):
-        return f"the connection to the archive broke off: {_LASTS}"
+        return f"the connection to the archive broke off: {LASTS}"
     if isinstance(fault, TimeoutError):  # the loop's, or the kernel's ETIMEDOUT
-        return f"nothing comes from the archive: {_LASTS}"
+        return f"nothing comes from the archive: {LASTS}"
     if isinstance(fault, OSError) and fault.errno:
         return f"the archive is not reached ({os.strerror(fault.errno).lower()}): look at cable and modem, then at the firewall"
     return _BY_NAME.get(type(fault).__name__, f"the archive is not reached ({type(fault).__name__}): look at cable and modem")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import re
 import socket
 import ssl
@@ -48,8 +49,12 @@ class Exchange:
     _days: Callable[[], float]
     taken: int = 0
     """Bytes of the body that crossed."""
-    arrived: bool = False
-    """Whether the archive has answered it with success."""
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """Of these bytes."""
+    archive_said: int = 0
+    """The status of the archive's answer; 0 while it was not asked."""
+    answered: int = 0
+    """The status of the answer that went back whole; 0 for none."""
 
     async def take(self, most: int | None = None) -> bytes:
         """The next bytes of the body: `most`, or what is left."""
@@ -61,6 +66,7 @@ class Exchange:
                 raise ConnectionResetError
             body += piece
             self.taken += len(piece)
+            self.digest.update(piece)
         return body
 
     async def ask(self, body: bytes) -> bytes:
@@ -72,7 +78,7 @@ class Exchange:
             answer = await reader.read()
         finally:
             writer.close()
-        self.arrived = answer[9:10] == b"2"
+        self.archive_said = int(answer[9:12])
         head, end, rest = answer.partition(b"\r\n\r\n")
         head = re.sub(rb"(?i)\r\n(connection|keep-alive):[^\r]*", b"", head)
         return re.sub(rb"(?i)(?<=\r\ndate: )[^\r]*", self._dated, head) + end + rest
@@ -80,9 +86,11 @@ class Exchange:
     async def answer(self, answer: bytes) -> None:
         self._writer.write(answer)
         await self._writer.drain()
+        self.answered = self.answered or int(answer[9:12])
 
     def reset(self) -> NoReturn:
         """The connection breaks off at once."""
+        self.answered = 0
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self._writer.transport.abort()
         raise ConnectionResetError

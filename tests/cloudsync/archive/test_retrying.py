@@ -10,7 +10,7 @@ import pytest
 
 from cloudsync.archive.folder import Folder
 from cloudsync.archive.metered import Metered
-from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, Occupied, QuotaExceeded, Throttled, md5_of
+from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, Occupied, QuotaExceeded, Stat, Throttled, md5_of
 from cloudsync.archive.retrying import Retrying, Wake, pause_seconds
 from cloudsync.link.backoff import Backoff
 from edge.errors import OutpostError, Transient
@@ -118,3 +118,55 @@ async def test_what_crosses_the_link_is_counted_only_when_it_arrived(failing: Fa
         await metered.put("site/b", b"123", md5_of(b"123"))
     await metered.get("site/a")
     assert (metered.sent_bytes, metered.received_bytes) == (5, 5)
+
+
+async def test_what_arrived_without_an_answer_is_not_sent_again(tmp_path: Path) -> None:
+    Folder.prepare(tmp_path)
+
+    class Mute(Folder):
+        """Its first answers are lost."""
+
+        lost = 1
+        puts = 0
+
+        async def put(self, name: str, data: bytes, md5: bytes) -> None:
+            self.puts += 1
+            await super().put(name, data, md5)
+            if self.puts <= self.lost:
+                raise LinkDown
+
+    archive = Mute(tmp_path)
+    await put(Retrying(archive, Heard(), Wake(), backoff=FAST))
+    assert archive.puts == 1
+
+
+async def test_a_fault_that_lasts_costs_a_question_each_time_and_not_the_object(tmp_path: Path) -> None:
+    Folder.prepare(tmp_path)
+
+    class Deaf(Folder):
+        """For a while it answers nothing."""
+
+        puts, heads, until = 0, 0, 5
+
+        async def put(self, name: str, data: bytes, md5: bytes) -> None:
+            self.puts += 1
+            if self.puts == 1:
+                raise LinkDown
+            await super().put(name, data, md5)
+
+        async def head(self, name: str) -> Stat | None:
+            self.heads += 1
+            if self.heads < self.until:
+                raise CredentialRefused
+            return await super().head(name)
+
+    archive = Deaf(tmp_path)
+    await put(Retrying(archive, Heard(), Wake(), backoff=FAST, patient=(Transient, CredentialRefused)))
+    assert (archive.puts, archive.heads) == (2, 5)
+
+
+async def test_other_bytes_under_the_name_are_found_out_after_a_fault_too(failing: Failing) -> None:
+    await failing.put("site/a", b"2", md5_of(b"2"))
+    failing.faults = [LinkDown()]
+    with pytest.raises(Occupied):
+        await put(Retrying(failing, Heard(), Wake(), backoff=FAST))
