@@ -19,6 +19,7 @@ from cloudsync.archive.retrying import Insisting, Wake, Watcher
 from cloudsync.asks import Asks, said_of
 from cloudsync.instances.shipper import InstanceShipper, Law
 from cloudsync.instances.source import InstanceSource
+from cloudsync.instances.verifier import InstanceVerifier
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
 from cloudsync.link.budget import Hold
@@ -107,6 +108,9 @@ class InstanceService:
                 urgent_only=lambda: permit.hold is Hold.RESERVE,
                 listing_seconds=self._listing_seconds,
             )
+            verifier = InstanceVerifier(
+                ledger, archive, layout.inbox, teller, self._clock, settings, lambda: recaller.busy or permit.hold is not Hold.NONE
+            )
 
             def committed(entries: Sequence[journal.Entry]) -> None:
                 for entry in entries:
@@ -125,6 +129,7 @@ class InstanceService:
             def look_again() -> None:
                 to_ship.set()
                 recaller.wake()
+                verifier.wake()
 
             position = (await ledger.asked.position()).position
             asks = Asks(Gate(layout.asks, self._edge_user()), ledger, position, committed, unread, teller.say)
@@ -134,6 +139,7 @@ class InstanceService:
                     "asks": partial(asks.run, bell, link.poll_seconds),
                     "ship": shipper.run,
                     "recall": partial(recaller.run, InstanceSource(ledger, recalling)),
+                    "verify": verifier.run,
                     "tell": teller.run,
                     "what may go": partial(permit.keep, ledger.allowances, lambda: meter.round_trip_seconds, teller.say, look_again),
                 }

@@ -33,13 +33,12 @@ class Superseded(Exception):
     """Another comparison was asked for: this one ends here."""
 
 
-class Comparison:
-    """One comparison, from what the ledger says of it."""
+class Course:
+    """How far a comparison is, from what the ledger says of it, and what it found."""
 
     def __init__(
         self,
         found: Verification,
-        archive: Archive,
         ledger: Ledger,
         teller: Teller,
         clock: Clock,
@@ -51,7 +50,6 @@ class Comparison:
         have been asked for.
         """
         self.found = found
-        self.archive = archive
         self._ledger = ledger
         self._teller = teller
         self._clock = clock
@@ -70,14 +68,11 @@ class Comparison:
         """What of the archive is read."""
         return Sample(self.found.start, self.found.percent)
 
-    async def read(self, name: str) -> bytes:
-        """An object of the archive. Raises as `get` does, and Superseded."""
-        await self.give_way()
-        data = await self.archive.get(name)
-        self.found = replace(self.found, read_objects=self.found.read_objects + 1, read_bytes=self.found.read_bytes + len(data))
+    async def was_read(self, size: int) -> None:
+        """One more object was read, of so many bytes: the next one waits, where nobody asked for it. Raises Superseded."""
+        self.found = replace(self.found, read_objects=self.found.read_objects + 1, read_bytes=self.found.read_bytes + size)
         if not self.wanted:
-            await self._pause(len(data) / self._bytes_per_second)
-        return data
+            await self._pause(size / self._bytes_per_second)
 
     async def give_way(self) -> None:
         """Wait while somebody else needs the link. Raises Superseded."""
@@ -155,3 +150,29 @@ class Comparison:
         if not await self._ledger.verifying.advanced(found):
             raise Superseded
         self.found = found
+
+
+class Comparison(Course):
+    """A comparison of an archive of sealed objects."""
+
+    def __init__(
+        self,
+        found: Verification,
+        archive: Archive,
+        ledger: Ledger,
+        teller: Teller,
+        clock: Clock,
+        bytes_per_second: float,
+        busy: Callable[[], bool],
+        asked: asyncio.Event,
+    ) -> None:
+        """As Course."""
+        super().__init__(found, ledger, teller, clock, bytes_per_second, busy, asked)
+        self.archive = archive
+
+    async def read(self, name: str) -> bytes:
+        """An object of the archive. Raises as `get` does, and Superseded."""
+        await self.give_way()
+        data = await self.archive.get(name)
+        await self.was_read(len(data))
+        return data

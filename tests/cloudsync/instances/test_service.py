@@ -41,7 +41,7 @@ class Site:
             directory.mkdir(parents=True)
         more = "".join(f"{name} = {value}\n" for name, value in archive.items())
         self.layout.config.write_text(
-            f'[archive]\nkind = "dicomweb"\nurl = "{url}"\nplaintext_archive = true\n{more}'
+            f'[archive]\nkind = "dicomweb"\nurl = "{url}"\nplaintext_archive = true\nverify_days = 0\n{more}'
             "[link]\nbackoff_max_seconds = 0.2\npoll_seconds = 0.5\n"
         )
         self.edge = EdgeSide(self.layout)
@@ -275,3 +275,25 @@ async def test_what_cannot_be_recalled_is_said_to_be_final(site: Site, fake: Fak
         failed = await site.edge.hears(journal.RecallFailed, count=4, final=True)
         await site.edge.hears(journal.Here, number=3)
     assert sorted(number for fact in failed for number in fact.parts) == [0, 1, 2, 4]
+
+
+async def test_verify_finds_what_is_missing_and_what_was_changed_and_edge_may_ship_it_again(site: Site, fake: Fake) -> None:
+    kept, missing, changed = files(3), files(3, first=10), files(2, first=20)
+    async with site.serving():
+        packs = [site.code(each) for each in (kept, missing, changed)]
+        for pack in packs:
+            await site.edge.hears(journal.Held, pack=pack)
+        del fake.held[missing[1].name]
+        fake.held[changed[0].name] = generated(STUDY, SERIES, 20, note=b"changed in the archive").content
+        site.edge.ask(journal.Verify(percent=100))
+        damaged = await site.edge.hears(journal.Damaged, count=2)
+        (found,) = await site.edge.hears(journal.Verification, done=1.0)
+        assert {fact.pack for fact in damaged} == set(packs[1:])
+        assert (found.objects, found.read_objects, found.damaged) == (8, 6, 2)
+        before = len(site.edge.heard(journal.Held, pack=packs[1]))
+        site.code(missing, packs[1])
+        await site.edge.hears(journal.Held, count=before + 1, pack=packs[1])
+        assert fake.held[missing[1].name] == missing[1].content
+        site.code(changed, packs[2])
+        (stopped,) = await site.edge.hears(journal.Stopped, pack=packs[2])
+    assert changed[0].name.sop_instance in stopped.reason
