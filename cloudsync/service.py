@@ -76,7 +76,7 @@ class Service:
             opened = (
                 PacedArchive(self._given, permit.pacing)
                 if self._given
-                else open_archive(config.archive, permit.pacing, far, config.link.silence_seconds)
+                else open_archive(config.archive, permit.pacing, far, config.link.silence_seconds, layout.archive_mark)
             )
             metered = Metered(opened, self._clock)
             stack.push_async_callback(metered.close)

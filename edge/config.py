@@ -195,6 +195,7 @@ class Layout:
         self.sealed = self.cloudsync / "sealed"
         self.keys = self.cloudsync / "keys"
         self.followed = self.cloudsync / "followed"
+        self.archive_mark = self.cloudsync / "archive.mark"
         self.kit_tested = self.cloudsync / "kit-tested.json"
         self.cloudsync_bell = self.cloudsync / "bell"
         self.ledger = self.cloudsync / "ledger.db"

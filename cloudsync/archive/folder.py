@@ -41,8 +41,11 @@ _RENAME_NOREPLACE = 1
 class Folder:
     """The archive below `root`, which `prepare` made."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, known: Path | None = None) -> None:
+        """`known` is a file that remembers the mark of the disk; where there is none yet, the first disk that is met is the right one."""
         self._root = root
+        self._known = known
+        self._mark = None if known is None else _read(known)
         # Threads of its own: a disk that hangs must not take those that write the ledger's files.
         self._threads = ThreadPoolExecutor(_THREADS, "archive")
 
@@ -139,14 +142,33 @@ class Folder:
                     yield Stat(name, entry.stat(follow_symlinks=False).st_size, None)
 
     def _attend(self) -> None:
-        if not (self._root / MARK).exists():
+        mark = _read(self._root / MARK)
+        if mark is None:
             raise LinkDown(f"there is no archive at {self._root}: plug the disk in or mount it")
+        if mark == self._mark:
+            return
+        if self._mark is not None and (self._known is None or self._known.exists()):
+            cure = f", or delete {self._known} if this one is the archive from now on" if self._known else ""
+            raise LinkDown(f"another disk than the archive's is plugged in at {self._root}: plug in the right one{cure}")
+        self._mark = mark
+        if self._known is not None:
+            # A disk of ours that is full is not to be blamed on the archive's: then the next start remembers it.
+            with contextlib.suppress(OSError):
+                write_whole(self._known, mark)
 
     def _place(self, name: str) -> Path:
         steps = name.split("/")
         if any(step.startswith(".") or not step for step in steps):
             raise Refused(f"{name!r} is no name of an object")
         return self._root.joinpath(*steps)
+
+
+def _read(path: Path) -> bytes | None:
+    """What a small file holds; None where there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _create(path: Path, data: bytes, lock: Path) -> bool:

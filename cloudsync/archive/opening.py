@@ -41,11 +41,16 @@ def _check_bucket(settings: Settings) -> None:
 
 
 def open_archive(
-    settings: Settings, pacing: Pacing | None = None, far: FarClock | None = None, silence_seconds: float = Link().silence_seconds
+    settings: Settings,
+    pacing: Pacing | None = None,
+    far: FarClock | None = None,
+    silence_seconds: float = Link().silence_seconds,
+    known: Path | None = None,
 ) -> Archive:
     """The adapter for these settings, at this pace; nothing is sent yet.
 
-    `far` is told what time the archive has; a connection on which nothing moves for `silence_seconds` is given up.
+    `far` is told what time the archive has; a connection on which nothing moves for `silence_seconds` is given up. `known` is a file
+    that remembers which disk a folder lies on.
     Raises ConfigError as `check`, for a `ca_file` that holds no certificate, and for an archive that reads DICOM: nothing of a pack, of the
     catalog or of keys lies there.
     """
@@ -56,7 +61,7 @@ def open_archive(
     if settings.kind == "folder":
         from cloudsync.archive.folder import Folder  # noqa: PLC0415
 
-        folder = Folder(Path(settings.path))
+        folder = Folder(Path(settings.path), known)
         return folder if pacing is None else PacedArchive(folder, pacing)
     line = Line.of(pacing, far, authorities(settings.ca_file), silence_seconds)
     credential = Path(settings.credential_file) if settings.credential_file else None

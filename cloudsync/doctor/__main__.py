@@ -42,7 +42,7 @@ async def look(config: Config, layout: Layout, clock: Clock, through_firewall: b
         async for finding in instances.look(config.archive, place, clock):
             yield finding
         return
-    archive = open_archive(config.archive)
+    archive = open_archive(config.archive, known=layout.archive_mark)
     try:
         async for said in _openings(archive) if through_firewall else _findings(archive, config, layout, clock):
             yield said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -41,6 +42,30 @@ async def test_an_empty_mount_point_is_a_link_that_is_down(root: Path) -> None:
     assert list(root.iterdir()) == []
     root.rmdir()
     root.with_name("unplugged").rename(root)
+    assert await archive.get("site/a") == b"1"
+
+
+async def test_another_disk_in_the_place_of_the_archive_s_is_left_alone_until_it_is_said_to_be_the_right_one(root: Path) -> None:
+    known = root.with_name("known")
+    await put(Folder(root, known), "site/a", b"1")
+    root.rename(root.with_name("right"))
+    Folder.prepare(root)
+    for archive in (Folder(root, known), Folder(root, known)):  # after a restart, too
+        for call in (put(archive, "site/b", b"2"), archive.get("site/a"), archive.head("site/a"), anext(archive.list(""))):
+            with pytest.raises(LinkDown, match=f"another disk .* delete {known}"):
+                await call
+    assert [path.name for path in root.iterdir()] == [MARK]
+    known.unlink()
+    await put(archive, "site/b", b"2")
+    assert known.read_bytes() == (root / MARK).read_bytes()
+
+
+async def test_a_copy_of_the_archive_s_disk_is_the_archive_s_disk(root: Path) -> None:
+    known = root.with_name("known")
+    archive = Folder(root, known)
+    await put(archive, "site/a", b"1")
+    root.rename(root.with_name("failing"))
+    shutil.copytree(root.with_name("failing"), root)
     assert await archive.get("site/a") == b"1"
 
 
