@@ -25,6 +25,7 @@ from cloudsync.link.backoff import Backoff
 from cloudsync.link.budget import Hold
 from cloudsync.link.farclock import FarClock
 from cloudsync.link.goodput import deadline_seconds
+from cloudsync.link.refusal import Refusal
 from cloudsync.permit import Permit
 from cloudsync.recall import Recaller
 from cloudsync.running import PATIENT, farewell, listening, repeat, unless_full, until_room
@@ -101,7 +102,13 @@ class InstanceService:
                 watch,
                 wake,
                 self._clock,
-                Law(link.parallel_parts, settings.request_max_seconds, settings.request_max_bytes, settings.held_read_percent),
+                Law(
+                    link.parallel_parts,
+                    settings.request_max_seconds,
+                    settings.request_max_bytes,
+                    settings.held_read_percent,
+                    Refusal(link.refused_tries, link.backoff_max_seconds),
+                ),
                 goodput=lambda: meter.goodput.bytes_per_second,
                 changed=to_ship,
                 lanes=lambda: self._lanes(recaller.busy),

@@ -12,6 +12,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +26,7 @@ from cloudsync.instances.batch import outlasts, request_bytes, sampled, take
 from cloudsync.instances.turns import Turns
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Instance, InstancePack
+from cloudsync.link.refusal import Refusal
 from cloudsync.teller import Teller
 from cloudsync.watch import DISK_SECONDS, Watch, disk_full
 from edge import listing
@@ -54,6 +56,7 @@ class Law:
     most_seconds: float
     most_bytes: int
     read_percent: float
+    refusal: Refusal
 
 
 class InstanceShipper:
@@ -103,16 +106,24 @@ class InstanceShipper:
             while True:
                 self._changed.clear()
                 self._turns.changed()
+                now = self._clock.now()
+                retry_at = await self._ledger.shipping.go_on(now, self._law.refusal.max_seconds)
                 for pack in await self._ledger.instances.next_packs(_PACKS):
                     if pack.pack not in self._under_way:
                         self._under_way.add(pack.pack)
                         group.create_task(self._work(pack), name=f"ship {pack.pack}")
-                await self._changed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if retry_at is None else retry_at - now):
+                        await self._changed.wait()
 
     async def _work(self, pack: InstancePack) -> None:
         try:
             await self._ship(pack)
-        except (Trespass, Missing, Occupied, ObjectRefused) as fault:
+        except ObjectRefused as fault:
+            log.warning("pack %s waits, because %s", pack.pack, fault)
+            await self._ledger.shipping.refused(pack.pack, str(fault), self._again)
+            self._teller.wake()
+        except (Trespass, Missing, Occupied) as fault:
             log.error("pack %s is not shipped any further: %s", pack.pack, fault)
             await self._ledger.shipping.stop(pack.pack, str(fault))
             self._teller.wake()
@@ -126,6 +137,11 @@ class InstanceShipper:
             self._under_way.discard(pack.pack)
             self._progress.pop(pack.pack, None)
             self._changed.set()
+
+    def _again(self, refused: int) -> float | None:
+        """When a pack of which so often something was refused is tried again."""
+        seconds = self._law.refusal.again_seconds(refused)
+        return None if seconds is None else self._clock.now() + seconds
 
     async def _ship(self, pack: InstancePack) -> None:
         instances = await self._ledger.instances.of(pack.pack) or await self._listed(pack)
@@ -167,10 +183,11 @@ class InstanceShipper:
             async with self._turns.one(pack.urgency):
                 has = await proof.has(self._archive, instance, self._scratch)
             if not has:
+                await self._ledger.instances.settle([instance], "asked")
                 raise ObjectRefused(
                     f"the archive does not take the instance {instance.sop_instance}: {reason or 'it lists it and has it not'}"
                 )
-        except (Occupied, ObjectRefused):
+        except Occupied:
             await self._ledger.instances.settle([instance], "refused")
             raise
         await self._ledger.instances.settle([instance], "stored")

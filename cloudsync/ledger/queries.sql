@@ -412,7 +412,7 @@ UPDATE allowance SET used_bytes = :bytes + CASE month WHEN :month THEN used_byte
 
 -- instance_packs_next: packs whose instances are under way: STAT first, then in the order asked
 SELECT pack, urgency, objects, plain_bytes, plain_digest FROM packs JOIN parts USING (pack)
-WHERE state = 'shipping' AND form = 'instances' AND number = 0 ORDER BY urgency, asked LIMIT :at_most;
+WHERE state = 'shipping' AND form = 'instances' AND retry_at IS NULL AND number = 0 ORDER BY urgency, asked LIMIT :at_most;
 
 -- instances_unlisted: the instances of a pack that was coded anew, with another listing
 DELETE FROM instances WHERE pack = :pack AND NOT EXISTS (SELECT 1 FROM parts WHERE pack = :pack AND number = 0 AND plain_digest = :digest);

@@ -65,7 +65,7 @@ CREATE TABLE parts (
 CREATE INDEX parts_unconfirmed ON parts (pack, number) WHERE confirmed = 0;
 
 -- The instances of packs that an archive has, or is to have, each by itself. Part 0 of such a pack is their listing, which is not sent.
--- asked: not proven to be there. stored: the archive said so, or was read. refused: it does not take it, or has another one under its UID.
+-- asked: not proven to be there. stored: the archive said so, or was read. refused: another one stands under its UID.
 CREATE TABLE instances (
     pack         TEXT    NOT NULL REFERENCES packs ON DELETE CASCADE,
     number       INTEGER NOT NULL CHECK (number >= 1),                 -- of its file in the outbox, and of the part that edge recalls

@@ -35,14 +35,14 @@ def dataset(content: bytes) -> bytes:
 class Site:
     """A state directory, its edge side, and its cloudsync."""
 
-    def __init__(self, place: Path, url: str, **archive: object) -> None:
+    def __init__(self, place: Path, url: str, tries: int = 2, **archive: object) -> None:
         self.layout = Layout(place / "state")
         for directory in (self.layout.edge, self.layout.cloudsync):
             directory.mkdir(parents=True)
         more = "".join(f"{name} = {value}\n" for name, value in archive.items())
         self.layout.config.write_text(
             f'[archive]\nkind = "dicomweb"\nurl = "{url}"\nplaintext_archive = true\nverify_days = 0\n{more}'
-            "[link]\nbackoff_max_seconds = 0.2\npoll_seconds = 0.5\n"
+            f"[link]\nbackoff_max_seconds = 0.2\npoll_seconds = 0.5\nrefused_tries = {tries}\n"
         )
         self.edge = EdgeSide(self.layout)
 
@@ -172,12 +172,27 @@ async def test_one_that_the_archive_does_not_take_waits_for_a_person_and_goes_on
         fake.refused = {sent[1].name.sop_instance}
         pack = site.code(sent)
         (stopped,) = await site.edge.hears(journal.Stopped, pack=pack)
+        assert "tried 2 times" in stopped.reason
         assert sent[1].name.sop_instance in stopped.reason
         assert len(fake.held) == 2
         fake.refused = set()
         site.code(sent, pack)
         await site.edge.hears(journal.Held, pack=pack)
     assert len(fake.held) == 3
+
+
+async def test_a_refusal_that_passes_is_tried_again_while_others_go_on(tmp_path: Path, fake: Fake) -> None:
+    site = Site(tmp_path, fake.url, tries=10_000)
+    sent, others = files(2), files(2, first=10)
+    fake.refused = {sent[1].name.sop_instance}
+    async with site.serving():
+        pack = site.code(sent)
+        await site.edge.until(lambda: sent[0].name in fake.held, "the other one is there")
+        await site.edge.hears(journal.Held, pack=site.code(others))
+        assert not site.edge.heard(journal.Held, pack=pack)
+        fake.refused = set()
+        await site.edge.hears(journal.Held, pack=pack)
+    site.edge.close()
 
 
 async def test_what_the_archive_does_not_list_is_not_held(site: Site, fake: Fake) -> None:
