@@ -99,6 +99,8 @@ class Fake:
             return web.Response(status=401)
         if request.method == "POST":
             return await self._store(request)
+        if request.method != "GET":
+            return web.Response(status=405)
         steps = request.path.removeprefix("/dicom-web/").split("/")
         if len(steps) == 6:
             return self._retrieve(InstanceName(UID(steps[1]), UID(steps[3]), UID(steps[5])))
