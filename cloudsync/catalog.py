@@ -82,6 +82,8 @@ class ReadBack:
     """After it."""
     previous: Digest
     """SHA-256 of the signed content of the one before it."""
+    first: int
+    """Its number; of a merge, that of the first segment for which it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +161,11 @@ class CatalogChain:
         after = chain._after(content, signer, entries)
         if after.signer != signer or (sequence == 1) != (header.previous == GENESIS):
             raise BrokenChain(f"{chain.next_name} is no segment of this place in the catalog of site {self.site}")
-        return ReadBack(chain.next_name, entries, after, Digest(header.previous))
+        return ReadBack(chain.next_name, entries, after, Digest(header.previous), sequence)
 
     def before(self, behind: ReadBack, sealed: bytes) -> ReadBack:
         """Verify the segment before one that was verified: as `last`, and that the one behind it names it. Errors as `last`."""
-        found = self.last(behind.state.sequence - 1, sealed)
+        found = self.last(behind.first - 1, sealed)
         if found.state.tip != behind.previous:
             raise BrokenChain(f"{behind.name} does not follow {found.name}: one of them was replaced, or another box writes this site")
         return found

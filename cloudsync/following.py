@@ -1,25 +1,25 @@
 """Reads a site's catalog into the ledger from its end back to its beginning: who lost a box waits for the newest studies.
 
-The last segment counts by its signature, each one before it because the one behind it names the SHA-256 of its content too. What was read
-stands in the ledger, without a gap up to the last: broken off at any point, it goes on there.
+The last segment counts by its signature, each one before it because the one behind it names the SHA-256 of its content too; a merge in the
+place of its segments, because it ends with the one so named. What was read stands in the ledger, without a gap up to the last: broken off
+at any point, it goes on there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import Callable, Iterable
 
+from cloudsync import merge
 from cloudsync.archive.port import Archive, NotThere
 from cloudsync.catalog import BrokenChain, CatalogChain, ChainState, EpochEntry, Followed, Held, ReadBack, SharedEntry, Tombstone
+from cloudsync.fetching import UNFIT, Fetching
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Ahead, ChainTip
+from cloudsync.listing import names_from
 from cloudsync.seal.part import NotOurs, epoch_of
-from edge.errors import Refused
-
-_AHEAD = 16
-"""Segments that are fetched before they are needed: most are small, and each costs a round trip."""
+from cloudsync.span import Span, cover
+from edge.errors import OutpostError, Refused
 
 
 class NotWhole(Refused):
@@ -31,20 +31,28 @@ class NotWhole(Refused):
 class Following:
     """Nothing is shipped before it is done: what comes next in the catalog follows from all that is in it."""
 
-    def __init__(self, ledger: Ledger, archive: Archive, chain: CatalogChain, shared: Callable[[SharedEntry], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        archive: Archive,
+        chain: CatalogChain,
+        shared: Callable[[SharedEntry], None],
+        refused: Callable[[OutpostError], None],
+    ) -> None:
         """`chain` stands behind a segment whose signer counts. `shared` keeps who else reads, the last first, in a thread; it is told again
-        where that was broken off.
+        where that was broken off. `refused` is told of each merge that is of no use: what it stands for is read in its place.
         """
         self._ledger = ledger
         self._archive = archive
         self._chain = chain
         self._shared = shared
+        self._refused = refused
 
     async def begin(self, sequence: int) -> ReadBack:
         """Fetch, verify and record the last segment of the archive. Errors as `run`."""
         sealed = await _segment(self._archive, self._chain, sequence)
         last = await asyncio.to_thread(self._chain.last, sequence, sealed)
-        await self._record(last, sealed, Ahead())
+        await self._record(last, Span(0, sequence), sealed, Ahead())
         return last
 
     async def run(self, enough: Callable[[ReadBack], bool]) -> None:
@@ -53,19 +61,26 @@ class Following:
         Raises BrokenChain for one that is missing or was replaced, NotOurs, WrongKey, BadSignature or NewerFormat naming the segment,
         StoreFull, and what the archive raises.
         """
-        sequence = await self._ledger.chain.left() + 1
-        sealed = await self._ledger.chain.sealed(sequence)
-        assert sealed is not None  # of a segment that was read, the bytes are kept
-        behind = await asyncio.to_thread(self._chain.last, sequence, sealed)
+        beginning = await self._ledger.chain.beginning()
+        assert beginning is not None
+        assert beginning.sealed is not None  # of what was read, the bytes are kept
+        behind = await asyncio.to_thread(merge.last, self._chain, beginning.span, beginning.sealed)
         ahead = await self._ledger.holdings.ahead()
-        names = [_place(self._chain, before) for before in range(sequence - 1, 0, -1)]
-        async with aclosing(fetched(self._archive, names)) as segments:
-            async for _, sealed in segments:
-                behind = await asyncio.to_thread(self._chain.before, behind, sealed)
-                await self._record(behind, sealed, ahead)
+        coming = Fetching(self._archive, self._chain.site, cover(behind.first - 1), self._refused)
+        try:
+            while (found := await coming.next()) is not None:
+                span, sealed = found
+                try:
+                    behind = await asyncio.to_thread(merge.before, self._chain, behind, span, sealed)
+                except UNFIT as fault:
+                    coming.refuse(span, fault)
+                    continue
+                await self._record(behind, span, sealed, ahead)
                 if enough(behind):
                     break
-        if behind.state.sequence == 1 and ahead.replaced:
+        finally:
+            await coming.close()
+        if behind.first == 1 and ahead.replaced:
             raise NotOurs(f"the catalog of site {self._chain.site} replaces pack {min(ahead.replaced)}, which no segment names")
 
     async def newer(self) -> None:
@@ -73,20 +88,21 @@ class Following:
         tip = await self._ledger.chain.tip()
         assert tip is not None
         chain = self._chain.at(ChainState(tip.sequence, tip.digest, tip.signer))
-        listing = chain.listing([found.name async for found in self._archive.list(f"{chain.site}/c/0/")])
+        listing = chain.listing(await names_from(self._archive, chain.site, tip.sequence))
         for name in listing.names:
             sealed = await self._archive.get(name)
             followed = await asyncio.to_thread(chain.follow, sealed)
-            await record(self._ledger, name, sealed, followed, told=False)
+            await record(self._ledger, chain.site, Span(0, followed.state.sequence), sealed, followed, told=False)
             chain = chain.at(followed.state)
 
-    async def _record(self, found: ReadBack, sealed: bytes, ahead: Ahead) -> None:
+    async def _record(self, found: ReadBack, span: Span, sealed: bytes, ahead: Ahead) -> None:
         state = found.state
         for entry in reversed(found.entries):
             if isinstance(entry, SharedEntry):
                 await asyncio.to_thread(self._shared, entry)
         entries = [entry for entry in found.entries if isinstance(entry, Held | Tombstone)]
-        await self._ledger.holdings.read_back(found.name, sealed, ChainTip(state.sequence, state.tip, state.signer), entries, ahead)
+        tip = ChainTip(state.sequence, state.tip, state.signer)
+        await self._ledger.holdings.read_back(found.name, sealed, tip, entries, ahead, span if span.level else None)
 
 
 async def epochs(archive: Archive, chain: CatalogChain, first: Followed, last: int) -> list[EpochEntry]:
@@ -113,37 +129,15 @@ async def epochs(archive: Archive, chain: CatalogChain, first: Followed, last: i
     return said
 
 
-async def record(ledger: Ledger, name: str, sealed: bytes, followed: Followed, *, told: bool) -> None:
-    """Record a verified segment that comes behind those that were read, with its holdings. Edge is told of what it retires unless `told`.
+async def record(ledger: Ledger, site: str, span: Span, sealed: bytes, followed: Followed, *, told: bool) -> None:
+    """Record what was verified and comes behind those that were read, with its holdings. Edge is told of what it retires unless `told`.
     Raises as Holdings.follow.
     """
     held = [entry for entry in followed.entries if isinstance(entry, Held)]
     tombstones = [entry for entry in followed.entries if isinstance(entry, Tombstone)]
     state = followed.state
-    await ledger.holdings.follow(name, sealed, ChainTip(state.sequence, state.tip, state.signer), held, tombstones, told=told)
-
-
-async def fetched(archive: Archive, names: Iterable[str]) -> AsyncGenerator[tuple[str, bytes], None]:
-    """The segments in this order, a few fetched ahead. Close it to end early. Raises BrokenChain for one that is missing."""
-    pending: deque[tuple[str, asyncio.Task[bytes]]] = deque()
-    rest = iter(names)
-    try:
-        while True:
-            while len(pending) < _AHEAD and (name := next(rest, None)):
-                pending.append((name, asyncio.create_task(archive.get(name), name=f"follow {name}")))
-            if not pending:
-                return
-            name, task = pending[0]
-            try:
-                sealed = await task
-            except NotThere as fault:
-                raise BrokenChain(f"{name} is missing") from fault
-            yield name, sealed
-            pending.popleft()
-    finally:  # no task group: who follows the segments may end in the middle, and says why
-        for _, task in pending:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
+    tip = ChainTip(state.sequence, state.tip, state.signer)
+    await ledger.holdings.follow(span.name(site), sealed, tip, held, tombstones, told=told, merge=span if span.level else None)
 
 
 def _epochs(found: Followed | ReadBack) -> Iterable[EpochEntry]:

@@ -14,10 +14,10 @@ from itertools import pairwise
 from cryptography.x509 import load_der_x509_certificate
 
 from cloudsync import segment
-from cloudsync.catalog import BrokenChain, CatalogChain
+from cloudsync.catalog import GENESIS, BrokenChain, CatalogChain, ChainState, Followed, ReadBack
 from cloudsync.seal import signed
 from cloudsync.seal.keys import Keys
-from cloudsync.segment import Entry, Header
+from cloudsync.segment import Entry, EpochEntry, Header
 from cloudsync.span import Span
 from edge.model import Digest, parse_digest
 
@@ -60,6 +60,26 @@ def read(chain: CatalogChain, span: Span, sealed: bytes, known: Digest | None = 
     return Piece(span, previous, tip, lines)
 
 
+def last(chain: CatalogChain, span: Span, sealed: bytes) -> ReadBack:
+    """As CatalogChain.last, of a merge or a segment."""
+    return _back(chain, span, sealed, None) if span.level else chain.last(span.first, sealed)
+
+
+def before(chain: CatalogChain, behind: ReadBack, span: Span, sealed: bytes) -> ReadBack:
+    """As CatalogChain.before, of a merge or a segment."""
+    return _back(chain, span, sealed, behind.previous) if span.level else chain.before(behind, sealed)
+
+
+def follow(chain: CatalogChain, span: Span, sealed: bytes) -> Followed:
+    """As CatalogChain.follow, of a merge or a segment; the signer of a merge has to be known."""
+    if not span.level:
+        return chain.follow(sealed)
+    found = read(chain, span, sealed)
+    if (span.first, found.previous) != (chain.state.sequence + 1, chain.state.tip):
+        raise BrokenChain(f"{span.name(chain.site)} does not follow the segment before it")
+    return Followed(found.entries(chain.site), _after(chain, found))
+
+
 def merged(span: Span, pieces: Sequence[Piece], site: str) -> Piece:
     """What the merge of these parts says. Raises BrokenChain where one does not follow the one before it."""
     if tuple(piece.span for piece in pieces) != span.parts:
@@ -77,3 +97,19 @@ def write(keys: Keys, piece: Piece) -> bytes:
     name, span = piece.span.name(keys.site_id), piece.span
     header = Header(segment.FORMAT, keys.site_id, span.level, span.first, piece.previous, piece.tip)
     return keys.seal(name, signed.sign(segment.write_lines(header, piece.lines), keys.signing_key, keys.signing))
+
+
+def _back(chain: CatalogChain, span: Span, sealed: bytes, tip: Digest | None) -> ReadBack:
+    found = read(chain, span, sealed, tip)
+    name = span.name(chain.site)
+    if (span.first == 1) != (found.previous == GENESIS):
+        raise BrokenChain(f"{name} is no merge of this place in the catalog of site {chain.site}")
+    return ReadBack(name, found.entries(chain.site), _after(chain, found), found.previous, span.first)
+
+
+def _after(chain: CatalogChain, found: Piece) -> ChainState:
+    """After a merge. Raises BrokenChain where the signing key changes in it: then its segments are what can be verified."""
+    entries = found.entries(chain.site)
+    if any(entry.signing != chain.state.signer for entry in entries if isinstance(entry, EpochEntry)):
+        raise BrokenChain(f"{found.span.name(chain.site)} says another signing key than the one that signed it")
+    return ChainState(found.span.last, found.tip, chain.state.signer)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cloudsync import fresh
+from cloudsync import fresh, merge
 from cloudsync.archive import opening
 from cloudsync.archive.port import Archive, Damaged, LinkDown, NotThere
 from cloudsync.archive.retrying import Retrying, Wake
@@ -17,8 +17,10 @@ from cloudsync.catalog import (
     BadSignature,
     BrokenChain,
     CatalogChain,
+    ChainState,
     Entry,
     EpochEntry,
+    Followed,
     Held,
     ReadBack,
     SharedEntry,
@@ -27,12 +29,15 @@ from cloudsync.catalog import (
     restore_keys,
     site_state_name,
 )
-from cloudsync.following import Following, epochs, fetched, record
+from cloudsync.fetching import UNFIT, Fetching
+from cloudsync.following import Following, epochs, record
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
+from cloudsync.listing import names_from, near_end
 from cloudsync.seal import keys as seal_keys
 from cloudsync.seal.kit import Kit
 from cloudsync.seal.part import NotOurs, WrongKey
+from cloudsync.span import Span, cover
 from cloudsync.teller import Teller
 from edge.clock import utc
 from edge.config import Config, Layout, parse
@@ -121,37 +126,50 @@ class _Rebuild:
     async def run(self, last_sequence: int | None, whole: bool) -> Rebuilt:
         kit = self._kit
         chain = CatalogChain(kit.site_id, kit.trust_root, kit.recovery.open)
-        names, strays = await self._names(chain)
-        self._say(f"The archive has {len(names)} catalog segments of site {kit.site_id}.")
-        if last_sequence is not None and len(names) < last_sequence:
-            raise RolledBack(f"the archive's catalog ends at {len(names)}, the lost box had written {last_sequence}")
-        if whole or strays or len(names) == 1:
-            async with aclosing(fetched(self._archive, names)) as segments:
-                async for name, sealed in segments:
-                    chain = await self._follow(chain, name, sealed)
+        last, strays = await self._end(chain)
+        self._say(f"The archive has {last} catalog segments of site {kit.site_id}.")
+        if last_sequence is not None and last < last_sequence:
+            raise RolledBack(f"the archive's catalog ends at {last}, the lost box had written {last_sequence}")
+        if whole or strays or last == 1:
+            chain = await self._whole(chain, last)
         else:
-            await self._back(chain, len(names))
+            await self._back(chain, last)
         keys = restore_keys(kit.site_id, kit.recovery, self._keys)
         for stray in strays:
             await self._judge(stray, replace(chain, opener=keys.open))
         await asyncio.to_thread(seal_keys.save, self._layout.keys, keys)
         left, holdings = await self._ledger.chain.left(), await self._ledger.verifying.holdings()
-        self._say(f"{len(names) - left} of {len(names)} segments are read: the keys of {len(keys.keks)} epochs, and {holdings} holdings.")
+        self._say(f"{last - left} of {last} segments are read: the keys of {len(keys.keks)} epochs, and {holdings} holdings.")
         if self._site_state is not None:
             await self._bring(self._site_state)
         await self._tell()
         if last_sequence is None and self._newest is not None:
             self._say(f"The newest entry is of {utc(self._newest)}; a rollback of the archive cannot be excluded.")
-        return Rebuilt(kit.site_id, holdings, len(names), self._newest, self._site_state is not None, left)
+        return Rebuilt(kit.site_id, holdings, last, self._newest, self._site_state is not None, left)
 
-    async def _names(self, chain: CatalogChain) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The segments to follow, and what else lies among them."""
-        listing = chain.listing([found.name async for found in self._archive.list(f"{chain.site}/c/0/")])
+    async def _end(self, chain: CatalogChain) -> tuple[int, tuple[str, ...]]:
+        """The number of the last segment, and what else lies among them. Of a long catalog only the end is listed."""
+        near = await near_end(self._archive, chain.site)
+        if near > 1:
+            listing = chain.at(ChainState(near - 1)).listing(await names_from(self._archive, chain.site, near))
+            last = near - 1 + len(listing.names)
+            if await self._is_ours(chain, last):
+                return last, listing.stray
+        listing = chain.listing(await names_from(self._archive, chain.site, 1))
         if not listing.names and listing.stray:
             raise BrokenChain(f"the archive has {listing.stray[0]}, but {chain.next_name} is missing")
         if not listing.names:
             raise NothingThere
-        return listing.names, listing.stray
+        return len(listing.names), listing.stray
+
+    async def _is_ours(self, chain: CatalogChain, last: int) -> bool:
+        """Whether a segment of the site has this number, and nobody planted what was taken for the end."""
+        try:
+            first = await asyncio.to_thread(chain.follow, await self._archive.get(chain.next_name))
+            await asyncio.to_thread(chain.at(first.state).last, last, await self._archive.get(Span(0, last).name(chain.site)))
+        except UNFIT:
+            return False
+        return True
 
     async def _judge(self, name: str, chain: CatalogChain) -> None:
         """What lies beyond the end of the chain is looked at before it counts: a segment of this site means that one before it is missing,
@@ -176,7 +194,7 @@ class _Rebuild:
         chain = chain.at(first.state)
         self._keys += await epochs(self._archive, chain, first, last)
         keys = restore_keys(self._kit.site_id, self._kit.recovery, self._keys)
-        following = Following(self._ledger, self._archive, replace(chain, opener=keys.open), self._reads_too)
+        following = Following(self._ledger, self._archive, replace(chain, opener=keys.open), self._reads_too, self._refused)
         if not self._look(await following.begin(last)):
             await following.run(self._look)
 
@@ -191,15 +209,44 @@ class _Rebuild:
         self._site_state = states[-1] if states else None
         return bool(states)
 
-    async def _follow(self, chain: CatalogChain, name: str, sealed: bytes) -> CatalogChain:
-        followed = await asyncio.to_thread(chain.follow, sealed)
+    def _refused(self, fault: OutpostError) -> None:
+        self._say(f"A merge of segments is not used, and they are read in its place: {fault}")
+
+    async def _whole(self, chain: CatalogChain, last: int) -> CatalogChain:
+        """Read from the first segment to the last; the chain behind that."""
+        first = await asyncio.to_thread(chain.follow, await self._archive.get(chain.next_name))
+        chain = chain.at(ChainState(signer=first.state.signer))
+        coming = Fetching(self._archive, chain.site, [*reversed(cover(last - 1)), Span(0, last)], self._refused)
+        try:
+            while (found := await coming.next()) is not None:
+                span, sealed = found
+                try:
+                    followed = await asyncio.to_thread(merge.follow, chain, span, sealed)
+                    if span.level:
+                        await self._ends_there(chain, span, followed.state)
+                except UNFIT as fault:
+                    coming.refuse(span, fault)
+                    continue
+                await self._keep(span, sealed, followed)
+                chain = chain.at(followed.state)
+        finally:
+            await coming.close()
+        return chain
+
+    async def _ends_there(self, chain: CatalogChain, span: Span, after: ChainState) -> None:
+        """Raises BrokenChain where a merge does not end with the segment that is there: a copy of the box may have gone on by itself."""
+        last = Span(0, span.last)
+        sealed = await self._archive.get(last.name(chain.site))
+        if (await asyncio.to_thread(merge.read, chain, last, sealed)).tip != after.tip:
+            raise BrokenChain(f"{span.name(chain.site)} does not end with {last.name(chain.site)}: another box wrote one of them")
+
+    async def _keep(self, span: Span, sealed: bytes, followed: Followed) -> None:
         self._keys += [entry for entry in followed.entries if isinstance(entry, EpochEntry | SharedEntry)]
         for entry in followed.entries:
             if isinstance(entry, SiteStateEntry):
                 self._site_state = entry
         self._newest = _newest(followed.entries) or self._newest
-        await record(self._ledger, name, sealed, followed, told=True)
-        return chain.at(followed.state)
+        await record(self._ledger, self._kit.site_id, span, sealed, followed, told=True)
 
     async def _bring(self, entry: SiteStateEntry) -> None:
         """The newest site state, verified against the catalog, into the inbox."""

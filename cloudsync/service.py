@@ -43,6 +43,7 @@ from edge import journal
 from edge.clock import Clock, SystemClock
 from edge.config import Config, Layout
 from edge.doorbell import ring
+from edge.errors import OutpostError
 from edge.journalfiles import JournalWriter
 from edge.keptlines import KeptLines
 from edge.model import PackId
@@ -130,7 +131,7 @@ class Service:
                 refusal=Refusal(config.link.refused_tries, config.link.backoff_max_seconds),
                 settled=lane.wake,
             )
-            following = Following(ledger, archive, await _chain(ledger, keys), self._keep_sibling)
+            following = Following(ledger, archive, await _chain(ledger, keys), self._keep_sibling, _say_refused)
             verifier = Verifier(ledger, keys, teller, self._clock, config.archive, lambda: recaller.busy or permit.hold is not Hold.NONE)
             position = (await ledger.asked.position()).position
             read = asyncio.Event()
@@ -230,7 +231,7 @@ class Service:
             teller.say(journal.CatalogRead(left=left, total=total))
 
         def told(found: ReadBack) -> bool:
-            tell(found.state.sequence - 1)
+            tell(found.first - 1)
             return False
 
         if self._reading:
@@ -265,6 +266,10 @@ async def _chain(ledger: Ledger, keys: seal_keys.Keys) -> CatalogChain:
     tip = await ledger.chain.tip()
     chain = CatalogChain(keys.site_id, keys.trust_root, keys.open)
     return chain if tip is None else chain.at(ChainState(tip.sequence, tip.digest, tip.signer))
+
+
+def _say_refused(fault: OutpostError) -> None:
+    log.error("a merge of catalog segments is not used, the segments are read in its place: %s", fault)
 
 
 async def _once(event: asyncio.Event, begin: Callable[[], Awaitable[None]]) -> None:

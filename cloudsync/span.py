@@ -6,7 +6,6 @@ A span of level n stands for 32 ** n segments and begins behind a multiple of th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 
 FAN = 32
@@ -60,14 +59,11 @@ def merge_named(name: str, site: str) -> Span | None:
     return span if 1 <= span.level <= LEVELS_MOST and span.first % segments_of(span.level) == 1 else None
 
 
-def cover(last: int, merges: Collection[Span]) -> list[Span]:
-    """What to read for the segments up to `last`, the newest first, each once: of these merges the highest that fit, else segments."""
-    at_end: dict[int, Span] = {}
-    for span in merges:
-        if span.last not in at_end or at_end[span.last].level < span.level:
-            at_end[span.last] = span
+def cover(last: int) -> list[Span]:
+    """What to read for the segments up to `last`, the newest first, each once: the highest merges that there may be, else segments."""
     spans = []
     while last > 0:
-        spans.append(at_end.get(last) or Span(0, last))
-        last = spans[-1].first - 1
+        level = max(level for level in range(LEVELS_MOST + 1) if last % segments_of(level) == 0)
+        last -= segments_of(level)
+        spans.append(Span(level, last + 1))
     return spans

@@ -203,7 +203,8 @@ class _Edge:
             verifying.found(pack)
             loop.call_soon_threadsafe(copies.again if pack == SITE else outbox.closed)
 
-        restating = Restating(catalogue, asks, audit, opened.made, lambda: loop.call_soon_threadsafe(outbox.closed))
+        to_code = partial(loop.call_soon_threadsafe, outbox.closed)
+        restating = Restating(catalogue, asks, audit, opened.made, to_code, desk.put_off_heads)
         retired = partial(eviction.clear, layout, catalogue, desk)
         unread = UnreadFacts(layout.unread)
         facts = Facts(gate, catalogue, journal, desk, outbox.settle, unread, refusals, restating.told, damaged, retired, restating.reading)

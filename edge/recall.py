@@ -86,6 +86,7 @@ class RecallDesk:
         self._crew = Crew(WORKING, lambda name, fault: log.error("%s failed", name, exc_info=fault))
         self._headless: deque[PackId] = deque()
         self._fetching: set[PackId] = set()
+        self._heads_put_off = False
         self._turn = threading.Lock()
         """Held while a recall begins to write to a pack file, and while a pack file is taken away."""
         self.changed = threading.Condition()
@@ -139,6 +140,10 @@ class RecallDesk:
         """Its head comes before those of others: a route may want it."""
         self._loop.call_soon_threadsafe(self._heard_news, PackId(pack))
 
+    def put_off_heads(self, put_off: bool) -> None:
+        """Whether heads that nobody asked for wait: the link is needed for what names them. Safe to use from any thread."""
+        self._loop.call_soon_threadsafe(self._put_off, put_off)
+
     # In the loop
 
     def _want(self, pack: PackId, offsets: set[int] | None) -> None:
@@ -159,8 +164,12 @@ class RecallDesk:
         self._headless.appendleft(pack)
         self._fetch_heads()
 
+    def _put_off(self, put_off: bool) -> None:
+        self._heads_put_off = put_off
+        self._fetch_heads()
+
     def _fetch_heads(self) -> None:
-        while self._headless and len(self._fetching) < HEADS_AHEAD:
+        while self._headless and not self._heads_put_off and len(self._fetching) < HEADS_AHEAD:
             pack = self._headless.popleft()
             state = self._catalogue.pack(pack)
             if state is not None and not state.has_head and pack not in self._wanted:

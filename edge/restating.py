@@ -24,13 +24,24 @@ NOWHERE = "Neither the cache nor the archive has it whole. Have its study sent a
 class Restating:
     """Says with the status what became of the catalogue. Safe to use from several threads."""
 
-    def __init__(self, catalogue: Catalogue, asks: Asks, trail: Audit, made: Rebuilt | None, told: Callable[[], object]) -> None:
-        """`made` is what this start has made again; `told` is called when there may be something to code."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        asks: Asks,
+        trail: Audit,
+        made: Rebuilt | None,
+        told: Callable[[], object],
+        put_off_heads: Callable[[bool], None] = lambda put_off: None,
+    ) -> None:
+        """`made` is what this start has made again; `told` is called when there may be something to code. `put_off_heads` is told whether
+        heads that nobody asked for are to wait: while the archive's catalog is read, the link is needed for that.
+        """
         self._catalogue = catalogue
         self._asks = asks
         self._audit = trail
         self._made = made
         self._told = told
+        self._put_off_heads = put_off_heads
         self._reading = ""
 
     def begin(self) -> None:
@@ -48,6 +59,7 @@ class Restating:
 
     def reading(self, left: int, total: int) -> None:
         """Of a rebuilt box: so many segments of the archive's catalog are left to be read, of so many."""
+        self._put_off_heads(left > 0)
         self._reading = (
             f"Older studies are still being read from the archive's catalog, the newest first: {total - left} of {total} segments. What"
             " is read answers; until all is, nothing is sent to the archive, evicted or compared."

@@ -250,6 +250,24 @@ async def test_a_head_that_is_missing_at_start_is_fetched_unasked(box: Box) -> N
     assert state.here == "no"
 
 
+async def test_heads_that_nobody_asked_for_wait_while_they_are_put_off_and_what_is_asked_for_does_not(box: Box) -> None:
+    box.desk.put_off_heads(True)
+    box.desk.heard(box.pack)
+    await asyncio.sleep(0)  # the loop has done what it was told
+    box.desk.begin()
+    assert box.reader.read() == []
+    box.desk.put_off_heads(False)
+    (ask,) = await box.asked()
+    assert isinstance(ask, Recall)
+    assert (ask.pack, ask.parts) == (box.pack, [0])
+    box.desk.put_off_heads(True)
+    box.desk.failed(box.pack, "not now", True)
+    box.desk.want(box.pack, None)
+    (ask,) = await box.asked()
+    assert isinstance(ask, Recall)
+    assert ask.parts == [0]
+
+
 async def test_a_fault_that_nobody_thought_of_is_logged_and_told_to_who_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     box = Box(tmp_path, Faulty())
     working = asyncio.create_task(box.desk.work())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloudsync.ledger.database import Database
-from cloudsync.ledger.values import ChainTip, InFlight, Queued, Segment
+from cloudsync.ledger.values import ChainTip, InFlight, Queued, Recorded, Segment
+from cloudsync.span import Span
 from edge.model import Digest
 
 
@@ -51,11 +52,16 @@ class Chain:
             row = await transaction.one("segment_in_flight")
         return None if row is None else InFlight(row["sequence"], row["name"], row["sealed"])
 
-    async def left(self) -> int:
-        """How many segments before the first that is recorded are not: 0 but where a catalog is being read back."""
+    async def beginning(self) -> Recorded | None:
+        """The first segment that is recorded, or the merge that stands for it; None before any."""
         async with self._database.transaction() as transaction:
             row = await transaction.one("segments_from")
-        return 0 if row is None or row["sequence"] is None else int(row["sequence"]) - 1
+        return None if row is None else Recorded(Span(row["level"], row["first"]), row["sealed"], None)
+
+    async def left(self) -> int:
+        """How many segments before the first that is recorded are not: 0 but where a catalog is being read back."""
+        found = await self.beginning()
+        return 0 if found is None else found.span.first - 1
 
     async def record(self, name: str, sealed: bytes, tip: ChainTip, upto: int) -> None:
         """A segment that says all queued entries up to `upto`, before the first byte of it is sent."""

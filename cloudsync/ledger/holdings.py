@@ -11,6 +11,7 @@ from cloudsync.ledger.database import Database, Transaction, Value
 from cloudsync.ledger.values import Ahead, ChainTip, Pack
 from cloudsync.seal.part import NotOurs
 from cloudsync.segment import Held, Tombstone
+from cloudsync.span import Span
 from edge.model import Digest, PackId
 
 
@@ -30,17 +31,23 @@ class Holdings:
             await transaction.run("holding_sums", pack=pack, sums=sums, sums_digest=digest)
 
     async def follow(
-        self, name: str, sealed: bytes, tip: ChainTip, held: Iterable[Held], tombstones: Iterable[Tombstone] = (), *, told: bool = True
+        self,
+        name: str,
+        sealed: bytes,
+        tip: ChainTip,
+        held: Iterable[Held],
+        tombstones: Iterable[Tombstone] = (),
+        *,
+        told: bool = True,
+        merge: Span | None = None,
     ) -> None:
-        """A verified segment of an archive that a box is rebuilt from, and the holdings that it names: edge will be told of them, but for
-        those that are retired; of those too unless edge was `told`, or never knew them.
+        """A verified segment of an archive, or the merge of this span, that a box is rebuilt from, and the holdings that it names: edge
+        will be told of them, but for those that are retired; of those too unless edge was `told`, or never knew them.
 
         Raises NotOurs for a holding that replaces, or a tombstone that retires, one that no segment named.
         """
         async with self._database.transaction() as transaction:
-            await transaction.run(
-                "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=True
-            )
+            await _read(transaction, name, sealed, tip, merge)
             await put(transaction, name, held)
             await bury(transaction, name, tombstones, told=told)
 
@@ -50,16 +57,17 @@ class Holdings:
             rows = list(await transaction.all("holdings_ahead"))
         return Ahead({row["pack"] for row in rows if not row["retired"]}, {row["pack"] for row in rows if row["retired"]})
 
-    async def read_back(self, name: str, sealed: bytes, tip: ChainTip, entries: Sequence[Held | Tombstone], ahead: Ahead) -> None:
-        """The verified segment before those that were read, and what it says of holdings: edge will be told of them under the id that each
-        was born with, but for those that are retired. The ledger ends as `follow` leaves it that reads the other way.
+    async def read_back(
+        self, name: str, sealed: bytes, tip: ChainTip, entries: Sequence[Held | Tombstone], ahead: Ahead, merge: Span | None = None
+    ) -> None:
+        """The verified segment before those that were read, or the merge of this span, and what it says of holdings: edge will be told of
+        them under the id that each was born with, but for those that are retired. The ledger ends as `follow` leaves it, which reads the
+        other way.
 
         `ahead` is what stood in the ledger, and stands there after this; after an error it is of no use any more.
         """
         async with self._database.transaction() as transaction:
-            await transaction.run(
-                "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=True
-            )
+            await _read(transaction, name, sealed, tip, merge)
             for entry in reversed(entries):
                 if isinstance(entry, Tombstone):
                     ahead.retired.add(entry.pack)
@@ -109,6 +117,15 @@ async def bury(transaction: Transaction, name: str, tombstones: Iterable[Tombsto
         await transaction.run("holding_retired", pack=pack, stored_as=tombstone.pack, at=tombstone.at, entry=None, told=told, origin=origin)
         await transaction.run("recalls_taken", pack=pack)
         await transaction.run("holding_drop", pack=pack)
+
+
+async def _read(transaction: Transaction, name: str, sealed: bytes, tip: ChainTip, merge: Span | None) -> None:
+    if merge is None:
+        await transaction.run(
+            "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=True
+        )
+    else:
+        await transaction.run("merge_put", level=merge.level, first=merge.first, last=merge.last, state="there", sealed=sealed)
 
 
 async def _read_back(transaction: Transaction, entry: Held, ahead: Ahead) -> None:

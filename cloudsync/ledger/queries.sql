@@ -177,8 +177,11 @@ UPDATE segments SET confirmed = 1 WHERE sequence = :sequence;
 SELECT sequence, name, tip, signer, length(sealed) AS size FROM segments WHERE sequence > :sequence AND confirmed = 1
 ORDER BY sequence LIMIT :at_most;
 
--- segments_from: the number of the first segment that is recorded
-SELECT MIN(sequence) AS sequence FROM segments;
+-- segments_from: the first segment that is recorded, or the merge that stands for it, with its bytes
+SELECT 0 AS level, sequence AS first, sealed FROM (SELECT sequence, sealed FROM segments ORDER BY sequence LIMIT 1)
+UNION ALL
+SELECT level, first, sealed FROM (SELECT level, first, sealed FROM merges WHERE state = 'there' ORDER BY first, level DESC LIMIT 1)
+ORDER BY first, level LIMIT 1;
 
 -- segment_sealed: the bytes of a segment, where they are kept
 SELECT sealed FROM segments WHERE sequence = :sequence;

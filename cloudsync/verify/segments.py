@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from cloudsync import merge
 from cloudsync.archive.port import ObjectRefused, Occupied, md5_of
 from cloudsync.catalog import CatalogChain, ChainState, SiteStateEntry, open_site_state, sequence_of, site_state_name
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Segment
 from cloudsync.seal.keys import Keys
 from cloudsync.sealed import SITE
+from cloudsync.span import Span
 from cloudsync.teller import Teller
 from cloudsync.verify.comparison import NOT_AS_IT_WAS, Comparison
 from edge.journal import Damaged
@@ -39,6 +41,8 @@ class Segments:
         chain, after = CatalogChain(self._keys.site_id, self._keys.trust_root, self._keys.open), 0
         while segments := await self._ledger.chain.confirmed_after(after, _ROWS):
             for segment in segments:
+                for number in range(chain.state.sequence + 1, segment.sequence):
+                    await self._compare_merged(comparison, chain.at(ChainState(signer=segment.signer)), Span(0, number), listed)
                 if segment.sequence <= known:  # what was confirmed since may be missing in the listing
                     await self._compare(comparison, chain, segment, listed, last=segment.sequence == known)
                 chain = chain.at(ChainState(segment.sequence, segment.digest, segment.signer))
@@ -70,6 +74,18 @@ class Segments:
             await self._ledger.verifying.site_state_damaged(state.number)
             self._teller.say(Damaged(pack=SITE, reason=reason))
 
+    async def _compare_merged(self, comparison: Comparison, chain: CatalogChain, span: Span, listed: dict[str, int]) -> None:
+        """A segment in whose place a merge was read when this box was rebuilt: a comparison of that merge reads it whole."""
+        name = span.name(chain.site)
+        comparison.looked_for(1)
+        if listed.pop(name, None) is None:
+            comparison.fault(f"{name} is missing. A merge says the same; find out who removes what lies in the archive")
+        elif comparison.sample.has(name):
+            try:
+                await asyncio.to_thread(merge.read, chain, span, await comparison.read(name))
+            except NOT_AS_IT_WAS as fault:
+                comparison.fault(f"{name} is not what was written ({str(fault).rstrip('.')}). A merge says what it said")
+
     async def _compare(
         self, comparison: Comparison, chain: CatalogChain, segment: Segment, listed: Mapping[str, int], *, last: bool
     ) -> None:
@@ -82,11 +98,12 @@ class Segments:
             comparison.fault(f"{name} has {listed[name]} bytes in place of {segment.size}. {_CURE}")
         elif comparison.wanted or last or comparison.sample.has(name):
             try:
-                followed = await asyncio.to_thread(chain.follow, await comparison.read(name))
+                signed_by = chain.at(ChainState(signer=chain.state.signer or segment.signer))
+                found = await asyncio.to_thread(merge.read, signed_by, Span(0, segment.sequence), await comparison.read(name))
             except NOT_AS_IT_WAS as fault:
                 comparison.fault(f"{name} is not what this box wrote ({str(fault).rstrip('.')}). {_CURE}")
                 return
-            if followed.state.tip != segment.digest:
+            if found.tip != segment.digest:  # in which all is that stood before it
                 comparison.fault(f"{name} was replaced by another segment of this site. {_CURE}")
 
     async def _put_back(self, comparison: Comparison, segment: Segment) -> None:

@@ -36,13 +36,12 @@ def test_a_name_that_no_merge_of_the_site_has_is_none(name: str) -> None:
 
 
 def test_the_highest_merges_and_the_rest_are_read_each_segment_once_the_newest_first() -> None:
-    spans = cover(1130, [Span(2, 1), *Span(2, 1).parts, Span(1, 1025), Span(1, 1089)])
-    assert spans[:10] == [Span(0, number) for number in range(1130, 1120, -1)]
-    assert spans[10:13] == [Span(1, 1089), Span(0, 1088), Span(0, 1087)]
-    assert spans[-2:] == [Span(1, 1025), Span(2, 1)]
-    assert [span.last for span in spans[1:]] == [span.first - 1 for span in spans[:-1]]
-
-
-def test_without_merges_each_segment_is_read() -> None:
-    assert cover(3, []) == [Span(0, 3), Span(0, 2), Span(0, 1)]
-    assert cover(0, [Span(1, 1)]) == []
+    spans = cover(2 * 1024 + 32 + 2)
+    assert spans == [Span(0, 2082), Span(0, 2081), Span(1, 2049), Span(2, 1025), Span(2, 1)]
+    assert cover(31) == [Span(0, number) for number in range(31, 0, -1)]
+    assert cover(0) == []
+    for last in (1, 32, 33, 1023, 75_000, 32**3):
+        spans = cover(last)
+        assert (spans[0].last, spans[-1].first) == (last, 1)
+        assert [span.last for span in spans[1:]] == [span.first - 1 for span in spans[:-1]]
+    assert len(cover(75_000)) < 100

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
+
+from cloudsync import merge
 from cloudsync.catalog import CatalogChain, ChainState, Entry, Held, SiteStateEntry, Tombstone, epoch_entry, shared_entry, site_state_name
+from cloudsync.merge import Piece
 from cloudsync.seal import sharing
 from cloudsync.seal.keys import Keys
 from cloudsync.seal.part import Kek
+from cloudsync.span import FAN, Span
 from edge.model import new_pack_id
 
 BEGAN = 1_767_225_600.0
@@ -24,6 +29,7 @@ class Written:
     archive: Path
     keys: Keys
     state: ChainState = field(default_factory=ChainState)
+    _pieces: list[Piece] = field(default_factory=list)
     _dice: random.Random = field(default_factory=lambda: random.Random(4))
 
     @property
@@ -38,7 +44,21 @@ class Written:
         chain = CatalogChain(self.keys.site_id, self.keys.trust_root, self.keys.open, self.state)
         appended = chain.append(self.keys, entries)
         self._put(appended.name, appended.sealed)
+        self._pieces.append(
+            Piece(Span(0, appended.state.sequence), self.state.tip, appended.state.tip, tuple(map(msgspec.json.encode, entries)))
+        )
         self.state = appended.state
+
+    def merge(self) -> list[str]:
+        """Every merge that there can be now; the names, the lowest level first."""
+        names, pieces = [], self._pieces
+        while len(pieces) >= FAN:
+            groups = [pieces[first : first + FAN] for first in range(0, len(pieces) - FAN + 1, FAN)]
+            pieces = [merge.merged(Span(group[0].span.level + 1, group[0].span.first), group, self.keys.site_id) for group in groups]
+            for piece in pieces:
+                names.append(piece.span.name(self.keys.site_id))
+                self._put(names[-1], merge.write(self.keys, piece))
+        return names
 
     def begin(self) -> None:
         self.say(epoch_entry(self.keys, BEGAN))

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from cloudsync import merge
-from cloudsync.archive.port import NotThere, Stat
+from cloudsync.archive.port import NotThere, Stat, md5_of
 from cloudsync.catalog import CatalogChain, ChainState, Entry, Held, SiteStateEntry, epoch_entry, site_state_name
 from cloudsync.seal import keys as seal_keys
 from cloudsync.seal import sums
@@ -59,7 +59,7 @@ class Shelf:
         raise AssertionError("nothing is written while an archive is read")
 
     async def head(self, name: str) -> Stat | None:
-        raise AssertionError("nothing is asked for that was not listed")
+        return Stat(name, len(self.objects[name]), md5_of(self.objects[name])) if name in self.objects else None
 
     async def close(self) -> None:
         pass
