@@ -9,10 +9,10 @@ import argparse
 import sys
 from functools import partial
 
-from tests.bench import ack, code, ingest, query, restore, retrieve, seal, wire
+from tests.bench import ack, code, ingest, link, query, restore, retrieve, seal, wire
 from tests.bench.table import show
 
-GROUPS = ("ingest", "ack", "retrieve", "query", "wire", "seal", "code", "restore")
+GROUPS = ("ingest", "ack", "retrieve", "query", "wire", "seal", "code", "restore", "link")
 
 
 def main() -> int:
@@ -34,6 +34,7 @@ def main() -> int:
         "seal": partial(seal.rows, chosen.runs),
         "code": partial(code.rows, chosen.runs),
         "restore": partial(restore.rows, chosen.restored),
+        "link": partial(link.rows, chosen.runs),
     }
     for group in chosen.groups or GROUPS:
         show(rows[group](), as_json=chosen.json)
