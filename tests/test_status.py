@@ -195,7 +195,8 @@ def test_sizes_are_in_decimal_units(count: int, said: str) -> None:
 def row(
     packs: int = 2, closed: int = 2, coded: int = 2, held: int = 2, here: int = 2, away: int = 0, rejected: int = 0
 ) -> tuple[object, ...]:
-    return ("1.2.3", json.dumps({"a": 1}), "{}", NOW, 1, 120, packs, 9, 3, closed, coded, 4, 6, held, here, away, None, NOW, rejected)
+    counts = (closed, coded, 4, 6, held, here, away)
+    return ("1.2.3", json.dumps({"a": 1}), "{}", NOW, 1, 120, packs, 9, 3, *counts, None, NOW, rejected, "[]")
 
 
 @pytest.mark.parametrize(
