@@ -20,6 +20,7 @@ from cloudsync.archive.retrying import Wake
 from cloudsync.catalog import site_state_name
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Complete, Part, Sealed, SiteState
+from cloudsync.link.order import Turn, choose
 from cloudsync.link.refusal import Refusal
 from cloudsync.seal import sums
 from cloudsync.seal.keys import Keys
@@ -30,7 +31,7 @@ from cloudsync.watch import DISK_SECONDS, Watch, disk_full
 from edge.clock import Clock
 from edge.errors import Refused, StoreFull
 from edge.journal import Progress, Stopped
-from edge.model import Digest, PackId
+from edge.model import FRESH_SECONDS, Digest, PackId
 from edge.wall import Gate, Trespass
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Shipper:
         self._settled = settled
         self._under_way: set[tuple[object, ...]] = set()
         self._changed = changed
+        self._turn = Turn()
         self._sealing = asyncio.Semaphore(1)
         self._progress: dict[PackId, float] = {}
 
@@ -106,22 +108,25 @@ class Shipper:
                         await self._changed.wait()
 
     async def _choose(self) -> list[Job]:
-        """What goes next into the free lanes: urgent before the rest; what finishes a pack before what begins one."""
+        """What goes next into the free lanes: urgent before the rest; what finishes a pack before what begins one; else by the law."""
         # One that ends while the ledger is read may be among the rows that were read before it ended.
         busy = frozenset(self._under_way)
         free = self._lanes() - len(busy)
         if free <= 0:
             return []
-        enough = free + len(busy)
+        enough, since = free + len(busy), self._clock.now() - FRESH_SECONDS
         shipping = self._ledger.shipping
         site_state = await shipping.next_site_state()
-        jobs: list[Job] = [*await shipping.complete(enough)]
-        jobs += [site_state] if site_state else []
-        jobs += await shipping.next_parts(enough)
-        jobs.sort(key=_routine)
-        if self._urgent_only():
-            jobs = [job for job in jobs if not _routine(job)]
-        return [job for job in jobs if _key(job) not in busy][:free]
+        ends: list[Job] = [*await shipping.complete(enough)]
+        ends += [site_state] if site_state else []
+        kinds = [[part for part in kind if _key(part) not in busy] for kind in await shipping.next_parts(enough, since)]
+        chosen: list[Job] = []
+        for routine in (False,) if self._urgent_only() else (False, True):
+            chosen += [job for job in ends if _routine(job) is routine and _key(job) not in busy][: free - len(chosen)]
+            fresh, backlog = ([part for part in kind if _routine(part) is routine] for kind in kinds)
+            parts, self._turn = choose(fresh, backlog, free - len(chosen), self._turn)
+            chosen += parts
+        return chosen
 
     async def _work(self, job: Job) -> None:
         try:

@@ -47,6 +47,8 @@ class Coded(Line, frozen=True, tag="coded"):
     """Study attributes in the DICOM JSON Model, patient attributes among them."""
     series: list[dict[str, Any]]
     parts: list[PartFile]
+    received_at: float = 0.0
+    """When its first instance arrived, in seconds since the epoch; 0 where that was not said: as long ago."""
     form: str = "parts"
     """`parts`, or `instances` for an archive that reads DICOM: one part then, number 0, the listing of edge.listing."""
 

@@ -96,6 +96,12 @@ class Urgency(enum.StrEnum):
     BACKGROUND = "background"
 
 
+FRESH_SECONDS = 86_400.0
+"""A study that was received so lately does not wait behind what an outage left."""
+BACKLOG_SHARE = 0.3
+"""Of the bytes of a class, while fresh ones and older ones wait: the backlog ends, however much arrives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What identifies a composite instance (PS3.3): its SOP class and the three UIDs."""

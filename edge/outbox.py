@@ -28,7 +28,7 @@ from edge.control.studies import Retried, RetryStudies
 from edge.durable import disk_errors, flush_directory
 from edge.errors import Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Unknown
 from edge.journal import Coded
-from edge.model import Json, PackId
+from edge.model import FRESH_SECONDS, Json, PackId, Urgency
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
 from edge.store.files import is_on_its_way
@@ -66,7 +66,7 @@ class Outbox:
         self.part_bytes = config.link.part_bytes
 
     async def code_closed(self) -> None:
-        """Code closed packs one after the other, urgent ones first, while outbox and disk have room; for ever."""
+        """Code closed packs one after the other, as they are shipped, while outbox and disk have room; for ever."""
         await asyncio.to_thread(self._sweep)
         untold = True
         while True:
@@ -75,11 +75,11 @@ class Outbox:
                 if untold:
                     await asyncio.to_thread(self._tell_again)
                     untold = False
-                rows = self._catalogue.rows("next_to_code")
-                if not rows or int(self._catalogue.figure("outbox_bytes")) >= self._config.cache.outbox_max_bytes:
+                rows = self._catalogue.rows("next_to_code", since=self._clock.now() - FRESH_SECONDS)
+                pack = PackId(rows[0][0]) if rows else None
+                if pack is None or not self._has_room_for(pack):
                     await self._work.wait()
                     continue
-                pack = PackId(rows[0][0])
                 if is_on_its_way(self._layout, pack):  # `closed` follows when it has come
                     await self._work.wait()
                     continue
@@ -90,6 +90,13 @@ class Outbox:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(FULL_SECONDS):
                         await self._work.wait()
+
+    def _has_room_for(self, pack: PackId) -> bool:
+        """Whether the outbox takes one more: an outage fills it, and STAT does not wait for that."""
+        state = self._catalogue.pack(pack)
+        if state is not None and state.urgency is Urgency.STAT:
+            return True
+        return int(self._catalogue.figure("outbox_bytes")) < self._config.cache.outbox_max_bytes
 
     def closed(self) -> None:
         """A pack was closed: there may be something to code. In the loop."""
@@ -256,6 +263,7 @@ class Outbox:
             series=series,
             parts=coded.parts,
             form=self._form,
+            received_at=state.opened_at,
         )
         self._catalogue.mark_coded(pack, coded_at, coded.coded_bytes, msgspec.json.encode(ask).decode(), coded.objects)
         with disk_errors():

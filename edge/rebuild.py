@@ -130,7 +130,8 @@ class _Packs:
             if found:
                 self.count += 1
                 left[pack] = len(found)
-                self.rows[pack] = replace(row, opened_at=min(found, key=lambda one: one.member.header_offset).received_at)
+                opened_at = min(found, key=lambda one: one.member.header_offset).received_at
+                self.rows[pack] = replace(row, opened_at=opened_at, asked=_asked_of(row.asked, opened_at))
             for one in found:
                 heapq.heappush(waiting, _Next(one.received_at, begun, pack, one.member.header_offset, one))
             self._say(done, len(order))
@@ -278,3 +279,10 @@ def _has_run(layout: Layout) -> bool:
         return True
     asks, facts = (sorted(place.glob("*.jsonl")) if place.is_dir() else [] for place in (layout.asks, layout.facts))
     return any(path.stat().st_size for path in asks) or (bool(facts) and facts[0].stem.isdigit() and int(facts[0].stem) > 1)
+
+
+def _asked_of(asked: str | None, received_at: float) -> str | None:
+    """The ask that ships a pack, with the time of reception, which only its members say."""
+    if asked is None:
+        return None
+    return msgspec.json.encode(msgspec.structs.replace(msgspec.json.decode(asked, type=Coded), received_at=received_at)).decode()

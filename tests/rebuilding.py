@@ -85,7 +85,7 @@ class Box(test_variants.Box):
             self.packs.close(pack)
         if code:
             outbox = self.outbox()
-            while rows := self.catalogue.rows("next_to_code"):
+            while rows := self.catalogue.rows("next_to_code", since=0.0):
                 await outbox._code(PackId(rows[0][0]))
         return [pack.id for pack in due]
 
@@ -171,7 +171,7 @@ class Box(test_variants.Box):
         self.restating = Restating(self.catalogue, Asks(asks, lambda: None), self.trail, made, lambda: None)
         self.restating.begin()
         assert any("not told again yet" in notice for notice in self.restating.notices())
-        assert self.catalogue.rows("next_to_code") == []
+        assert self.catalogue.rows("next_to_code", since=0.0) == []
         reader = JournalReader(Gate(self.layout.asks), 0)
         (asked,) = [one for one in reader.read() if isinstance(one, Restate)][-1:]
         facts.append(*self.held, Ack(upto=asked.seq))

@@ -155,7 +155,7 @@ def test_a_pack_of_another_site_is_named_as_such_and_never_shipped_from_here(edg
     state = edge.catalogue.pack(told.pack)
     assert state is not None
     assert (state.here, state.held) == ("whole", True)
-    assert edge.catalogue.rows("next_to_code") == []
+    assert edge.catalogue.rows("next_to_code", since=0.0) == []
 
 
 def test_the_head_of_news_is_wanted_before_others(edge: EdgeSide) -> None:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -19,6 +20,7 @@ from edge.control.studies import Retried, RetryStudies
 from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Unknown
 from edge.journal import Coded
 from edge.journalfiles import JournalReader, JournalWriter
+from edge.model import Urgency
 from edge.outbox import ATTEMPTS, Outbox
 from edge.store.files import is_on_its_way
 from edge.store.pack import OpenPack
@@ -57,10 +59,10 @@ class Box:
             directory.mkdir()
         self.journal = JournalWriter(self.layout.asks)
 
-    def outbox(self, coder: Coder) -> Outbox:
-        store = self.store
+    def outbox(self, coder: Coder, **cache: int) -> Outbox:
+        store, settings = self.store, msgspec.structs.replace(SETTINGS, **cache)
         asks = Asks(self.journal, lambda: None)
-        return Outbox(Config(cache=SETTINGS), self.layout, store.catalogue, Room([self.layout.cache], 0), coder, asks, store.clock)
+        return Outbox(Config(cache=settings), self.layout, store.catalogue, Room([self.layout.cache], 0), coder, asks, store.clock)
 
     def shipped(self) -> list[str]:
         return [ask.pack for ask in JournalReader(Gate(self.layout.asks), 0).read() if isinstance(ask, Coded)]
@@ -102,6 +104,28 @@ async def test_a_closed_pack_lies_coded_in_the_outbox_before_it_is_asked_for(box
     assert box.shipped() == [pack.id]
     assert sorted(path.name for path in (box.layout.outbox / pack.id).iterdir()) == ["000000", "000001"]
     assert box.layout.head(pack.id).exists()
+
+
+async def test_what_is_coded_next_is_what_is_shipped_next_and_stat_does_not_wait_for_room(box: Box) -> None:
+    day = 86_400.0
+    old = [box.store.receive(instance(number, study=f"1.2.{number}")) for number in (1, 2)]
+    box.store.close_due(everything=True)
+    box.store.clock.time += 2 * day
+    today = box.store.receive(instance(3, study="1.2.3"))
+    box.store.close_due(everything=True)
+    outbox = box.outbox(Coder(), outbox_max_bytes=1)
+    async with coding(outbox):
+        await until_shipped(box, 1)
+        assert box.shipped() == [today.id]
+        stat = box.store.receive(instance(4, study="1.2.4"), Urgency.STAT)
+        box.store.close_due(everything=True)
+        outbox.closed()
+        await until_shipped(box, 2)
+    async with coding(box.outbox(Coder())):
+        await until_shipped(box, 6)  # what was asked is asked again after a start
+    shipped = list(dict.fromkeys(box.shipped()))
+    assert shipped[:2] == [today.id, stat.id]
+    assert set(shipped[2:]) == {pack.id for pack in old}
 
 
 async def test_a_full_disk_is_waited_for_and_what_waited_is_coded(box: Box, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,7 +289,7 @@ async def test_a_pack_is_not_coded_before_its_file_has_come_to_its_place(box: Bo
     async with coding(outbox):
         for _ in range(3):  # each begins it anew
             outbox.closed()
-            await asyncio.to_thread(box.store.catalogue.rows, "next_to_code")
+            await asyncio.to_thread(box.store.catalogue.rows, "next_to_code", since=0.0)
         assert coder.jobs == []
         before.rename(place)
         outbox.closed()

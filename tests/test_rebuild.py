@@ -112,9 +112,9 @@ async def test_nothing_is_coded_or_classed_before_the_holdings_are_told_and_what
     other = box.copy(tmp_path / "other")
     rebuild(other.layout, Standing.MISSING, [], other.site.issuer_of, lambda *_: None)
     other.open()
-    assert other.catalogue.rows("next_to_code") == other.catalogue.rows("unclassed", most=9) == []
+    assert other.catalogue.rows("next_to_code", since=0.0) == other.catalogue.rows("unclassed", most=9) == []
     other.restate(Rebuilt(Standing.MISSING, 2, 3, 0))
-    assert other.catalogue.rows("next_to_code") == [(pack,)]
+    assert other.catalogue.rows("next_to_code", since=0.0) == [(pack,)]
     assert len(other.catalogue.rows("unclassed", most=9)) == 1
     state = other.catalogue.pack(lost)
     assert state is not None

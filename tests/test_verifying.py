@@ -78,7 +78,7 @@ class EdgeSide:
 
     @property
     def to_code(self) -> list[str]:
-        return [pack for (pack,) in self.catalogue.rows("next_to_code")]
+        return [pack for (pack,) in self.catalogue.rows("next_to_code", since=0.0)]
 
     def close(self) -> None:
         self.catalogue.close()

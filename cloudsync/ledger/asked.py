@@ -101,6 +101,7 @@ async def _coded(transaction: Transaction, ask: journal.Coded) -> None:
         series=msgspec.json.encode(ask.series).decode(),
         objects=ask.instances if ask.form == "instances" else len(ask.parts),
         form=ask.form,
+        received_at=ask.received_at,
     )
     if known is not None and known["state"] == "stopped":
         # A name at which the archive refused our bytes is not tried again; an instance that it refused is.

@@ -16,12 +16,12 @@ UPDATE packs SET state = 'shipping', replaces = coalesce(stored_as, pack), store
 WHERE pack = :pack AND state = 'held' AND damage IS NOT NULL;
 
 -- pack_put: a pack that edge coded; asking again starts a stopped one anew
-INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects, told, form)
-VALUES (:pack, 'shipping', :urgency, :asked, :instances, :raw_bytes, :sha256, :study, :series, :objects, 1, :form)
+INSERT INTO packs (pack, state, urgency, asked, instances, raw_bytes, sha256, study, series, objects, told, form, received_at)
+VALUES (:pack, 'shipping', :urgency, :asked, :instances, :raw_bytes, :sha256, :study, :series, :objects, 1, :form, :received_at)
 ON CONFLICT (pack) DO UPDATE SET
     state = 'shipping', urgency = excluded.urgency, instances = excluded.instances, raw_bytes = excluded.raw_bytes,
     sha256 = excluded.sha256, study = excluded.study, series = excluded.series, objects = excluded.objects, reason = NULL, told = 1,
-    refused = 0, retry_at = NULL, form = excluded.form
+    refused = 0, retry_at = NULL, form = excluded.form, received_at = excluded.received_at
 WHERE state IN ('shipping', 'stopped');
 
 -- pack_resume: a stopped pack whose sums are recorded already goes on where it was
@@ -69,11 +69,13 @@ WHERE pack = :pack AND confirmed = 0 AND sealed_digest IS NOT NULL;
 -- parts_cut: parts that the newest coding of a pack no longer has
 DELETE FROM parts WHERE pack = :pack AND number >= :objects;
 
--- parts_next: unconfirmed objects of packs under way: STAT first, heads before parts, then in the order asked
-SELECT pack, number, attempt, plain_bytes, plain_digest, parts.sealed_bytes, sealed_digest, sealed_md5, urgency,
-    coalesce(stored_as, pack) AS stored_as
-FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND form = 'parts' AND retry_at IS NULL AND confirmed = 0
-ORDER BY urgency, number > 0, asked, number LIMIT :at_most;
+-- parts_next: unconfirmed objects of packs under way, so many received since a time, so many others: by class, heads first, as asked
+SELECT * FROM (
+    SELECT pack, number, attempt, plain_bytes, plain_digest, parts.sealed_bytes, sealed_digest, sealed_md5, urgency,
+        coalesce(stored_as, pack) AS stored_as, received_at >= :since AS fresh,
+        row_number() OVER (PARTITION BY received_at >= :since ORDER BY urgency, number > 0, asked, number) AS place
+    FROM parts JOIN packs USING (pack) WHERE state = 'shipping' AND form = 'parts' AND retry_at IS NULL AND confirmed = 0
+) WHERE place <= :at_most ORDER BY fresh DESC, place;
 
 -- part_sealed: its sealed bytes lie in their file, whole
 UPDATE parts SET sealed_bytes = :sealed_bytes, sealed_digest = :sealed_digest, sealed_md5 = :sealed_md5

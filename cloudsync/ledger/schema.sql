@@ -37,6 +37,7 @@ CREATE TABLE packs (
     refused      INTEGER NOT NULL DEFAULT 0 CHECK (refused >= 0),      -- so often the archive refused an object of it since it was asked for
     retry_at     REAL    CHECK (retry_at IS NULL OR state = 'shipping'), -- nothing of it goes before that: seconds since the epoch
     form         TEXT    NOT NULL DEFAULT 'parts' CHECK (form IN ('parts', 'instances')), -- instances: the archive reads DICOM
+    received_at  REAL    NOT NULL DEFAULT 0,                           -- when its first instance arrived; 0 where edge did not say
     CHECK (state NOT IN ('proven', 'held') OR (sums_digest IS NOT NULL AND sealed_bytes IS NOT NULL AND proven_at IS NOT NULL)),
     CHECK ((state = 'stopped') = (reason IS NOT NULL))
 ) STRICT;

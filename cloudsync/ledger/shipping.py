@@ -16,10 +16,13 @@ class Shipping:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def next_parts(self, at_most: int) -> tuple[Part, ...]:
-        """Unconfirmed objects in shipping order: STAT first, heads before parts, then in the order asked."""
+    async def next_parts(self, at_most: int, since: float) -> tuple[list[Part], list[Part]]:
+        """Unconfirmed objects of what was received since then, and of the rest, at most so many of each: STAT first, heads before parts,
+        then in the order asked.
+        """
         async with self._database.transaction() as transaction:
-            return tuple(_part(row) for row in await transaction.all("parts_next", at_most=at_most))
+            rows = await transaction.all("parts_next", at_most=at_most, since=since)
+        return [_part(row) for row in rows if row["fresh"]], [_part(row) for row in rows if not row["fresh"]]
 
     async def sealed(self, part: Part, sealed: Sealed) -> bool:
         """Its sealed bytes lie in their file, whole. False when this attempt is no longer wanted."""
@@ -160,7 +163,7 @@ def _part(row: Row) -> Part:
         PackId(row["pack"]),
         row["number"],
         row["attempt"],
-        row["urgency"] == 0,
+        row["urgency"],
         row["plain_bytes"],
         Digest(row["plain_digest"]),
         _sealed(row),

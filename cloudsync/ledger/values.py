@@ -30,13 +30,18 @@ class Part:
     number: int
     """0 is the head."""
     attempt: int
-    urgent: bool
+    rank: int
+    """Of its class: 0 is STAT."""
     plain_bytes: int
     plain_digest: Digest
     sealed: Sealed | None
     """None until its sealed bytes lie in their file."""
     stored_as: PackId
     """The id of the pack in the archive."""
+
+    @property
+    def urgent(self) -> bool:
+        return self.rank == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,10 +149,11 @@ SELECT header_offset, digest FROM instance WHERE pack = ?;
 DELETE FROM pack WHERE pack = ? AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.pack = pack.pack);
 
 -- next_to_code --
--- Closed packs that are not coded yet, urgent ones first, then the oldest; none while it is not known what the archive has.
+-- Closed packs that are not coded yet: by class, those received since a time first, then the oldest; none while it is not known what the
+-- archive has.
 SELECT pack FROM pack WHERE closed_at IS NOT NULL AND coded_at IS NULL AND stopped IS NULL
     AND NOT EXISTS (SELECT 1 FROM facts WHERE restating IS NOT NULL)
-ORDER BY CASE urgency WHEN 'stat' THEN 0 WHEN 'routine' THEN 1 ELSE 2 END, closed_at LIMIT 1;
+ORDER BY CASE urgency WHEN 'stat' THEN 0 WHEN 'routine' THEN 1 ELSE 2 END, opened_at < :since, closed_at LIMIT 1;
 
 -- members_of_pack --
 -- What the coder needs of each instance, in acquisition order by series.

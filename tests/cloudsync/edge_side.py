@@ -29,6 +29,7 @@ class CodedPack:
     pack: PackId
     objects: tuple[bytes, ...]
     urgency: str = "routine"
+    received_at: float = 0.0
 
     @classmethod
     def generated(cls, seed: int, parts: int = 3, part_bytes: int = 20_000, urgency: str = "routine") -> CodedPack:
@@ -45,6 +46,7 @@ class CodedPack:
             sha256=sha256(b"".join(self.objects)).hexdigest(),
             study={"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00100010": {"vr": "PN", "Value": [{"Alphabetic": "CANARY^NAME"}]}},
             series=[{"0020000E": {"vr": "UI", "Value": ["1.2.3.4"]}}],
+            received_at=self.received_at,
             parts=[PartFile(number, len(data), sha256(data).hexdigest()) for number, data in enumerate(self.objects)],
         )
 

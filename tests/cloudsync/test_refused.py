@@ -102,11 +102,11 @@ async def test_a_pack_that_waits_keeps_no_other_waiting_and_a_clock_set_back_kee
     shipping = ledger.shipping
     assert not await shipping.refused(first, "no", lambda refused: 1000.0 + refused)
     assert not await shipping.refused(first, "no", lambda refused: 0.0), "one that was in flight beside it"
-    assert {part.pack for part in await shipping.next_parts(9)} == {second}
+    assert {part.pack for part in (await shipping.next_parts(9, since=0.0))[0]} == {second}
     assert await shipping.go_on(900.0, 300.0) == 1001.0
     assert await shipping.go_on(600.0, 300.0) is None, "the clock was set back"
-    assert {part.pack for part in await shipping.next_parts(9)} == {first, second}
+    assert {part.pack for part in (await shipping.next_parts(9, since=0.0))[0]} == {first, second}
     assert await shipping.refused(first, "no", lambda refused: None if refused == 2 else 0.0)
     assert await shipping.go_on(600.0, 300.0) is None
-    assert {part.pack for part in await shipping.next_parts(9)} == {second}
+    assert {part.pack for part in (await shipping.next_parts(9, since=0.0))[0]} == {second}
     await ledger.close()

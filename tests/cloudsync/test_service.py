@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -172,6 +174,24 @@ async def test_stat_overtakes_and_heads_go_before_parts(edge: EdgeSide, running:
     # From then on nothing else begins before STAT has all its objects.
     assert max(order.index([stat.pack, number]) for number in ("000000", "000001", "000002")) < 3 + started
     assert order.index([second.pack, "000000"]) < order.index([routine.pack, "000005"])
+
+
+async def test_what_was_received_today_does_not_wait_for_what_an_outage_left(
+    edge: EdgeSide, running: Running, archive_folder: Path
+) -> None:
+    archive = Flaky(archive_folder, LinkDown())
+    backlog = [CodedPack.generated(seed, parts=9) for seed in range(70, 74)]
+    today = dataclasses.replace(CodedPack.generated(74, parts=9), received_at=time.time())
+    async with running(archive):
+        for pack in (*backlog, today):
+            edge.code(pack)
+        await edge.hears(Ack, upto=5)
+        archive.fault = None
+        await edge.hears(Held, count=5)
+    order = [name.split("/")[2] for name in archive.put_names if "/p/" in name and not name.endswith("sums")]
+    before = order[: len(order) - order[::-1].index(today.pack)]
+    assert before.count(today.pack) == 10
+    assert 3 <= len(before) - 10 <= 10  # the backlog's share, and what was in flight before it came
 
 
 async def test_what_no_archive_has_is_said_to_be_final(edge: EdgeSide, running: Running, site: NewSite, archive_folder: Path) -> None:

@@ -127,7 +127,7 @@ class Life:
         await self.closing.close_due(everything=True)
         self.begin("code")
         coding = asyncio.create_task(self.outbox.code_closed())
-        while self.catalogue.rows("next_to_code"):
+        while self.catalogue.rows("next_to_code", since=0.0):
             await asyncio.sleep(0)
         coding.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -239,7 +239,7 @@ def test_urgent_packs_are_coded_first_then_the_oldest_and_stopped_ones_not_at_al
     with catalogue.change():
         catalogue.mark_stopped(pack_id("e"), "why")
     order = []
-    while rows := catalogue.rows("next_to_code"):
+    while rows := catalogue.rows("next_to_code", since=0.0):
         order.append(rows[0][0][0])
         catalogue.mark_coded(rows[0][0], 2500.0, 70, "{}", 3)
     assert order == ["c", "d", "a", "b"]

@@ -100,7 +100,7 @@ def test_a_file_that_is_back_is_found_again(box: Box, tmp_path: Path) -> None:
     assert prove_files(box.cache, box.catalogue) == Proven(found=2)
     assert availability(box) == ["ONLINE", "ONLINE"]
     assert notices(box.catalogue) == []
-    assert box.catalogue.rows("next_to_code") == [(pack.id,)]
+    assert box.catalogue.rows("next_to_code", since=0.0) == [(pack.id,)]
     assert prove_files(box.cache, box.catalogue) == Proven()
 
 

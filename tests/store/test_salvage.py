@@ -72,7 +72,7 @@ def test_what_is_whole_moves_to_a_pack_of_its_own_and_what_is_not_is_named_by_it
     assert fresh is not None
     assert (fresh.instances, fresh.here, fresh.stopped, fresh.sha256) == (2, "whole", None, sha256(path_of(box, found.pack)))
     assert box.proven() == {f"{STUDY}.1.1": True, f"{STUDY}.1.2": False, f"{STUDY}.1.3": True}
-    assert box.catalogue.rows("next_to_code") == [(found.pack,)]
+    assert box.catalogue.rows("next_to_code", since=0.0) == [(found.pack,)]
     (said,) = notices(box.catalogue)
     assert said.startswith(f"1 instance of study {STUDY} is lost")
     assert sha256(path_of(box, pack)) == rotten
@@ -106,7 +106,7 @@ def test_a_pack_without_anything_whole_waits_for_a_person(box: Box, pack: PackId
         rot(box, pack, dataset, number)
     for _ in range(2):  # whoever has it tried again changes nothing
         assert salvaged(box, pack) == Salvaged(None, 0, 3)
-    assert box.catalogue.rows("next_to_code") == []
+    assert box.catalogue.rows("next_to_code", since=0.0) == []
     assert box.still_open() == []
     (said,) = notices(box.catalogue)
     assert said.startswith(f"3 instances of study {STUDY} are lost")
