@@ -113,6 +113,7 @@ class Archive(_Section, frozen=True):
 class Link(_Section, frozen=True):
     parallel_parts: int = 4
     part_bytes: int = 1 << 20
+    """At most; how large parts are made is measured (edge.link)."""
     cap_bytes_per_second: float = 0.0
     """What Outpost may take of the line, each way; 0 = all of it."""
     schedule: dict[str, int] = {}

@@ -8,6 +8,12 @@ SILENT_SECONDS = 180.0
 """Cloudsync says each minute how the link is; after so long without a word it does not run."""
 
 
+PART_SECONDS = 10.0
+"""So long a part is on its way: what a STAT study waits for at most, and what a cut costs."""
+LEAST_PART_BYTES = 128 << 10
+"""Below that, what comes with each part counts for too much."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkState:
     """Times are seconds since the epoch."""
@@ -48,3 +54,13 @@ def reachable(link: LinkState | None, offline_after_seconds: float, began: float
     if silent is not None:
         return abs(now - silent) < offline_after_seconds
     return answers(link) or (link is not None and now - link.since < offline_after_seconds)
+
+
+def part_bytes(link: LinkState | None, most: int) -> int:
+    """How large the parts of a pack are made: what goes in PART_SECONDS at the speed that cloudsync said last, not more than `most`.
+
+    Before a speed was measured: `most`.
+    """
+    if link is None or link.goodput_bytes_per_second <= 0:
+        return most
+    return min(most, max(LEAST_PART_BYTES, int(PART_SECONDS * link.goodput_bytes_per_second)))

@@ -28,6 +28,7 @@ from edge.control.studies import Retried, RetryStudies
 from edge.durable import disk_errors, flush_directory
 from edge.errors import Corrupt, OutpostError, Permanent, Refused, StoreFailed, StoreFull, Unknown
 from edge.journal import Coded
+from edge.link import part_bytes
 from edge.model import FRESH_SECONDS, Json, PackId, Urgency
 from edge.responder import PEOPLE, Asker, Responder, at_once
 from edge.store.catalogue import Catalogue
@@ -222,7 +223,7 @@ class Outbox:
             pack=pack,
             pack_path=str(self._layout.cached(pack)),
             target_dir=str(self._layout.outbox / f".{pack}.new"),
-            part_bytes=self.part_bytes,
+            part_bytes=part_bytes(self._catalogue.link(), self.part_bytes),
             sha256=state.sha256,
             study=study,
             series=series,

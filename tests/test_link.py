@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.link import LinkState, reachable, silent_since
+from edge.link import LinkState, part_bytes, reachable, silent_since
 
 NOW = 1_000_000.0
 LONG_AGO = NOW - 90_000
@@ -57,3 +57,16 @@ def test_a_clock_that_is_wrong_puts_the_archive_out_of_reach_only_where_it_does_
 )
 def test_who_has_just_started_gives_cloudsync_time_to_speak(said: LinkState | None, began: float, silent: float | None) -> None:
     assert silent_since(said, began, NOW) == silent
+
+
+@pytest.mark.parametrize(
+    ("goodput", "made"),
+    [(0.0, 1 << 20), (2_000.0, 128 << 10), (13_107.2, 128 << 10), (48_000.0, 480_000), (104_857.6, 1 << 20), (9e6, 1 << 20)],
+)
+def test_a_part_is_what_goes_in_ten_seconds_from_128_kib_to_1_mib(goodput: float, made: int) -> None:
+    assert part_bytes(LinkState("up", 0.0, goodput, "", 0.0, 0, NOW), 1 << 20) == made
+    assert part_bytes(LinkState("up", 0.0, goodput, "", 0.0, 0, NOW), 256 << 10) == min(made, 256 << 10)
+
+
+def test_before_the_link_was_heard_of_a_part_is_as_large_as_it_may_be() -> None:
+    assert part_bytes(None, 512 << 10) == 512 << 10

@@ -20,6 +20,7 @@ from edge.control.studies import Retried, RetryStudies
 from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Unknown
 from edge.journal import Coded
 from edge.journalfiles import JournalReader, JournalWriter
+from edge.link import LinkState
 from edge.model import Urgency
 from edge.outbox import ATTEMPTS, Outbox
 from edge.store.files import is_on_its_way
@@ -126,6 +127,17 @@ async def test_what_is_coded_next_is_what_is_shipped_next_and_stat_does_not_wait
     shipped = list(dict.fromkeys(box.shipped()))
     assert shipped[:2] == [today.id, stat.id]
     assert set(shipped[2:]) == {pack.id for pack in old}
+
+
+async def test_parts_are_made_as_small_as_the_link_is_slow(box: Box) -> None:
+    box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    with box.store.catalogue.change():
+        box.store.catalogue.set_link(LinkState("up", 1.0, 20_000.0, "The archive answers.", 2.0, 8, 3.0))
+    coder = Coder()
+    async with coding(box.outbox(coder)):
+        await until_shipped(box, 1)
+    assert [job.part_bytes for job in coder.jobs] == [200_000]
 
 
 async def test_a_full_disk_is_waited_for_and_what_waited_is_coded(box: Box, caplog: pytest.LogCaptureFixture) -> None:
