@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cloudsync import drill_commands, epoch_commands, follow_commands, key_commands, retention_commands
+from cloudsync import drill_commands, epoch_commands, follow_commands, key_commands, retention_commands, takeover_commands
 from cloudsync.terminal import JSON, WORDS, plainly, words
 from edge.errors import ConfigError
 
@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 app.registered_commands += drill_commands.app.registered_commands
 app.add_typer(key_commands.kit, name="kit")
 app.add_typer(key_commands.keys, name="keys")
-app.registered_commands += follow_commands.app.registered_commands
+app.registered_commands += follow_commands.app.registered_commands + takeover_commands.app.registered_commands
 key_commands.keys.registered_commands += epoch_commands.app.registered_commands
 app.add_typer(retention_commands.retention, name="retention")
 

@@ -28,6 +28,10 @@ class NotWhole(Refused):
     """
 
 
+class KeysChanged(Refused):
+    """The other box has begun new keys, which only the recovery kit brings. Rebuild this box: `outpost restore` into an empty directory."""
+
+
 class Following:
     """Nothing is shipped before it is done: what comes next in the catalog follows from all that is in it."""
 
@@ -83,8 +87,8 @@ class Following:
         if behind.first == 1 and ahead.replaced:
             raise NotOurs(f"the catalog of site {self._chain.site} replaces pack {min(ahead.replaced)}, which no segment names")
 
-    async def newer(self) -> None:
-        """Follow what was written since by the box that was lost, or by another. Errors as `run`."""
+    async def newer(self) -> int:
+        """Follow what was written since by the box that was lost, or by another; how many segments. Errors as `run`, and KeysChanged."""
         tip = await self._ledger.chain.tip()
         assert tip is not None
         chain = self._chain.at(ChainState(tip.sequence, tip.digest, tip.signer))
@@ -92,8 +96,14 @@ class Following:
         for name in listing.names:
             sealed = await self._archive.get(name)
             followed = await asyncio.to_thread(chain.follow, sealed)
+            if any(_epochs(followed)):
+                raise KeysChanged
+            for entry in followed.entries:
+                if isinstance(entry, SharedEntry):
+                    await asyncio.to_thread(self._shared, entry)
             await record(self._ledger, chain.site, Span(0, followed.state.sequence), sealed, followed, told=False)
             chain = chain.at(followed.state)
+        return len(listing.names)
 
     async def _record(self, found: ReadBack, span: Span, sealed: bytes, ahead: Ahead) -> None:
         state = found.state

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
 from cloudsync import epochs
-from cloudsync.archive.port import Archive, Occupied, md5_of
-from cloudsync.catalog import CatalogChain, ChainState, Entry
+from cloudsync.archive.port import Archive, Damaged, NotThere, Occupied, md5_of
+from cloudsync.catalog import BadSignature, CatalogChain, ChainState, Entry, NewerFormat, SiteStateEntry
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import ChainTip, Queued
 from cloudsync.seal.keys import Keys
+from cloudsync.seal.part import NotOurs, WrongKey
 from cloudsync.teller import Teller
-from edge.clock import Clock
+from edge.clock import Clock, utc
 from edge.errors import Refused
 
 SEGMENT_TEXT_BYTES = 512 << 10
@@ -27,6 +29,12 @@ log = logging.getLogger(__name__)
 
 class AnotherWriter(Refused):
     """Another box writes this site's catalog: stop one of the two for good (docs/operations-archive.md, `conflict`)."""
+
+
+class TakenOver(AnotherWriter):
+    """Another box was put in the place of this one, which ships nothing more. Stop it for good, or let it take the site back: `outpost
+    takeover` (docs/operations-archive.md, "Two boxes for one site").
+    """
 
 
 class NotRead(Refused):
@@ -71,13 +79,17 @@ class CatalogLane:
 
     async def run(self, may_ship: Callable[[], bool]) -> None:
         """Ship segments, for ever; while `may_ship` says no, wait to be woken. Raises AnotherWriter when other bytes lie at the next
-        segment's name, or ObjectRefused.
+        segment's name (TakenOver where they say so), or ObjectRefused.
         """
+        looked = False
         while True:
             self._changed.clear()
             if not may_ship():
                 await self._changed.wait()
                 continue
+            if not looked:
+                await self.look()
+                looked = True
             if await self._ship():
                 continue
             # Asked in this order, "nothing left" means that the entry of everything that was sent is among the queued ones.
@@ -124,14 +136,35 @@ class CatalogLane:
         try:
             await self._archive.put(segment.name, segment.sealed, md5_of(segment.sealed))
         except Occupied as fault:
-            raise AnotherWriter(
-                f"another box writes this site's catalog, and {segment.name} is its own: stop one of the two for good"
-                " (docs/operations-archive.md, `conflict`)"
-            ) from fault
+            raise await self._other(segment.sequence) from fault
         await self._ledger.chain.confirmed(segment.sequence)
         self._written(segment.sequence)
         self._teller.wake()
         return True
+
+    async def look(self) -> None:
+        """Raises AnotherWriter when the archive has a segment that this box has not even begun."""
+        sequence = await self._ledger.chain.last_confirmed() + 1
+        name = self._chain.at(ChainState(sequence - 1)).next_name
+        if await self._ledger.chain.in_flight() is None and await self._archive.head(name) is not None:
+            raise await self._other(sequence)
+
+    async def _other(self, sequence: int) -> AnotherWriter:
+        """What to say of the segment of another box that lies at the place of the next one of this."""
+        before = await self._ledger.chain.confirmed_after(sequence - 2, 1) if sequence > 1 else ()
+        chain = self._chain.at(ChainState(before[0].sequence, before[0].digest, before[0].signer) if before else ChainState())
+        with suppress(NotOurs, NotThere, Damaged, WrongKey, BadSignature, NewerFormat):
+            followed = await asyncio.to_thread(chain.follow, await self._archive.get(chain.next_name))
+            claims = [entry.at for entry in followed.entries if isinstance(entry, SiteStateEntry)]
+            if claims:
+                return TakenOver(
+                    f"another box took this site over on {utc(claims[0])} and goes on from {chain.next_name}: this one ships nothing more."
+                    ' What it has not shipped is on its disk alone: docs/operations-archive.md, "Two boxes for one site"'
+                )
+        return AnotherWriter(
+            f"another box writes this site's catalog, and {chain.next_name} is its own: stop one of the two for good"
+            " (docs/operations-archive.md, `conflict`)"
+        )
 
 
 def wait_seconds(queued: Queued, nothing_left: bool, now: float, segment_seconds: float) -> float:

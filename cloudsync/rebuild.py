@@ -38,8 +38,9 @@ from cloudsync.seal import keys as seal_keys
 from cloudsync.seal.kit import Kit
 from cloudsync.seal.part import NotOurs, WrongKey
 from cloudsync.span import Span, cover
+from cloudsync.takeover import owe_claim
 from cloudsync.teller import Teller
-from edge.clock import utc
+from edge.clock import SystemClock, utc
 from edge.config import Config, Layout, parse
 from edge.durable import flush_directory, write_whole
 from edge.errors import OutpostError, Permanent
@@ -258,6 +259,7 @@ class _Rebuild:
         flush_directory(self._layout.inbox)
         await asyncio.to_thread(write_whole, directory / entry.digest, plain)
         await self._ledger.holdings.site_state_here(entry.number, entry.bytes, Digest(entry.digest))
+        await owe_claim(self._ledger, entry, SystemClock().now())
         self._say(f"Site state of {utc(entry.at)} is here.")
 
     async def _tell(self) -> None:

@@ -18,7 +18,7 @@ from cloudsync.archive.retrying import Retrying, Wake, Watcher
 from cloudsync.asks import Asks, said_of
 from cloudsync.catalog import CatalogChain, ChainState, Opener, ReadBack, SharedEntry
 from cloudsync.follow import Follower
-from cloudsync.following import Following, NotWhole
+from cloudsync.following import Following, KeysChanged, NotWhole
 from cloudsync.lane import AnotherWriter, CatalogLane
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.link.backoff import Backoff
@@ -239,6 +239,8 @@ class Service:
             try:
                 await following.run(told)
                 await following.newer()
+            except KeysChanged as fault:
+                raise NotWhole(str(fault)) from fault
             except NOT_AS_IT_WAS as fault:
                 raise NotWhole(
                     f"the archive's catalog cannot be read further back: {fault}. Bring that object back from a copy of the archive, then"

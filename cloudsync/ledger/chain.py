@@ -15,7 +15,9 @@ class Chain:
         self._database = database
 
     async def owe(self, entries: Sequence[bytes], at: float) -> None:
-        """Queue entries that belong to no pack and no site state, all or none: an epoch of keys, what is shared. They do not wait."""
+        """Queue entries that no pack and no copy of site state waits for, all or none: an epoch of keys, what is shared, a takeover. They
+        do not wait.
+        """
         async with self._database.transaction() as transaction:
             for entry in entries:
                 await transaction.run("entry_queued", entry=entry, pack=None, site=None, queued_at=at, urgent=True)
@@ -70,6 +72,14 @@ class Chain:
                 "segment_put", sequence=tip.sequence, name=name, tip=tip.digest, signer=tip.signer, sealed=sealed, confirmed=False
             )
             await transaction.run("entries_taken", sequence=tip.sequence, upto=upto)
+
+    async def withdraw(self) -> None:
+        """The recorded segment will never be confirmed, because another box has its place: what it says is queued again."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.one("segment_in_flight")
+            if row is not None:
+                await transaction.run("entries_back", sequence=row["sequence"])
+                await transaction.run("segment_withdrawn", sequence=row["sequence"])
 
     async def confirmed(self, sequence: int) -> int:
         """The archive has exactly this segment: the packs that it names are held. Returns how many."""

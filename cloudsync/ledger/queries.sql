@@ -159,6 +159,12 @@ SELECT entry FROM entries WHERE pack IS NULL AND site IS NULL ORDER BY number;
 -- entries_taken: a segment says it
 UPDATE entries SET sequence = :sequence WHERE sequence IS NULL AND number <= :upto;
 
+-- entries_back: the segment that was to say it will not
+UPDATE entries SET sequence = NULL WHERE sequence = :sequence;
+
+-- segment_withdrawn: it was not shipped, and never will be
+DELETE FROM segments WHERE sequence = :sequence AND confirmed = 0;
+
 -- chain_state: where the chain stands
 SELECT sequence, tip, signer FROM segments ORDER BY sequence DESC LIMIT 1;
 
