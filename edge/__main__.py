@@ -54,6 +54,7 @@ from edge.outreach import Outreach
 from edge.peering import Peering, PeerTable
 from edge.pinning import Pinning
 from edge.planning import Planning
+from edge.queueing import Queueing
 from edge.reach import Reach
 from edge.recall import RecallDesk
 from edge.refusals import Refusals
@@ -223,7 +224,6 @@ class _Edge:
             linking.hold,
         )
         studies = Studies(catalogue, retrieve, reach)
-        admitting = Admitting(intake, AETitle(config.site.ae_title))
         nouns: list[Responding] = [
             reporting,
             studies,
@@ -232,7 +232,7 @@ class _Edge:
             pinning,
             scrubber,
             Planning(config, layout, catalogue, self._clock),
-            admitting,
+            Admitting(intake, AETitle(config.site.ae_title)),
             peering,
             correcting,
             conflicts,
@@ -241,6 +241,7 @@ class _Edge:
             outreach,
             verifying,
             linking,
+            Queueing(layout, catalogue, audit, linking.hindered, linking.told),
             Witness(audit),
         ]
         controller = Controller(layout.control, nouns, fail_stop)

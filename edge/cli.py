@@ -17,6 +17,7 @@ from edge.control import lines
 from edge.control.status import GetStatus, Status
 from edge.link_commands import link
 from edge.peer_commands import peers
+from edge.queue_commands import queue
 from edge.route_commands import routes
 from edge.site_commands import site
 from edge.study_commands import studies
@@ -37,6 +38,7 @@ app.add_typer(quarantine, name="quarantine")
 app.add_typer(catalogue, name="catalogue")
 app.add_typer(site, name="site")
 app.add_typer(link, name="link")
+app.add_typer(queue, name="queue")
 peers.command("echo")(errand_commands.echo)
 app.command("evict")(cache_commands.evict)
 app.command("scrub")(cache_commands.scrub)

@@ -44,6 +44,15 @@ class Linking:
         """Why not everything is shipped, in a sentence; empty where nothing keeps it."""
         return status.hold(self._told(), self._clock.now())
 
+    def told(self) -> tuple[Allowance | None, str]:
+        """What cloudsync said last of what may go, and why not everything does, in a sentence. For any thread."""
+        return self._told(), self.hold()
+
+    def hindered(self) -> str:
+        """Why the archive takes nothing, in a sentence; empty while it does. For any thread."""
+        link = status.link(self._reach.link(), self._reach.silent_since(), self._clock.now())
+        return "" if link.state in {"up", ""} else link.sentence
+
     async def _pause(self, request: PauseLink, _asker: Asker) -> AsyncGenerator[LinkNow, None]:
         yield await self._follow(Pause(until=request.until))
 

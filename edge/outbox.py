@@ -78,19 +78,27 @@ class Outbox:
                     untold = False
                 rows = self._catalogue.rows("next_to_code", since=self._clock.now() - FRESH_SECONDS)
                 pack = PackId(rows[0][0]) if rows else None
-                if pack is None or not self._has_room_for(pack):
+                if pack is None:
                     await self._work.wait()
+                    continue
+                if not self._has_room_for(pack):
+                    await self._wait_for_room()
                     continue
                 if is_on_its_way(self._layout, pack):  # `closed` follows when it has come
                     await self._work.wait()
                     continue
+                await asyncio.to_thread(self._clear_stopped)
                 await self._code(pack)
             except StoreFull as fault:
                 untold = True
                 log.warning("coding waits: %s", fault)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FULL_SECONDS):
-                        await self._work.wait()
+                await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        """What stops makes room too, and rings for nobody."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FULL_SECONDS):
+                await self._work.wait()
 
     def _has_room_for(self, pack: PackId) -> bool:
         """Whether the outbox takes one more: an outage fills it, and STAT does not wait for that."""
@@ -114,6 +122,15 @@ class Outbox:
         """A pack is held: its outbox files are no longer needed. Idempotent; safe from any thread."""
         shutil.rmtree(self._layout.outbox / pack, ignore_errors=True)
         self._loop.call_soon_threadsafe(self._work.set)
+
+    def _clear_stopped(self) -> None:
+        """What waits for a person fills no disk: when it is more than the outbox may hold, it is coded anew once it goes on."""
+        if int(self._catalogue.figure("stopped_outbox_bytes")) < self._config.cache.outbox_max_bytes:
+            return
+        for (pack,) in self._catalogue.rows("stopped_in_outbox"):
+            with self._catalogue.change():
+                self._catalogue.rows("uncode", pack)
+            shutil.rmtree(self._layout.outbox / pack, ignore_errors=True)
 
     def _sweep(self) -> None:
         """At start: what was being coded, and what Outpost had no time to remove when it was held."""

@@ -63,7 +63,7 @@ class Planning:
         days = max(1.0, min(WEEK_DAYS, (now - (now if first is None else first)) / _DAY_SECONDS))
         arrived = rows("arrived_since", since=now - days * _DAY_SECONDS)
         instances = sum(count for _, _, count in arrived)
-        ((_, _, waiting, _, of_all, _, _),) = rows("counts")
+        ((_, _, waiting, _, of_all, *_),) = rows("counts")
         per_instance = self._layout.catalogue.stat().st_size / of_all if of_all else 0.0
         link = rows("link")
         state = os.statvfs(self._layout.cache)

@@ -65,12 +65,14 @@ class Reporting:
 
     def status(self) -> Status:
         """As it is now."""
-        ((studies, waiting, waiting_bytes, oldest, instances, last_held, stopped),) = self._catalogue.rows("counts")
+        ((studies, waiting, waiting_bytes, oldest, instances, last_held, stopped, dropped),) = self._catalogue.rows("counts")
         conflicts = len(self._catalogue.rows("conflicts"))
         now, receiving = self._clock.now(), len(self._packs.studies)
         link = status.link(self._reach.link(), self._reach.silent_since(), now)
         alarms = [alarm for tell in self._alarms for alarm in tell()]
-        figures = status.Figures(studies, waiting, waiting_bytes, last_held, stopped, link, receiving, conflicts, self._hold(), len(alarms))
+        figures = status.Figures(
+            studies, waiting, waiting_bytes, last_held, stopped, link, receiving, conflicts, self._hold(), len(alarms), dropped
+        )
         return Status(
             sentence=status.sentence(figures, now),
             lamp=status.lamp(figures),
@@ -83,6 +85,7 @@ class Reporting:
             oldest_waiting_at=oldest,
             last_held_at=last_held,
             stopped=stopped,
+            dropped=dropped,
             receiving=receiving,
             link_state=link.state,
             link_since=link.since,

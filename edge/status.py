@@ -48,11 +48,15 @@ class Figures:
     """Why not everything is shipped, in a sentence, where that is no fault of the link."""
     alarms: int = 0
     """Other things that a person must see to, each said in a sentence of its own."""
+    dropped: int = 0
+    """Studies of which something is not to be archived, as a person decided."""
 
 
 def sentence(figures: Figures, now: float) -> str:
     """In plain words, for a person who wants to go home."""
     safe = _safe(figures, now)
+    if figures.dropped:
+        safe += f" {count(figures.dropped, 'study stays', 'studies stay')} here only, as somebody decided: `outpost queue` says why."
     if not figures.conflicts:
         return safe
     wait = count(figures.conflicts, "study waits", "studies wait")
@@ -64,6 +68,9 @@ def _safe(figures: Figures, now: float) -> str:
     alarm = f" {figures.link.sentence}" if figures.link.state in FOR_A_PERSON else f" {figures.hold}".rstrip()
     if not figures.studies:
         return f"No study has arrived yet.{alarm}"
+    if not figures.waiting_studies and figures.dropped:
+        others = count(figures.studies - figures.dropped, "other study is", "other studies are")
+        return f"{others} safe in the archive; the last one {ago(figures.last_held_at, now)}.{alarm}"
     if not figures.waiting_studies:
         all_of_them = "The only study is" if figures.studies == 1 else f"All {figures.studies:,} studies are"
         return f"{all_of_them} safe in the archive; the last one {ago(figures.last_held_at, now)}.{alarm}"
@@ -71,7 +78,7 @@ def _safe(figures: Figures, now: float) -> str:
     waiting = f"{of_all} not yet in the archive ({size(figures.waiting_bytes)})"
     if figures.stopped:
         wait = count(figures.stopped, "of them waits", "of them wait")
-        return f"{waiting}; {wait} for a person: `outpost studies show` says why, `outpost studies retry` starts it again."
+        return f"{waiting}; {wait} for a person: `outpost queue` says why, and what to do."
     if figures.hold and figures.link.state not in FOR_A_PERSON:
         return f"{figures.hold} Scanning continues; {waiting}."
     if figures.hold and figures.link.state == "clock" and figures.link.answers:
@@ -128,7 +135,7 @@ def lamp(figures: Figures) -> str:
     """green: everything is safe. amber: it is on its way. red: a person must act."""
     if figures.stopped or figures.conflicts or figures.alarms or figures.link.state in FOR_A_PERSON:
         return "red"
-    return "amber" if figures.waiting_studies else "green"
+    return "amber" if figures.waiting_studies or figures.dropped else "green"
 
 
 def study(row: tuple[Any, ...], link_up: bool) -> Study:

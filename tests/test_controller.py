@@ -42,6 +42,7 @@ from edge.outreach import Outreach
 from edge.peering import Peering
 from edge.pinning import Pinning
 from edge.planning import Planning
+from edge.queueing import Queueing
 from edge.reach import Reach
 from edge.refusals import Refusals
 from edge.reporting import Reporting
@@ -136,6 +137,7 @@ class Box:
             Routing(None, self.audit, clock),
             Verifying(self.catalogue, None, reach),
             Linking(self.catalogue, None, reach, clock),
+            Queueing(self.layout, self.catalogue, self.audit, None, None),
             Witness(self.audit),
         ]
         self.controller = Controller(self.layout.control, nouns)

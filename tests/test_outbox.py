@@ -16,6 +16,7 @@ from edge.code.coder import code
 from edge.code.jobs import CodedPack, CodeJob
 from edge.code.worker import WorkerDied
 from edge.config import Config, Layout
+from edge.control.queue import Dropped, DropStudy, ListQueue
 from edge.control.studies import Retried, RetryStudies
 from edge.errors import Corrupt, OutpostError, Refused, StoreFull, Unknown
 from edge.journal import Coded
@@ -23,10 +24,12 @@ from edge.journalfiles import JournalReader, JournalWriter
 from edge.link import LinkState
 from edge.model import Urgency
 from edge.outbox import ATTEMPTS, Outbox
+from edge.queueing import Queueing
 from edge.store.files import is_on_its_way
 from edge.store.pack import OpenPack
 from edge.store.room import Room
 from edge.wall import Gate
+from tests.dimse.fakes import FakeAudit
 from tests.responses import answers
 from tests.store import boxes
 from tests.store.boxes import SETTINGS, instance
@@ -263,6 +266,61 @@ async def test_what_was_stopped_and_is_not_whole_in_the_outbox_is_coded_anew(box
     assert len(coder.jobs) == 2
     assert not part.is_symlink()
     assert part.read_bytes() == data
+
+
+def queueing(box: Box) -> tuple[Queueing, FakeAudit]:
+    trail = FakeAudit()
+    return Queueing(box.layout, box.store.catalogue, trail, lambda: "", lambda: (None, "")), trail
+
+
+async def test_what_waits_for_a_person_keeps_nothing_from_being_coded_and_fills_no_disk(box: Box) -> None:
+    coder = Coder()
+    outbox = box.outbox(coder, outbox_max_bytes=1)
+    packs = []
+    async with coding(outbox):
+        for number in (1, 2, 3):
+            packs.append(box.store.receive(instance(number, study=f"1.2.{number}")))
+            box.store.close_due(everything=True)
+            outbox.closed()
+            await until_shipped(box, number)
+            stop(box, packs[-1])
+        assert sorted(path.name for path in box.layout.outbox.iterdir()) == [packs[-1].id], "the older ones made room"
+        retried = await retry(outbox, "1.2.1")
+        assert retried == [Retried(pack=packs[0].id, study="1.2.1", coded_anew=True)]
+        await until_shipped(box, 4)
+    assert box.shipped() == [pack.id for pack in [*packs, packs[0]]]
+
+
+async def test_what_a_person_drops_stays_here_and_goes_only_when_somebody_says_so(box: Box) -> None:
+    pack = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    coder = Coder()
+    outbox, (desk, trail) = box.outbox(coder), queueing(box)
+    async with coding(outbox):
+        await until_shipped(box, 1)
+        with pytest.raises(Refused, match="waits for a person"):
+            await asyncio.to_thread(answers, desk, DropStudy(study="1.2.3", reason="a phantom"))
+        with pytest.raises(Unknown):
+            await asyncio.to_thread(answers, desk, DropStudy(study="9.9", reason="a phantom"))
+        stop(box, pack)
+        with pytest.raises(Refused, match="reason"):
+            await asyncio.to_thread(answers, desk, DropStudy(study="1.2.3", reason=" "))
+        assert await asyncio.to_thread(answers, desk, DropStudy(study="1.2.3", reason="a phantom")) == [Dropped(study="1.2.3", packs=1)]
+        assert [event.change for event in trail.events] == ["not archived: a phantom"]
+        [row] = await asyncio.to_thread(answers, desk, ListQueue())
+        assert (row.state, row.why) == ("dropped", "It stays here only, as somebody decided: a phantom.")
+        assert box.layout.cached(pack.id).exists()
+        assert list(box.layout.outbox.iterdir()) == []
+        assert box.store.catalogue.rows("counts")[0][1:3] == (0, 0)
+        assert box.store.catalogue.rows("counts")[0][-2:] == (0, 1)
+        assert await retry(outbox) == [], "not with all the others"
+        box.store.stop()
+        box.store.start()
+    outbox = box.outbox(coder)
+    async with coding(outbox):
+        assert await retry(outbox, "1.2.3") == [Retried(pack=pack.id, study="1.2.3", coded_anew=True)]
+        await until_shipped(box, 2)
+    assert box.store.catalogue.rows("counts")[0][-2:] == (0, 0)
 
 
 async def test_what_killed_the_coder_is_tried_anew_as_often_as_before(box: Box) -> None:

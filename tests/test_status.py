@@ -25,6 +25,12 @@ WAITING = {"waiting_studies": 37, "waiting_bytes": 4_100_000_000}
 CASES = [
     ({"studies": 0}, "No study has arrived yet.", "green"),
     ({}, "All 1,204 studies are safe in the archive; the last one 3 minutes ago.", "green"),
+    (
+        {"dropped": 1},
+        "1,203 other studies are safe in the archive; the last one 3 minutes ago. "
+        "1 study stays here only, as somebody decided: `outpost queue` says why.",
+        "amber",
+    ),
     ({"studies": 1}, "The only study is safe in the archive; the last one 3 minutes ago.", "green"),
     ({"last_held_at": None}, "All 1,204 studies are safe in the archive; the last one at an unknown time.", "green"),
     (WAITING, "37 of 1,204 studies not yet in the archive (4.1 GB); on the way.", "amber"),
@@ -62,14 +68,12 @@ CASES = [
     ),
     (
         {**WAITING, **DOWN, "stopped": 1},
-        "37 of 1,204 studies not yet in the archive (4.1 GB); 1 of them waits for a person: "
-        "`outpost studies show` says why, `outpost studies retry` starts it again.",
+        "37 of 1,204 studies not yet in the archive (4.1 GB); 1 of them waits for a person: `outpost queue` says why, and what to do.",
         "red",
     ),
     (
         {**WAITING, "stopped": 3},
-        "37 of 1,204 studies not yet in the archive (4.1 GB); 3 of them wait for a person: "
-        "`outpost studies show` says why, `outpost studies retry` starts it again.",
+        "37 of 1,204 studies not yet in the archive (4.1 GB); 3 of them wait for a person: `outpost queue` says why, and what to do.",
         "red",
     ),
     (

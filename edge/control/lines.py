@@ -15,6 +15,7 @@ from edge.control import (
     link,
     peers,
     quarantine,
+    queue,
     routes,
     scrub,
     status,
@@ -42,6 +43,7 @@ Request = (
     | errands.Request
     | verify.Request
     | link.Request
+    | queue.Request
     | access.Request
 )
 Answer = (
@@ -61,6 +63,7 @@ Answer = (
     | errands.Answer
     | verify.Answer
     | link.Answer
+    | queue.Answer
 )
 
 encode = msgspec.json.Encoder().encode

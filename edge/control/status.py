@@ -37,6 +37,8 @@ class Status(Message, frozen=True, tag="status"):
     cache_max_bytes: int
     free_bytes: int
     quarantined: int
+    dropped: int = 0
+    """Studies of which something is not to be archived, as a person decided."""
     conflicts: int = 0
     """Studies with an instance among whose variants a person must choose."""
     shared_ids: int = 0

@@ -179,8 +179,32 @@ UPDATE pack SET coded_at = ?, coded_bytes = ?, asked = ?, objects = ?, has_head 
 SELECT asked FROM pack WHERE asked IS NOT NULL AND stopped IS NULL ORDER BY coded_at;
 
 -- outbox_bytes --
--- What waits in the outbox.
-SELECT coalesce(sum(coded_bytes), 0) FROM pack WHERE asked IS NOT NULL;
+-- What waits in the outbox; what waits for a person keeps nothing else from being coded.
+SELECT coalesce(sum(coded_bytes), 0) FROM pack WHERE asked IS NOT NULL AND stopped IS NULL;
+
+-- stopped_outbox_bytes --
+-- What lies in the outbox and waits for a person.
+SELECT coalesce(sum(coded_bytes), 0) FROM pack WHERE asked IS NOT NULL AND stopped IS NOT NULL;
+
+-- stopped_in_outbox --
+-- Packs that lie in the outbox and wait for a person.
+SELECT pack FROM pack WHERE asked IS NOT NULL AND stopped IS NOT NULL;
+
+-- uncode --
+-- A stopped pack does not lie in the outbox any more: it is coded anew when it goes on.
+UPDATE pack SET coded_at = NULL, coded_bytes = NULL, asked = NULL, confirmed = 0, objects = 0 WHERE pack = ? AND stopped IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack);
+
+-- drop_pack --
+-- A person wants a stopped pack here only.
+UPDATE pack SET dropped = ?, coded_at = NULL, coded_bytes = NULL, asked = NULL, confirmed = 0, objects = 0 WHERE pack = ?
+    AND stopped IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack);
+
+-- queue --
+-- Packs that are not in the archive, as a row of edge.queueing.
+SELECT study.uid, urgency, opened_at, closed_at IS NOT NULL, coded_at IS NOT NULL, confirmed, objects,
+    coalesce(bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = pack.pack), 0), stopped, dropped
+FROM waiting CROSS JOIN pack USING (pack) JOIN study USING (study) WHERE pack.instances > 0;
 
 -- mark_progress --
 -- So many objects of a pack are proven to be in the archive.
@@ -191,17 +215,18 @@ UPDATE pack SET confirmed = max(confirmed, ?), objects = ? WHERE pack = ?;
 UPDATE pack SET stopped = ? WHERE pack = ?;
 
 -- stopped_packs --
--- Packs that wait for a person, of one study or of all, the oldest first, and the ask that shipped them where they were coded.
+-- Packs that wait for a person, the oldest first, and the ask that shipped them where they were coded: of one study, those that were dropped
+-- among them; or of all.
 SELECT pack, study.uid, asked FROM pack JOIN study USING (study)
-WHERE stopped IS NOT NULL AND (:study IS NULL OR study.uid = :study) ORDER BY closed_at;
+WHERE stopped IS NOT NULL AND (study.uid = :study OR (:study IS NULL AND dropped IS NULL)) ORDER BY closed_at;
 
 -- ship_again --
 -- A stopped pack goes on as it was coded.
-UPDATE pack SET stopped = NULL WHERE pack = ?;
+UPDATE pack SET stopped = NULL, dropped = NULL WHERE pack = ?;
 
 -- code_again --
 -- A stopped pack is coded anew.
-UPDATE pack SET stopped = NULL, coded_at = NULL, coded_bytes = NULL, asked = NULL, confirmed = 0, objects = 0
+UPDATE pack SET stopped = NULL, dropped = NULL, coded_at = NULL, coded_bytes = NULL, asked = NULL, confirmed = 0, objects = 0
 WHERE pack = ? AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack);
 
 -- mark_damaged --
@@ -240,7 +265,7 @@ INSERT INTO holding (pack, held_at, sealed_bytes) VALUES (?, ?, ?) ON CONFLICT D
 
 -- settle_pack --
 -- A held pack needs its ask no longer, and is not coded again although its head was lost.
-UPDATE pack SET asked = NULL, stopped = NULL, damaged = NULL, confirmed = objects, coded_at = coalesce(coded_at, ?) WHERE pack = ?;
+UPDATE pack SET asked = NULL, stopped = NULL, dropped = NULL, damaged = NULL, confirmed = objects, coded_at = coalesce(coded_at, ?) WHERE pack = ?;
 
 -- insert_archived_pack --
 -- A pack that only the archive has, as a rebuilt box hears of it.
@@ -383,7 +408,7 @@ SELECT study.uid, patient.attributes, study.attributes, study.received_at,
     iif(counted, figures.series, (SELECT series FROM study_count WHERE study_count.study = study.study)),
     iif(counted, figures.instances, (SELECT instances FROM study_count WHERE study_count.study = study.study)),
     count(*), sum(coalesce(bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = pack.pack), 0)), sum(coalesce(coded_bytes, 0)), sum(closed_at IS NOT NULL), sum(coded_at IS NOT NULL),
-    sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(stopped), max(holding.held_at), study.rejected,
+    sum(confirmed), sum(objects), count(holding.pack), sum(here = 'whole'), sum(here = 'no'), max(iif(dropped IS NULL, stopped, NULL)), max(holding.held_at), study.rejected,
     json_group_array(DISTINCT origin) FILTER (WHERE origin IS NOT NULL)
 FROM (
     SELECT study FROM study WHERE uid = :study
@@ -393,17 +418,17 @@ FROM (
 GROUP BY study.study ORDER BY study.received_at DESC, study.study DESC;
 
 -- counts --
--- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances, newest holding, and
--- how many of those studies wait for a person.
+-- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances, newest holding, how
+-- many of those studies wait for a person, and how many more stay here only, as a person decided.
 SELECT total.studies, late.studies, late.bytes, late.oldest,
     total.instances + (SELECT coalesce(sum(study_count.instances), 0) FROM figures JOIN study_count USING (study) WHERE counted = 0),
-    last_held_at, late.stopped
+    last_held_at, late.stopped, (SELECT count(DISTINCT study) FROM pack WHERE dropped IS NOT NULL AND stopped IS NOT NULL)
 FROM total JOIN (
     SELECT count(DISTINCT pack.study) AS studies,
         coalesce(sum(coalesce(pack.bytes, (SELECT sum(dataset_length) FROM instance WHERE instance.pack = pack.pack))), 0) AS bytes,
         min(pack.opened_at) AS oldest,
         count(DISTINCT iif(pack.stopped IS NULL, NULL, pack.study)) AS stopped
-    FROM waiting CROSS JOIN pack USING (pack) WHERE pack.instances > 0) AS late;
+    FROM waiting CROSS JOIN pack USING (pack) WHERE pack.instances > 0 AND dropped IS NULL) AS late;
 
 -- headless --
 -- Packs of a study, or of all, whose head is not here yet: their instances are not catalogued. What routes may send on comes first.

@@ -55,7 +55,7 @@ GROUP BY study.study ORDER BY min(instance.received_at);
 
 -- go_on --
 -- A pack that waited for a person goes its way again.
-UPDATE pack SET stopped = NULL WHERE pack = ?;
+UPDATE pack SET stopped = NULL, dropped = NULL WHERE pack = ?;
 
 -- emptied_packs --
 -- Packs of a study whose instances all lie in other packs by now, or were sent again.

@@ -156,6 +156,7 @@ CREATE TABLE pack (
     damaged      TEXT,                                      -- what is wrong with the archive's copy of it; told again, not derived
     origin       TEXT CHECK (length(origin) = 10),          -- the site that shipped it, where that is another one; told again, not derived
     news         INTEGER NOT NULL DEFAULT 0 CHECK (news IN (0, 1)), -- that site shipped it after it was followed: routes send it on
+    dropped      TEXT CHECK (dropped IS NULL OR stopped IS NOT NULL), -- why a person wants it here only; not derived: it is tried again then
     CHECK ((closed_at IS NULL) = (sha256 IS NULL)),
     CHECK (coded_at IS NULL OR closed_at IS NOT NULL)
 ) STRICT;

@@ -22,6 +22,7 @@ _GAUGES = {
     "oldest_waiting_timestamp_seconds": ("oldest_waiting_at", "When the one that waits longest was received; not there when none waits."),
     "last_held_timestamp_seconds": ("last_held_at", "When the archive last proved to hold a study whole."),
     "stopped_studies": ("stopped", "Studies that wait for a person before they are shipped."),
+    "dropped_studies": ("dropped", "Studies of which something stays here only, as somebody decided."),
     "receiving_studies": ("receiving", "Studies of which something arrived a moment ago."),
     "link_since_timestamp_seconds": ("link_since", "Since when the link has been as it is."),
     "link_goodput_bytes_per_second": ("goodput_bytes_per_second", "Speed of what the archive confirmed lately."),

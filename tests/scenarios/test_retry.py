@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloudsync.seal import keys
+from edge.control.queue import Dropped, DropStudy, ListQueue, Queued
 from edge.control.status import GetStatus, Status
 from edge.control.studies import ListStudies, Retried, RetryStudies, Study
 from edge.demo.instances import samples
@@ -55,8 +56,15 @@ def test_a_pack_that_was_spoiled_in_the_outbox_is_coded_anew_and_held(loose: Cli
     (loose.site.layout.outbox / pack / "000001").write_bytes(b"spoiled")
     loose.site.start_one("cloudsync")
     loose.site.wait(lambda: row_of(loose, study).stopped is not None, "the pack is stopped")
-    assert "outpost studies retry" in status(loose).sentence
+    assert "outpost queue" in status(loose).sentence
     assert status(loose).lamp == "red"
+    (queued,) = loose.site.ask(ListQueue())
+    assert isinstance(queued, Queued)
+    assert (queued.study, queued.state) == (study, "stopped")
+    assert "it is not what was asked to be shipped" in queued.why
+    assert list(loose.site.ask(DropStudy(study=study, reason="It is a phantom"))) == [Dropped(study=study, packs=1)]
+    assert status(loose).sentence.endswith("1 study stays here only, as somebody decided: `outpost queue` says why.")
+    assert status(loose).lamp == "amber"
     assert list(loose.site.ask(RetryStudies(study=study))) == [Retried(pack=pack, study=study, coded_anew=True)]
     loose.wait_held()
     assert status(loose).lamp == "green"

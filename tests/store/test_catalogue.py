@@ -281,7 +281,7 @@ def test_the_last_word_about_the_link_counts(catalogue: Catalogue) -> None:
 
 
 def test_the_figures_of_the_sentence(catalogue: Catalogue) -> None:
-    assert catalogue.rows("counts") == [(0, 0, 0, None, 0, None, 0)]
+    assert catalogue.rows("counts") == [(0, 0, 0, None, 0, None, 0, 0)]
     for number, letter in enumerate("abc"):
         put(catalogue, admission(letter, study=f"1.{number % 2}", series=f"1.{number}.1", instance=f"1.{number}.1.1"))
         close(catalogue, letter, size=100)
@@ -291,7 +291,7 @@ def test_the_figures_of_the_sentence(catalogue: Catalogue) -> None:
         catalogue.mark_stopped(pack_id("a"), "why")
         catalogue.mark_stopped(pack_id("c"), "why")
     open_bytes = admission("d", study="1.3", series="1.3.1", instance="1.3.1.1").member.dataset_length
-    assert catalogue.rows("counts") == [(3, 2, 200 + open_bytes, 1000.0, 4, 3000.0, 1)]
+    assert catalogue.rows("counts") == [(3, 2, 200 + open_bytes, 1000.0, 4, 3000.0, 1, 0)]
 
 
 # What a rebuilt box hears
