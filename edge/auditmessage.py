@@ -6,6 +6,7 @@ What the standard asks for and the trail does not have, names and numbers of pat
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -19,6 +20,8 @@ _PRIORITY = 10 * 8 + 5
 _MESSAGE_ID = "DICOM+RFC3881"
 _LOCAL = "127.0.0.1"
 _SUCCESS, _MINOR, _SERIOUS = "0", "4", "8"
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML document may hold, not even escaped (XML 1.0 section 2.2): whoever calls can put it into an AE title."""
 _MEANINGS = {
     "110100": "Application Activity",
     "110102": "Begin Transferring DICOM Instances",
@@ -83,7 +86,7 @@ class _Told:
 
 
 def message(line: Line, source: Source) -> bytes:
-    """The AuditMessage, in UTF-8 without a declaration."""
+    """The AuditMessage, in UTF-8 without a declaration. Characters that XML has no way to hold come as U+FFFD."""
     told = _told(line.event, source)
     root = ET.Element("AuditMessage")
     event = ET.SubElement(
@@ -114,7 +117,7 @@ def message(line: Line, source: Source) -> bytes:
         _coded(place, "ParticipantObjectIDTypeCode", what.kind)
         for name, value in (*what.details, ("line of the trail", str(line.number))):
             ET.SubElement(place, "ParticipantObjectDetail", type=name, value=base64.b64encode(value.encode()).decode())
-    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=False))
+    return _NOT_XML.sub("\ufffd", ET.tostring(root, encoding="unicode")).encode()
 
 
 def framed(text: bytes, at: str, source: Source, process: int) -> bytes:

@@ -88,6 +88,16 @@ def test_of_a_series_or_an_instance_the_study_is_named_and_the_rest_is_detail() 
     assert details["of it"] == "1.2.3.1 1.2.3.1.1"
 
 
+@pytest.mark.parametrize("title", ["CT\x1b1", "CT\x001", "CT\x851", "CT\ud8001", "CT\uffff1", '"><CT/>'])
+def test_whatever_a_stranger_calls_itself_the_message_is_valid(title: str) -> None:
+    event = audit.AssociationRefused(address="10.0.0.8", reason="unknown", calling=[title], called=title, subject=title)
+    root = etree.fromstring(message(Line(number=7, at=AT, previous="0" * 64, times=1, event=event), SOURCE))
+    rules = schema()
+    assert rules.validate(root), rules.error_log
+    (caller,) = [one for one in root.iter("ActiveParticipant") if one.get("UserID") != SOURCE.ae_title]
+    assert caller.get("UserID") == "".join(letter if letter.isprintable() or letter == "\x85" else "\ufffd" for letter in title)
+
+
 def test_refusals_that_were_counted_together_say_how_many() -> None:
     assert _parsed("association-refused", 12).findtext("EventIdentification/EventOutcomeDescription") == "unknown & unwanted; 12 times"
 
