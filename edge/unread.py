@@ -36,6 +36,8 @@ from edge.model import Json, parse_digest, parse_pack_id, parse_uid
 from edge.store.fold import first
 
 _NAME = "00100010"
+_DEPTH_CAP = 16
+"""Sequences within sequences that are looked into; what describes a study or a series has far fewer."""
 
 
 class UnreadFacts:
@@ -102,12 +104,14 @@ def _held_fault(fact: Held) -> str:
     return ""
 
 
-def _sound(attributes: Json) -> bool:
+def _sound(attributes: Json, depth: int = 0) -> bool:
     """Whether these are attributes in the DICOM JSON Model (PS3.18 F.2): another site wrote them, where one is followed."""
-    return all(re.fullmatch("[0-9A-F]{8}", tag) and _is_element(tag, element) for tag, element in attributes.items())
+    return depth <= _DEPTH_CAP and all(
+        re.fullmatch("[0-9A-F]{8}", tag) and _is_element(tag, element, depth) for tag, element in attributes.items()
+    )
 
 
-def _is_element(tag: str, element: Any) -> bool:
+def _is_element(tag: str, element: Any, depth: int) -> bool:
     if not isinstance(element, dict) or not re.fullmatch("[A-Z]{2}", str(element.get("vr"))):
         return False
     values, vr = element.get("Value", []), element["vr"]
@@ -116,5 +120,5 @@ def _is_element(tag: str, element: Any) -> bool:
     if vr == "PN":
         return all(value is None or (isinstance(value, dict) and all(isinstance(part, str) for part in value.values())) for value in values)
     if vr == "SQ":
-        return all(isinstance(value, dict) and _sound(value) for value in values)
+        return all(isinstance(value, dict) and _sound(value, depth + 1) for value in values)
     return all(value is None or isinstance(value, str | int | float) for value in values)

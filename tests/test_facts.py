@@ -46,6 +46,14 @@ STUDY: Json = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
 SERIES: list[Json] = [{"0020000E": {"vr": "UI", "Value": ["1.2.3.1"]}}]
 
 
+def nested(times: int) -> Json:
+    """Sequences within a sequence."""
+    inside: Json = {}
+    for _ in range(times):
+        inside = {"00081110": {"vr": "SQ", "Value": [inside]}}
+    return inside
+
+
 class Desk:
     """Remembers what it was told."""
 
@@ -175,6 +183,7 @@ def test_the_head_of_news_is_wanted_before_others(edge: EdgeSide) -> None:
         {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "PatientID": {"vr": "LO", "Value": ["1"]}},
         {"0020000D": {"vr": "UI", "Value": {"1.2.3": 1}}},
         {"0020000D": {"vr": "UI", "Value": ["../1"]}},
+        STUDY | nested(220),
     ],
 )
 def test_what_another_site_says_of_a_study_and_is_no_dicom_is_set_aside(edge: EdgeSide, study: Json) -> None:
