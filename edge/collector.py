@@ -14,6 +14,7 @@ import ssl
 import struct
 import termios
 import threading
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -35,6 +36,8 @@ TOGETHER = 100
 """Lines that are sent before it is noted that they were."""
 PATIENCE_SECONDS = 30.0
 """A collector that takes nothing for so long is left, and called again."""
+ENDING_SECONDS = 2.0
+"""The end waits so long for what is under way."""
 _LOOK_SECONDS = 0.02
 _AGAIN = Backoff(1.0, 300.0)
 _QUIET_SECONDS = 3600.0
@@ -99,11 +102,11 @@ class Collector:
             self._thread.start()
 
     def stop(self) -> None:
-        """End; what is not confirmed is sent after the next start. Idempotent."""
+        """End, at once where the collector does not answer; what is not confirmed is sent after the next start. Idempotent."""
         self._ending.set()
         self._written.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(ENDING_SECONDS)
 
     def wake(self) -> None:
         """The trail has grown."""
@@ -169,7 +172,7 @@ class Collector:
         while struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]:
             if self._clock.monotonic() > until:
                 raise CollectorGone
-            self._ending.wait(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)
         connection.setblocking(False)
         try:
             ended = not connection.recv(1 << 10)

@@ -194,6 +194,18 @@ def test_a_collector_that_another_authority_signed_gets_nothing(tmp_path: Path, 
         stranger.close()
 
 
+def test_a_collector_that_hangs_does_not_keep_edge_from_ending(authority: Authority, box: Callable[..., Box]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        one = box(silent.getsockname()[1])
+        one.tell(range(1, 3))
+        with silent.accept()[0] as hung:
+            one.close()
+            hung.setblocking(False)
+            with pytest.raises(BlockingIOError):  # it is still called: nobody has waited for it
+                while hung.recv(1 << 16):
+                    pass
+
+
 def test_certificates_that_cannot_be_used_are_refused_at_the_start(tmp_path: Path, authority: Authority) -> None:
     missing = Audit(collector_host="127.0.0.1", ca_file=str(tmp_path / "none.pem"))
     with pytest.raises(ConfigError, match=r"audit\.ca_file"):
