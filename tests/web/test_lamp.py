@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import socket
 from pathlib import Path
 
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge.errors import Transient
+from edge.web.condition import FRESH_SECONDS, Condition
 from tests.servers import ROOT
+from tests.store.rows import Clock
 from tests.web.box import SAFE, Web
 
 
@@ -65,10 +70,31 @@ async def test_what_a_name_says_is_shown_and_never_run(served: Web, name: str) -
 
 
 @pytest.mark.asyncio
-async def test_edge_is_asked_once_however_many_look(served: Web) -> None:
-    for path in ("/lamp", "/lamp/state", "/metrics", "/lamp"):
-        assert (await _open(served, path))[0] == 200
+async def test_edge_is_asked_once_in_a_while_however_many_look(served: Web) -> None:
+    clock = Clock()
+    condition = Condition(served.box.layout.control, clock)
+    assert await asyncio.gather(*(condition.now() for _ in range(20))) == [SAFE] * 20
     assert served.edge.asked_status == 1
+    clock.time += FRESH_SECONDS
+    assert await condition.now() == SAFE
+    assert served.edge.asked_status == 2
+
+
+@pytest.mark.asyncio
+async def test_an_edge_that_hangs_is_asked_once_in_a_while_too_and_nobody_waits_for_the_others(tmp_path: Path) -> None:
+    clock = Clock()
+    with socket.create_server(str(tmp_path / "control"), family=socket.AF_UNIX) as hung:
+        hung.setblocking(False)
+        condition = Condition(tmp_path / "control", clock, patience_seconds=0.1)
+        found = await asyncio.gather(*(condition.now() for _ in range(20)), return_exceptions=True)
+        assert [type(one) for one in found] == [Transient] * 20
+        hung.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            hung.accept()
+        clock.time += FRESH_SECONDS
+        with pytest.raises(Transient):
+            await condition.now()
+        hung.accept()[0].close()
 
 
 @pytest.mark.asyncio
