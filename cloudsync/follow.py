@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from cloudsync.archive.port import Archive, Damaged, NotThere
+from cloudsync.archive.port import Archive, Damaged, NotThere, ObjectRefused
 from cloudsync.catalog import (
     BadSignature,
     BrokenChain,
@@ -44,7 +44,7 @@ AT_ONCE = 64
 BEYOND_SECONDS = 86_400.0
 """How often it is looked whether the archive has segments beyond a missing one."""
 _COUNT_MAX, _BYTES_MAX, _TIME_MAX = 1 << 31, 1 << 50, float(1 << 36)
-_NOT_FOLLOWED = (NotOurs, WrongKey, BadSignature, NewerFormat, Damaged)
+_NOT_FOLLOWED = (NotOurs, WrongKey, BadSignature, NewerFormat, Damaged, ObjectRefused)
 
 
 @dataclass(slots=True)

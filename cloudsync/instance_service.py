@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NoReturn
 
 from cloudsync.archive.insisted import Insisted
 from cloudsync.archive.instances import InstanceArchive
@@ -28,7 +27,7 @@ from cloudsync.link.goodput import deadline_seconds
 from cloudsync.link.refusal import Refusal
 from cloudsync.permit import Permit
 from cloudsync.recall import Recaller
-from cloudsync.running import PATIENT, farewell, listening, repeat, unless_full, until_room
+from cloudsync.running import PATIENT, farewell, listening, probe, repeat, unless_full, until_room
 from cloudsync.teller import Teller
 from cloudsync.users import user_id
 from cloudsync.watch import Watch
@@ -153,7 +152,7 @@ class InstanceService:
                 tasks = [
                     *(group.create_task(until_room(begin, watch, wake), name=name) for name, begin in work.items()),
                     group.create_task(repeat(watch), name="say again how the link is"),
-                    group.create_task(self._probe(archive, watch), name="probe"),
+                    group.create_task(probe(partial(archive.exists, _NOWHERE, _NOWHERE), watch, link.offline_after_seconds), name="probe"),
                 ]
                 ready()
                 await stop.wait()
@@ -175,14 +174,6 @@ class InstanceService:
         if self._permit.look() not in {Hold.NONE, Hold.RESERVE}:
             return 0
         return 1 if recalling else self._config.link.parallel_parts
-
-    async def _probe(self, archive: InstanceArchive, watch: Watch) -> NoReturn:
-        """Ask the archive something small when it has been quiet, so that availability is known before somebody needs it."""
-        interval = max(self._config.link.offline_after_seconds / 3, 1.0)
-        while True:
-            if not watch.up or watch.quiet_seconds >= interval:
-                await archive.exists(_NOWHERE, _NOWHERE)
-            await asyncio.sleep(max(interval - watch.quiet_seconds, 1.0))
 
     def _edge_user(self) -> int | None:
         return user_id("wall.edge_user", self._config.wall.edge_user)

@@ -21,7 +21,7 @@ from cloudsync.span import FAN, Span
 
 log = logging.getLogger(__name__)
 
-_UNFIT = (Damaged, NewerFormat, NotOurs, NotThere, WrongKey)
+_UNFIT = (Damaged, NewerFormat, NotOurs, NotThere, ObjectRefused, WrongKey)
 
 
 class Merger:
@@ -88,7 +88,7 @@ class Merger:
             except Occupied:  # by the lost box in whose place this one was rebuilt, or by somebody else
                 sealed = await self._archive.get(name)
                 await asyncio.to_thread(_compare, found, sealed, await self._chain())
-        except (*_UNFIT, ObjectRefused) as fault:
+        except _UNFIT as fault:
             log.error("%s is left out: %s", name, fault)
             await self._ledger.merges.give_up(found.span)
         else:

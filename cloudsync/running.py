@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from cloudsync.archive.port import ClockWrong, CredentialRefused, QuotaExceeded
+from cloudsync.archive.port import ClockWrong, CredentialRefused, Damaged, ObjectRefused, QuotaExceeded
 from cloudsync.archive.retrying import Wake
 from cloudsync.teller import Teller
 from cloudsync.watch import DISK_SECONDS, Watch, disk_full
@@ -42,6 +42,18 @@ async def repeat(watch: Watch) -> NoReturn:
     while True:
         due_in = watch.again()
         await asyncio.sleep(due_in)
+
+
+async def probe(ask: Callable[[], Awaitable[object]], watch: Watch, offline_after_seconds: float) -> NoReturn:
+    """Ask the archive something small when it has been quiet, so that availability is known before somebody needs it."""
+    interval = max(offline_after_seconds / 3, 1.0)
+    while True:
+        if not watch.up or watch.quiet_seconds >= interval:
+            try:
+                await ask()
+            except (Damaged, ObjectRefused):  # which is an answer, too
+                watch.answered()
+        await asyncio.sleep(max(interval - watch.quiet_seconds, 1.0))
 
 
 @contextlib.contextmanager

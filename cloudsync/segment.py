@@ -26,6 +26,10 @@ class NewerFormat(Permanent):
     """The catalog was written by a newer Outpost. Upgrade this one."""
 
 
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a line that is none of ours: who signs may have been taken over."""
+
+
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The first line: what the chain rests on."""
 
@@ -217,7 +221,7 @@ def _header(line: bytes, name: str) -> Header:
         if found.format > FORMAT:
             raise NewerFormat(f"{name} has format {found.format}, this Outpost reads {FORMAT}. Upgrade it.")
         header = _HEADER.decode(line)
-    except msgspec.DecodeError as fault:
+    except _NO_JSON as fault:
         raise NotOurs(f"{name} line 1: {fault}") from fault
     if header.tip and not header.level:
         raise NotOurs(f"{name} line 1: a tip is what a merge has, and no segment")
@@ -227,7 +231,7 @@ def _header(line: bytes, name: str) -> Header:
 def _entry(line: bytes, number: int, name: str) -> Entry:
     try:
         return _ENTRY.decode(line)
-    except msgspec.DecodeError as fault:
+    except _NO_JSON as fault:
         raise NotOurs(f"{name} line {number}: {fault}") from fault
 
 

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NoReturn
 
 from cloudsync import epochs
 from cloudsync.archive.metered import Metered
@@ -29,11 +28,12 @@ from cloudsync.link.refusal import Refusal
 from cloudsync.merging import Merger
 from cloudsync.permit import Permit
 from cloudsync.recall import Recaller, SealedParts
-from cloudsync.running import PATIENT, farewell, listening, repeat, unless_full, until_room
+from cloudsync.running import PATIENT, farewell, listening, probe, repeat, unless_full, until_room
 from cloudsync.seal import followed
 from cloudsync.seal import keys as seal_keys
 from cloudsync.sealed import SealedFiles
 from cloudsync.ship import Shipper
+from cloudsync.span import Span
 from cloudsync.teller import Teller
 from cloudsync.users import user_id
 from cloudsync.verify.comparison import NOT_AS_IT_WAS
@@ -169,7 +169,9 @@ class Service:
                 tasks = [
                     *(group.create_task(until_room(begin, watch, wake), name=name) for name, begin in work.items()),
                     group.create_task(repeat(watch), name="say again how the link is"),
-                    group.create_task(self._probe(archive, watch, keys.site_id), name="probe"),
+                    group.create_task(
+                        probe(partial(archive.head, Span(0, 1).name(keys.site_id)), watch, config.link.offline_after_seconds), name="probe"
+                    ),
                 ]
                 ready()
                 await stop.wait()
@@ -250,14 +252,6 @@ class Service:
             self._reading = False
             log.info("the catalog of the archive is read")
         whole()
-
-    async def _probe(self, archive: Archive, watch: Watch, site: str) -> NoReturn:
-        """Ask the archive something small when it has been quiet, so that availability is known before somebody needs it."""
-        interval = max(self._config.link.offline_after_seconds / 3, 1.0)
-        while True:
-            if not watch.up or watch.quiet_seconds >= interval:
-                await archive.head(f"{site}/c/0/{1:012d}")
-            await asyncio.sleep(max(interval - watch.quiet_seconds, 1.0))
 
     def _edge_user(self) -> int | None:
         return user_id("wall.edge_user", self._config.wall.edge_user)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cloudsync.archive.instances import InstanceArchive
-from cloudsync.archive.port import Occupied
+from cloudsync.archive.port import ObjectRefused, Occupied
 from cloudsync.instances import proof
 from cloudsync.ledger.ledger import Ledger
 from cloudsync.ledger.values import Instance, Verification
@@ -95,7 +95,7 @@ class InstanceVerifier:
     async def _read(self, course: Course, instance: Instance) -> list[str]:
         try:
             has = await proof.has(self._archive, instance, self._scratch)
-        except Occupied as fault:
+        except (Occupied, ObjectRefused) as fault:
             return [str(fault)]
         await course.was_read(instance.size)
         return [] if has else [f"the archive lists the instance {instance.sop_instance}, and has it not"]

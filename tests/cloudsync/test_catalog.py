@@ -232,6 +232,15 @@ def test_a_segment_that_says_another_place_than_it_lies_at_is_broken(site: Site)
             chain.follow(sealed_content(site, chain, content))
 
 
+@pytest.mark.parametrize("line", [b'{"kind": "d\xe9j\xe0"}', b'{"kind": "held", "study": {"00081140": ' + b"[" * 100_000])
+def test_a_line_that_is_no_json_is_named_whoever_signed_it(site: Site, line: bytes) -> None:
+    first = site.chain.append(site.keys, [epoch_entry(site.keys, NOW)])
+    chain = site.chain.at(first.state)
+    content = segment.write_lines(Header(1, site.keys.site_id, 0, 2, first.state.tip), [line])
+    with pytest.raises(NotOurs, match="000000000002 line 2"):
+        chain.follow(sealed_content(site, chain, content))
+
+
 def test_a_segment_signed_by_another_key_is_refused(site: Site, other_site: Site) -> None:
     first = site.chain.append(site.keys, [epoch_entry(site.keys, NOW)])
     chain = site.chain.at(first.state)

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from cloudsync import epochs
+from cloudsync.archive.folder import Folder
+from cloudsync.archive.port import ObjectRefused
 from cloudsync.catalog import Held, Tombstone, sequence_of
 from cloudsync.follow import broken_rule
 from cloudsync.ledger.ledger import Ledger
-from cloudsync.ledger.values import ChainTip, Reading
 from cloudsync.seal import followed, keys, sharing
 from cloudsync.seal.followed import AnotherRoot
 from cloudsync.seal.keys import Keys
@@ -23,7 +24,7 @@ from cloudsync.seal.part import NotOurs
 from cloudsync.setup import setup
 from edge import journal
 from edge.config import Layout
-from edge.model import Digest, PackId
+from edge.model import Digest
 from tests.cloudsync.conftest import serving
 from tests.cloudsync.edge_side import CodedPack, EdgeSide, settings
 
@@ -344,23 +345,29 @@ async def test_what_a_signed_catalog_cannot_mean_is_not_taken(changes: dict[str,
     assert broken_rule(entry(**changes))
 
 
-async def test_a_site_can_name_no_pack_of_another(tmp_path: Path) -> None:
-    ledger = await Ledger.open(tmp_path / "ledger.db")
-    tip = ChainTip(1, Digest("1" * 64), b"signer")
-    try:
-        own = entry()
-        await ledger.holdings.follow("own/c/0/000000000001", b"sealed", tip, [own])
-        for taken in (own, entry(pack="b" * 26, replaces=own.pack)):
-            with pytest.raises(NotOurs):
-                await ledger.following.follow(
-                    "clinicabcd", "clinicabcd/c/0/000000000001", Reading(tip, None), [entry(pack="c" * 26), taken]
-                )
-            assert await ledger.following.read("clinicabcd") is None
-            assert await ledger.holdings.pack(PackId("c" * 26)) is None
-        kept = await ledger.holdings.pack(PackId(own.pack))
-        assert kept is not None and (kept.origin, kept.stored_as) == ("", own.pack)
-    finally:
-        await ledger.close()
+class Shelved(Folder):
+    """An archive that has moved the objects of one site to an archive tier."""
+
+    site = ""
+
+    async def get(self, name: str) -> bytes:
+        if self.site and name.startswith(f"{self.site}/"):
+            raise ObjectRefused(f"the archive refuses {name} (HTTP 409 BlobArchived)")
+        return await super().get(name)
+
+
+async def test_a_site_whose_segment_the_archive_will_not_give_keeps_nothing_else_from_going_on(two: Two) -> None:
+    pack, own = CodedPack.generated(1), CodedPack.generated(2)
+    await two.ship(pack)
+    archive = Shelved(two.archive)
+    archive.site = two.site
+    async with serving(two.hub, archive):
+        (said, *_) = await two.at_hub.hears(journal.Follows)
+        assert "BlobArchived" in said.fault
+        two.at_hub.code(own)
+        await two.at_hub.hears(journal.Held, pack=own.pack)
+        archive.site = ""
+        await two.at_hub.hears(journal.Held, pack=pack.pack)
 
 
 async def test_what_was_shared_is_kept_sealed_and_only_of_the_site_that_was_compared(two: Two) -> None:

@@ -45,6 +45,13 @@ class Vault(Folder):
         self.root = root
         self.before: Exception | None = None
         self.after: Exception | None = None
+        self.away = ""
+        """An object that the archive will not give."""
+
+    async def get(self, name: str) -> bytes:
+        if name == self.away:
+            raise ObjectRefused("it lies in an archive tier")
+        return await super().get(name)
 
     async def put(self, name: str, data: bytes, md5: bytes) -> None:
         if self.before is not None:
@@ -156,6 +163,14 @@ async def test_parts_that_are_not_what_was_written_are_not_merged_and_those_behi
     assert [*box.vault.merges()] == ["1/000000000033"]
     assert "c/1/000000000001 is not made" in caplog.text
     assert "c/0/000000000007" in caplog.text
+
+
+async def test_parts_that_the_archive_will_not_give_are_not_merged_and_those_behind_them_are(box: Box) -> None:
+    await box.write(32, kept=False)
+    box.vault.away = Span(0, 7).name(box.keys.site_id)
+    await box.write(32)
+    await box.merger.settle()
+    assert [*box.vault.merges()] == ["1/000000000033"]
 
 
 async def test_a_merge_that_would_be_too_large_is_passed_over(box: Box) -> None:
