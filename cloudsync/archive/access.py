@@ -7,12 +7,14 @@ The file is read at first use, and again after the archive refused what it held:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 import aiohttp
 import msgspec
 
+from cloudsync.archive import address, json_text
 from cloudsync.archive.port import CredentialRefused, LinkDown
 from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError
@@ -22,6 +24,8 @@ HEALTHCARE = "https://www.googleapis.com/auth/cloud-healthcare"
 STORAGE = "https://www.googleapis.com/auth/devstorage.read_write"
 _GOOGLE_SECONDS = 3600.0
 """Google's access tokens live for an hour."""
+_ANSWER_MAX_BYTES = 1 << 20
+"""Of who issues tokens."""
 _EARLY_SECONDS = 300.0
 """A token is renewed so long before it ends: a request of some minutes does not outlive it."""
 _CURE = (
@@ -74,9 +78,13 @@ class Access:
                 token = self._token = await self._source.token(session)
         return {"Authorization": token.header}
 
-    def refused(self) -> bool:
-        """The archive did not take the header: the next one is made anew. Whether that is worth a try at once: where tokens are fetched."""
-        fetched = self._token is not None and self._token.ends_at is not None
+    def refused(self, headers: Mapping[str, str]) -> bool:
+        """The archive did not take these: the next are made anew. Whether that is worth a try at once: where tokens are fetched, and where
+        another request has had them made anew already.
+        """
+        if self._token is None or headers.get("Authorization") != self._token.header:
+            return bool(headers)
+        fetched = self._token.ends_at is not None
         self._token = self._source = None
         return fetched
 
@@ -110,9 +118,13 @@ def source_of(text: str, clock: Clock, scope: str = HEALTHCARE) -> Source:
     try:
         if msgspec.json.decode(text, type=_Kind).type == "service_account":
             return Google(text, clock, scope)
-        return Client(msgspec.json.decode(text, type=ClientCredentials), clock)
+        client = msgspec.json.decode(text, type=ClientCredentials)
     except msgspec.DecodeError as fault:
         raise ConfigError(KEY, "holds neither a Google service account's key nor an OAuth client", _CURE) from fault
+    place = address.parsed(client.token_url)
+    if place is None or not address.is_private(place):
+        raise ConfigError(KEY, "names a token_url that is no https address", "The client's secret goes there: use TLS.")
+    return Client(client, clock)
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -158,16 +170,30 @@ class Client:
         now = self._clock.monotonic()
         try:
             async with session.post(client.token_url, data=form, allow_redirects=False) as response:
-                body = await response.read()
+                body = await _whole(response.content)
         except (aiohttp.ClientError, OSError, ValueError) as fault:
             raise LinkDown(f"who issues the archive's tokens does not answer ({type(fault).__name__})") from fault
         if response.status in {400, 401, 403}:
             raise CredentialRefused(f"no token is issued to our client (HTTP {response.status}): renew it in {KEY}")
-        try:
-            issued = msgspec.json.decode(body, type=_Issued)
-        except msgspec.DecodeError as fault:
-            raise LinkDown(f"who issues the archive's tokens does not answer properly (HTTP {response.status})") from fault
+        issued = json_text.read(body, _Issued)
+        if issued is None or not _is_token(issued.access_token):
+            raise LinkDown(f"who issues the archive's tokens does not answer properly (HTTP {response.status})")
         return Token(f"Bearer {issued.access_token}", now + issued.expires_in)
+
+
+def _is_token(text: str) -> bool:
+    """Whether it can stand behind `Bearer` (RFC 6750 section 2.1)."""
+    return text.isascii() and text.isprintable() and " " not in text and text != ""
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """Raises ValueError for more than any token has."""
+    whole = b""
+    while piece := await content.read(_ANSWER_MAX_BYTES):
+        whole += piece
+        if len(whole) > _ANSWER_MAX_BYTES:
+            raise ValueError("it does not end")
+    return whole
 
 
 class Google:
@@ -178,7 +204,9 @@ class Google:
             from google.oauth2 import service_account  # noqa: PLC0415 - an extra: imported only where such a key is configured
         except ImportError as fault:
             raise ConfigError(
-                KEY, "is a Google key, and google-auth is not installed", "Install it: `pip install 'outpost[google]'`."
+                KEY,
+                "is a Google key, and google-auth is not installed",
+                "Install it: `.venv/bin/python -m pip install google-auth requests` in Outpost's directory.",
             ) from fault
         self._clock = clock
         try:
@@ -201,5 +229,7 @@ class Google:
         except exceptions.TransportError as fault:
             raise LinkDown("Google does not answer who asks for a token") from fault
         except exceptions.RefreshError as fault:
+            if fault.retryable:
+                raise LinkDown("Google does not answer properly who asks for a token") from fault
             raise CredentialRefused(f"Google issues no token for our service account: renew its key in {KEY}") from fault
         return Token(f"Bearer {self._credentials.token}", now + _GOOGLE_SECONDS)

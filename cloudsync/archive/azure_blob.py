@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from cloudsync.archive import dates
+from cloudsync.archive import access, address, dates
 from cloudsync.archive.attempt import Attempt
 from cloudsync.archive.line import Line
 from cloudsync.archive.port import (
@@ -43,7 +43,6 @@ API_VERSION = "2023-11-03"
 
 _WHOLE_BYTES = 80 << 20
 """More than the largest sealed object, so that every put is one Put Blob."""
-_CONNECT_SECONDS = 20
 _TAKEN = {403, 409, 412}
 
 
@@ -69,9 +68,7 @@ class AzureBlob:
         """
         self._container = container
         self._clock = clock or SystemClock()
-        self._line = Line(
-            pacing or Pacing(self._clock, lambda: 0.0), far or FarClock(self._clock), trust, _CONNECT_SECONDS, silence_seconds
-        )
+        self._line = Line.of(pacing, far, trust, silence_seconds, self._clock)
         self._credential_file = credential_file
         self._credential = ""
         self._refused = False
@@ -107,6 +104,8 @@ class AzureBlob:
             except ValueError as fault:  # the SDK's word for an answer without the headers of a range
                 raise LinkDown(unreached.PORTAL) from fault
             _ours(stream.properties)
+            if stream.size > _WHOLE_BYTES:
+                raise Damaged(f"{name}: the archive has more bytes there than any object of ours")
             data = await stream.readall()
         expected = stream.properties.content_settings.content_md5
         if len(data) != stream.size or (expected is not None and bytes(expected) != md5_of(data)):
@@ -203,17 +202,17 @@ def _connect(container: str, credential: str, line: Line) -> ContainerClient:
         "max_single_get_size": 8 << 20,
         "max_chunk_get_size": 4 << 20,
     }
-    key = "archive.credential_file"
     try:
         if "://" in _first_field(credential):
             client = ContainerClient.from_container_url(credential, **options)
         else:
             client = ContainerClient.from_connection_string(credential, container, **options)
     except ValueError as fault:
-        raise ConfigError(key, "holds neither a connection string nor a container address", "Copy it again from the portal.") from fault
-    address = urlsplit(client.url)
-    if address.scheme != "https" and address.hostname not in {"127.0.0.1", "localhost", "::1"}:
-        raise ConfigError(key, "names an address without TLS", "Use an https address.")
+        raise ConfigError(
+            access.KEY, "holds neither a connection string nor a container address", "Copy it again from the portal."
+        ) from fault
+    if not address.is_private(urlsplit(client.url)):
+        raise ConfigError(access.KEY, "names an address without TLS", "Use an https address.")
     return client
 
 
@@ -224,16 +223,7 @@ def _first_field(credential: str) -> str:
 
 def read_credential(path: Path) -> str:
     """The text of a credential file. Raises ConfigError when it is missing, empty, or open to every user of this machine."""
-    key = "archive.credential_file"
-    try:
-        if path.stat().st_mode & 0o007:
-            raise ConfigError(key, f"{path} can be read by every user of this machine", f"Run `chmod o= {path}`, and renew the credential.")
-        text = path.read_text("utf-8").strip()
-    except OSError as fault:
-        raise ConfigError(key, f"{path} cannot be read ({fault.strerror})", "Put the connection string or SAS address there.") from fault
-    if not text:
-        raise ConfigError(key, f"{path} is empty", "Put the connection string or SAS address there.")
-    return text
+    return access.read(path, "Put the connection string or SAS address there.")
 
 
 def _ours(found: BlobProperties) -> None:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, DecodeError, HttpResponseError
 
-from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
+from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled, seconds_asked
 from cloudsync.link import unreached
 
 _OF_ONE_OBJECT = {"BlobArchived", "BlobBeingRehydrated", "InvalidBlobType", "InvalidMd5", "LeaseIdMissing", "BlobImmutableDueToPolicy"}
@@ -43,7 +43,9 @@ def _raise_status(fault: HttpResponseError, name: str, container: str, creating:
     if status == 404:
         raise NotThere(f"the archive has no {name}") from fault
     if status in {429, 503}:
-        raise Throttled(f"the archive asks us to slow down ({reason}): nothing to do", _retry_after(fault)) from fault
+        raise Throttled(
+            f"the archive asks us to slow down ({reason}): nothing to do", seconds_asked(_header(fault, "Retry-After"))
+        ) from fault
     if status < 400 or status == 511:
         raise LinkDown(unreached.PORTAL) from fault
     if status == 408 or status >= 500 or code in {"Md5Mismatch", "OperationTimedOut"}:
@@ -66,8 +68,3 @@ def _header(fault: HttpResponseError, name: str) -> str:
 def _code(fault: HttpResponseError) -> str:
     code = _header(fault, "x-ms-error-code")
     return code if code.isalnum() else ""
-
-
-def _retry_after(fault: HttpResponseError) -> float | None:
-    header = _header(fault, "Retry-After")
-    return float(header) if header.isdigit() else None

@@ -13,20 +13,27 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
-from urllib.parse import urlsplit
 
 import aiohttp
 
-from cloudsync.archive import stow
+from cloudsync.archive import address, json_text, stow
 from cloudsync.archive.access import Access
 from cloudsync.archive.instances import InstanceName, Offer, Reply
 from cloudsync.archive.paced import Paced, session
-from cloudsync.archive.port import CredentialRefused, Damaged, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
+from cloudsync.archive.port import (
+    CredentialRefused,
+    Damaged,
+    LinkDown,
+    NotThere,
+    ObjectRefused,
+    QuotaExceeded,
+    Throttled,
+    seconds_asked,
+)
 from cloudsync.link import unreached
 from cloudsync.link.farclock import FarClock
 from cloudsync.link.pacing import Pacing
 from edge.clock import SystemClock
-from edge.errors import ConfigError
 from edge.model import UID, parse_uid
 
 _CONNECT_SECONDS, _SILENCE_SECONDS = 20.0, 120.0
@@ -40,7 +47,6 @@ _OF_DICOM = frozenset({_JSON, "application/dicom", "multipart/related"})
 _UNTOUCHED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _PORTAL = "something else answers in the archive's place: sign in at the hotspot, or look at the proxy and archive.url"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _READ_ITEM_BY_ITEM = frozenset({200, 202, 400, 409})
 _OF_THE_REQUEST = frozenset({400, 409, 413, 415, 422})
 """What an archive may hold against one request. Any other refusal would meet each request alike: it waits for a person."""
@@ -97,6 +103,8 @@ class DicomWeb:
         async with self._asked("GET", path, {"Accept": _UNTOUCHED}) as response:
             if response.status in {404, 410}:
                 raise NotThere(f"the archive has no instance {name.sop_instance}")
+            if response.status in _OF_THE_REQUEST:
+                raise ObjectRefused(f"the archive refuses to give instance {name.sop_instance} (HTTP {response.status})")
             if response.status != 200:
                 _raise(response, path)
             response.content = Paced(response.content, self._pacing.down)  # type: ignore[assignment]
@@ -137,7 +145,7 @@ class DicomWeb:
                     await self._pacing.down.take(_ANSWER_BYTES)
                     if response.content_type in _OF_DICOM:  # the archive itself, not a portal or a proxy
                         self._far.answered(response.headers.get("Date", ""))
-                    if response.status == 401 and self._access.refused() and not renewed:
+                    if response.status == 401 and self._access.refused(known) and not renewed:
                         continue
                     yield response
                     return
@@ -152,7 +160,7 @@ class DicomWeb:
                 return
             if response.status not in {200, 206}:
                 _raise(response, path)
-            page = stow.read_json(answer)
+            page = json_text.read(answer, object)
             if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
                 raise LinkDown(_PORTAL)
             if answer == before:
@@ -218,18 +226,7 @@ class _Multipart:
 
 def check(url: str) -> None:
     """Raises ConfigError where it is no address of a DICOMweb service that may be spoken to."""
-    try:
-        address = urlsplit(url)
-        host = address.hostname
-    except ValueError:
-        host = None
-    key = "archive.url"
-    if host is None or address.scheme not in {"http", "https"} or address.query or address.fragment:
-        raise ConfigError(key, f"{url!r} is no address of a DICOMweb service", 'Write it like "https://host/path/dicom-web".')
-    if address.username or address.password:
-        raise ConfigError(key, "holds a password", "Put it in archive.credential_file: both sides of the wall read this file.")
-    if address.scheme != "https" and host not in _LOOPBACK:
-        raise ConfigError(key, "names an address without TLS", "Use an https address.")
+    address.check("archive.url", url, "a DICOMweb service", 'Write it like "https://host/path/dicom-web".')
 
 
 class _Readable(Protocol):
@@ -294,14 +291,11 @@ def _raise(response: aiohttp.ClientResponse, path: str) -> NoReturn:
     if status in {401, 403}:
         raise CredentialRefused(f"the archive refuses our credential ({reason}): put a valid one in archive.credential_file")
     if status in {429, 503}:
-        asked = response.headers.get("Retry-After", "")
-        raise Throttled(f"the archive asks us to slow down ({reason})", float(asked) if asked.isdigit() else None)
+        raise Throttled(f"the archive asks us to slow down ({reason})", seconds_asked(response.headers.get("Retry-After", "")))
     if status < 400 or status in {408, 511} or status >= 500:
         raise LinkDown(f"the archive does not answer properly ({reason})")
     if status in {404, 405, 410} and path == "/studies":
         raise CredentialRefused(f"there is no DICOMweb service ({reason}): correct archive.url")
-    if status in _OF_THE_REQUEST:
-        raise ObjectRefused(f"the archive refuses what it is asked for ({reason})")
     raise CredentialRefused(f"the archive refuses our requests ({reason}): compare archive.url and archive.credential_file with it")
 
 

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
+from cloudsync.archive import json_text
 from cloudsync.archive.access import STORAGE, Access
 from cloudsync.archive.attempt import Attempt, Harm, Outcome
 from cloudsync.archive.line import Line
@@ -180,7 +181,7 @@ class Gcs:
         """The answer to one request; where a token is not taken any more, to the same with a fresh one."""
         known = await self._known()
         answer = await self._http.ask(method, target, (headers or {}) | known, body)
-        if answer.status == 401 and self._access.refused():
+        if answer.status == 401 and self._access.refused(known):
             known = await self._known()
             answer = await self._http.ask(method, target, (headers or {}) | known, body)
         return answer
@@ -205,10 +206,8 @@ class Gcs:
 
 def _is_googles(answer: Answer) -> bool:
     """Whether a refusal is the JSON API's own."""
-    try:
-        return msgspec.json.decode(answer.body, type=_Refusal).error.code == answer.status
-    except msgspec.DecodeError:
-        return False
+    refusal = json_text.read(answer.body, _Refusal)
+    return refusal is not None and refusal.error.code == answer.status
 
 
 def _outcome(answer: Answer) -> tuple[Outcome, str]:
@@ -225,7 +224,7 @@ def _decoded(md5: str) -> bytes:
 
 
 def _read(answer: Answer, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(answer.body, type=kind, strict=False)  # Google writes numbers of 64 bits as text
-    except msgspec.DecodeError:
-        raise LinkDown(unreached.PORTAL) from None
+    found = json_text.read(answer.body, kind, strict=False)  # Google writes numbers of 64 bits as text
+    if found is None:
+        raise LinkDown(unreached.PORTAL)
+    return found

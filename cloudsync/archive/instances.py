@@ -67,7 +67,8 @@ class InstanceArchive(Protocol):
         """The instance as it was stored, in its own transfer syntax, as a Part 10 file; `into` is emptied first.
 
         The dataset is the same byte for byte. An archive may write preamble and file meta anew. NotThere when it has no such instance;
-        Damaged when what comes is no Part 10 file, is cut short, or longer than `at_most` bytes. After an error `into` holds anything.
+        ObjectRefused when it will not give this one; Damaged when what comes is no Part 10 file, is cut short, or longer than `at_most`
+        bytes. After an error `into` holds anything.
         """
         ...
 

@@ -9,16 +9,25 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import NoReturn
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from cloudsync.archive import dates
+from cloudsync.archive import address, dates
 from cloudsync.archive.line import Line
 from cloudsync.archive.paced import Paced, session
-from cloudsync.archive.port import ClockWrong, CredentialRefused, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
+from cloudsync.archive.port import (
+    ClockWrong,
+    CredentialRefused,
+    LinkDown,
+    NotThere,
+    ObjectRefused,
+    QuotaExceeded,
+    Throttled,
+    seconds_asked,
+)
 from cloudsync.link import unreached
 from cloudsync.link.farclock import SET_CLOCK
 from edge.clock import Clock
@@ -27,7 +36,6 @@ from edge.errors import ConfigError
 TAKEN = frozenset({403, 409, 412})
 """What an archive may answer to a create-only put of a name that exists."""
 _REQUEST_BYTES, _ANSWER_BYTES = 700, 500
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ANSWER_MAX_BYTES = 80 << 20
 """More than the largest sealed object."""
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,80})</Code>|\"reason\":\s*\"([A-Za-z0-9.]{1,80})\"")
@@ -142,8 +150,7 @@ def raise_status(status: int, code: str, words: Words, name: str, retry_after: s
     if code in words.clock:
         raise ClockWrong(f"the archive holds the clock of this box for wrong ({reason}): set it; {SET_CLOCK}")
     if code in words.slow_down or status in {429, 503}:
-        asked = float(retry_after) if retry_after.isdigit() else None
-        raise Throttled(f"the archive asks us to slow down ({reason})", asked)
+        raise Throttled(f"the archive asks us to slow down ({reason})", seconds_asked(retry_after))
     if code in words.no_place:
         raise CredentialRefused(
             f"the archive's bucket is not there ({reason}): correct archive.container, archive.region or archive.endpoint"
@@ -165,17 +172,5 @@ def check(bucket: str, endpoint: str) -> None:
     """Raises ConfigError, naming the key, when these do not say where a bucket is; an empty endpoint is the service's own."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", bucket):
         raise ConfigError("archive.container", f"{bucket!r} is no name of a bucket", "Copy it from the console of the service.")
-    if not endpoint:
-        return
-    try:
-        address = urlsplit(endpoint)
-        host = address.hostname
-    except ValueError:
-        host = None
-    key = "archive.endpoint"
-    if host is None or address.scheme not in {"http", "https"} or address.query or address.fragment:
-        raise ConfigError(key, f"{endpoint!r} is no address of a service", 'Write it like "https://s3.example.org".')
-    if address.username or address.password:
-        raise ConfigError(key, "holds a password", "Put it in archive.credential_file: both sides of the wall read this file.")
-    if address.scheme != "https" and host not in _LOOPBACK:
-        raise ConfigError(key, "names an address without TLS", "Use an https address.")
+    if endpoint:
+        address.check("archive.endpoint", endpoint, "a service", 'Write it like "https://s3.example.org".')

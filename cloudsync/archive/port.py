@@ -81,11 +81,15 @@ class Archive(Protocol):
         ...
 
     async def get(self, name: str) -> bytes:
-        """The whole object. NotThere when there is none; Damaged when it does not match the MD5 that the archive keeps."""
+        """The whole object. NotThere when there is none; Damaged when it does not match the MD5 that the archive keeps; ObjectRefused
+        when the archive will not give this one (it lies in an archive tier).
+        """
         ...
 
     async def head(self, name: str) -> Stat | None:
-        """Size and MD5 of an object, None when there is none. Where the archive keeps no MD5 the object is read to find it."""
+        """Size and MD5 of an object, None when there is none. Where the archive keeps no MD5 the object is read to find it, with the errors
+        of `get`.
+        """
         ...
 
     def list(self, prefix: str) -> AsyncIterator[Stat]:
@@ -95,6 +99,11 @@ class Archive(Protocol):
     async def close(self) -> None:
         """Let go of connections. Idempotent. The archive is not used after it."""
         ...
+
+
+def seconds_asked(retry_after: str) -> float | None:
+    """The seconds of a header `Retry-After` (RFC 9110 section 10.2.3); None for a date, or for whatever else stands there."""
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
 
 
 def same(found: Stat, data: bytes, digest: bytes) -> bool:

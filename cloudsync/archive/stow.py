@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import msgspec
-
+from cloudsync.archive import json_text
 from cloudsync.archive.instances import Reply
 from edge.model import UID, Json
 
@@ -31,7 +30,7 @@ class NoAnswer(ValueError):
 
 def replies(body: bytes, offered: Sequence[UID]) -> tuple[Reply, ...]:
     """A reply for each instance that was offered. Raises NoAnswer."""
-    answer = read_json(body)
+    answer = json_text.read(body, object)
     if not isinstance(answer, dict) or not {_FAILED, _REFERENCED} & answer.keys():
         raise NoAnswer
     stored = set(_uids(answer, _REFERENCED))
@@ -41,16 +40,8 @@ def replies(body: bytes, offered: Sequence[UID]) -> tuple[Reply, ...]:
 
 def is_without_room(body: bytes) -> bool:
     """Whether the archive says of an instance that it has no room for it."""
-    answer = read_json(body)
+    answer = json_text.read(body, object)
     return isinstance(answer, dict) and any(_number(item, _REASON) in _WITHOUT_ROOM for item in _items(answer, _FAILED))
-
-
-def read_json(body: bytes) -> object:
-    """A JSON text, or None where it is none."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
 
 
 def text(item: Mapping[str, object], tag: str) -> str:

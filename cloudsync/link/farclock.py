@@ -27,10 +27,9 @@ class FarClock:
 
     def answered(self, date: str) -> None:
         """The archive just answered with this header `Date`; empty, or no date, says nothing."""
-        try:
-            self.heard(parsedate_to_datetime(date).timestamp())
-        except ValueError:
-            return
+        stamp = stamp_of(date)
+        if stamp is not None:
+            self.heard(stamp)
 
     @property
     def ahead_seconds(self) -> float:
@@ -41,6 +40,14 @@ class FarClock:
     def wrong(self) -> str:
         """What to say of our clock, with the cure; empty while it is right, as far as is known."""
         return "" if abs(self.ahead_seconds) < WRONG_SECONDS else f"{off(self.ahead_seconds)}: set it; {SET_CLOCK}"
+
+
+def stamp_of(date: str) -> float | None:
+    """A header `Date` (RFC 9110 section 6.6.1) in seconds since the epoch; None for whatever is no date."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def off(ahead_seconds: float) -> str:

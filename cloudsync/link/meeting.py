@@ -7,12 +7,12 @@ import http.client
 import socket
 import ssl
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from cryptography import x509
 
+from cloudsync.link.farclock import stamp_of
 from cloudsync.link.unreached import EXPIRED, NOT_YET
 from edge.clock import Clock
 
@@ -110,18 +110,18 @@ def _certified(met: Met, line: ssl.SSLSocket) -> Met:
     met = replace(met, protocol=line.version() or "")
     if encoded is None:
         return met
-    found = x509.load_der_x509_certificate(encoded)
-    return replace(met, begins_at=found.not_valid_before_utc.timestamp(), ends_at=found.not_valid_after_utc.timestamp())
+    try:
+        found = x509.load_der_x509_certificate(encoded)
+        return replace(met, begins_at=found.not_valid_before_utc.timestamp(), ends_at=found.not_valid_after_utc.timestamp())
+    except (ValueError, x509.InvalidVersion):  # OpenSSL takes certificates that are not quite as they should be
+        return met
 
 
 def _date(line: socket.socket, host: str) -> float | None:
     line.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     with contextlib.closing(http.client.HTTPResponse(line, method="HEAD")) as answer:
         answer.begin()
-        try:
-            return parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
-        except ValueError:
-            return None
+        return stamp_of(answer.headers.get("Date", ""))
 
 
 def proxy_for(host: str, tls: bool) -> str:

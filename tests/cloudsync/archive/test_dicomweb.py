@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cloudsync.archive.dicomweb import DicomWeb
-from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, QuotaExceeded, Throttled
+from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
 from edge.errors import ConfigError, OutpostError
 from edge.model import UID
 from tests.dicomweb import Fake, File, generated, running
@@ -130,6 +131,16 @@ async def test_an_instance_that_is_not_there_is_not_a_fault_of_the_link(connect:
 
 
 @pytest.mark.asyncio
+async def test_a_search_that_is_refused_waits_for_a_person_and_an_instance_that_is_refused_is_one(connect: Connect, fake: Fake) -> None:
+    archive = connect(fake.url)
+    fake.next_answers = [web.Response(status=400), web.Response(status=400)]
+    with pytest.raises(CredentialRefused, match=r"archive\.url"):
+        await archive.exists(STUDY, SERIES)
+    with pytest.raises(ObjectRefused):
+        await archive.retrieve(FIRST.name, BytesIO(), 1 << 20)
+
+
+@pytest.mark.asyncio
 async def test_an_instance_is_asked_for_untouched_and_a_listing_in_pages(connect: Connect, fake: Fake) -> None:
     archive = connect(fake.url)
     files = [generated(STUDY, SERIES, number) for number in range(1, 8)]
@@ -152,6 +163,18 @@ async def test_a_token_that_ended_is_fetched_anew_and_the_request_sent_again(con
     fake.tokens = set()
     with pytest.raises(CredentialRefused):
         await outcomes(archive, SECOND)
+
+
+@pytest.mark.asyncio
+async def test_requests_whose_token_ended_together_go_by_one_fresh_token(connect: Connect, fake: Fake, tmp_path: Path) -> None:
+    client = {"token_url": fake.url.replace("/dicom-web", "/token"), "client_id": "outpost", "client_secret": "generated"}
+    archive = connect(fake.url, credential(tmp_path, json.dumps(client)))
+    fake.tokens = {"token-1"}
+    assert await outcomes(archive, FIRST) == ["stored"]
+    fake.tokens = {"token-2"}
+    files = [generated(STUDY, SERIES, number) for number in range(2, 6)]
+    assert await asyncio.gather(*(outcomes(archive, file) for file in files)) == [["stored"]] * 4
+    assert fake.issued == 2
 
 
 @pytest.mark.asyncio
@@ -187,7 +210,18 @@ async def test_google_issues_a_token_to_a_service_account_without_the_loop(
     assert [thread is threading.main_thread() for thread in threads] == [False]
 
 
-@pytest.mark.parametrize("text", ["", "secret", "{}", '{"type": "service_account"}', '{"token_url": "https://h/t"}', "Bearer a\nBearer b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "secret",
+        "{}",
+        '{"type": "service_account"}',
+        '{"token_url": "https://h/t"}',
+        '{"token_url": "http://h/t", "client_id": "outpost", "client_secret": "generated"}',
+        "Bearer a\nBearer b",
+    ],
+)
 @pytest.mark.asyncio
 async def test_a_credential_that_says_nothing_is_named(connect: Connect, tmp_path: Path, text: str) -> None:
     archive = connect("https://127.0.0.1:1/dicom-web", credential(tmp_path, text))
@@ -213,6 +247,8 @@ async def test_a_credential_that_everybody_may_read_is_not_used(connect: Connect
         "https://user:secret@h/x",
         "ftp://h/x",
         "https://h/x?a=b",
+        "https://h:port/x",
+        "https://h:99999/x",
     ],
 )
 def test_an_address_that_may_not_be_spoken_to_is_refused(url: str) -> None:

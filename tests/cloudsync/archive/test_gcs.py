@@ -90,6 +90,8 @@ PORTAL = response("200 OK", "Content-Type: text/html\r\n", b"<html>Sign in to th
         (PORTAL, LinkDown),
         (response("302 Found", "Location: http://127.0.0.1:1/login\r\n"), LinkDown),
         (response("404 Not Found", "", b"<html>Squid</html>"), LinkDown),
+        (response("200 OK", "", b'{"name": "d\xe9j\xe0", "size": "1"}'), LinkDown),
+        (response("200 OK", "", b'{"name": ' + b"[" * 100_000), LinkDown),
         (response("500 Oops"), LinkDown),
         (response("408 Request Timeout"), LinkDown),
         (refusal(500, "backendError"), LinkDown),
@@ -112,12 +114,13 @@ async def test_every_answer_is_classed_by_what_can_be_done(answer: bytes, kind: 
         await archive.close()
 
 
-async def test_the_time_that_the_archive_asks_for_is_passed_on() -> None:
-    async with answering(refusal(429, "rateLimitExceeded", "Retry-After: 7\r\n")) as address:
+@pytest.mark.parametrize(("asked", "seconds"), [("7", 7.0), ("\u00b2", None), ("-1", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)])
+async def test_the_time_that_the_archive_asks_for_is_passed_on(asked: str, seconds: float | None) -> None:
+    async with answering(refusal(429, "rateLimitExceeded", f"Retry-After: {asked}\r\n")) as address:
         archive = Gcs("bucket", None, address)
         with pytest.raises(Throttled) as fault:
             await put(archive, "site/a", b"1")
-        assert fault.value.retry_after_seconds == 7
+        assert fault.value.retry_after_seconds == seconds
         await archive.close()
 
 

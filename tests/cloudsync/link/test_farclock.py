@@ -54,7 +54,16 @@ def test_a_clock_that_jumps_after_an_answer_is_found_out_and_time_that_passes_is
     assert far.wrong == ""
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", "Tue, 99 Foo 2026 00:00:00 GMT"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "yesterday",
+        "Tue, 99 Foo 2026 00:00:00 GMT",
+        "Tue, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Tue, 01 Jan 2026 00:00:00 +99999999999999999999",
+    ],
+)
 def test_a_date_that_is_none_changes_nothing(date: str) -> None:
     far = FarClock(Clocks())
     far.heard(1.0)
