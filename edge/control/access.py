@@ -6,7 +6,9 @@ from edge.control.message import Message
 
 
 class NoteAccess(Message, frozen=True, tag="note-access"):
-    """Before anybody gets to see something: it is in the audit trail when this is answered. Fails with AuditFull's sentence."""
+    """Before anybody gets to see something: the audit trail has taken it when this is answered, and writes it at once. Fails with
+    AuditFull's sentence.
+    """
 
     service: str
     """QIDO-RS or WADO-RS."""
