@@ -38,8 +38,9 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
 
 @pytest.fixture(autouse=True)
 def root() -> None:
-    if os.getuid() != 0 or not os.path.exists("/dev/net/tun"):
-        reason = "network namespaces and TUN devices need root and /dev/net/tun"
+    allowed = os.getuid() == 0 and subprocess.run(["unshare", "--net", "--mount", "true"]).returncode == 0  # not in each container
+    if not allowed or not os.path.exists("/dev/net/tun"):
+        reason = "network namespaces and TUN devices need root, its capabilities and /dev/net/tun"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -70,9 +71,9 @@ def test_one_datagram_after_the_other_waits_for_the_line() -> None:
 
 
 def test_what_a_full_queue_cannot_take_is_dropped() -> None:
-    back = echoed(Link(200_000, 0.0, queue_bytes=5000), 20, 1000 - HEADERS_BYTES, patience=1.0)
+    back = echoed(Link(200_000, 0.0, queue_bytes=5000), 20, 1000 - HEADERS_BYTES, patience=3.0)
     assert 5 <= len(back) < 20
 
 
 def test_datagrams_are_lost_by_chance() -> None:
-    assert 50 < len(echoed(Link(10_000_000, 0.0, loss=0.3), 200, patience=1.0)) < 150  # of which half are expected to cross both ways
+    assert 50 < len(echoed(Link(10_000_000, 0.0, loss=0.3), 200, patience=3.0)) < 150  # of which half are expected to cross both ways

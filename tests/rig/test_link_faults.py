@@ -225,7 +225,7 @@ verify_days = 0
 [link]
 backoff_max_seconds = 0.2
 poll_seconds = 0.5
-silence_seconds = 1.0
+silence_seconds = 3.0
 """
         layout = Layout(place / "state")
         setup(layout.state, settings, place / "kit")

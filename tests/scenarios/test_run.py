@@ -38,15 +38,21 @@ def processes(supervisor: int) -> dict[str, int]:
     return found
 
 
-def test_a_second_run_on_the_same_state_refuses_within_a_second(clinic: Clinic) -> None:
-    taken = []
-    for _ in range(3):  # the promise is about Outpost: the quickest of three says least about what else the machine does
-        begin = time.monotonic()
-        second = outpost("run", "--state", str(clinic.site.layout.state))
-        taken.append(time.monotonic() - begin)
-        assert second.returncode == 3
-        assert "Another Outpost runs on this state directory" in second.stderr
-    assert min(taken) < 1.0
+def seconds(run: Callable[[], object]) -> float:
+    begin = time.monotonic()
+    run()
+    return time.monotonic() - begin
+
+
+def test_a_second_run_on_the_same_state_refuses_as_soon_as_it_has_started(clinic: Clinic) -> None:
+    def second() -> None:
+        refused = outpost("run", "--state", str(clinic.site.layout.state))
+        assert refused.returncode == 3
+        assert "Another Outpost runs on this state directory" in refused.stderr
+
+    # A start alone is what `--help` takes, on this machine and with what else it does now; less than another one more is for the refusal.
+    pairs = ((seconds(lambda: outpost("--help")), seconds(second)) for _ in range(10))
+    assert any(refusal < 2 * start for start, refusal in pairs)
     assert clinic.site.is_up()
 
 
