@@ -92,7 +92,7 @@ async def put(transaction: Transaction, name: str, held: Iterable[Held], origin:
     for entry in held:
         if origin is not None:
             await transaction.run("holding_again", pack=entry.pack, origin=origin)
-        if await transaction.one("is_retired", id=entry.pack) is not None:
+        if await transaction.one("id_retired", id=entry.pack) is not None:
             raise NotOurs(f"{name}: pack {entry.pack} is held, and was retired before")
         values = _holding(entry) | {"origin": origin}
         if entry.replaces:

@@ -279,7 +279,10 @@ DELETE FROM retired WHERE pack = :pack AND origin = :origin;
 -- holding_drop: a retired pack is no holding any more
 DELETE FROM packs WHERE pack = :pack AND state = 'held';
 
--- is_retired: a row when a pack that has, or was born with, this id in the archive is retired
+-- is_retired: a row when the pack with this id in the archive is retired
+SELECT 1 FROM retired WHERE stored_as = :stored_as;
+
+-- id_retired: a row when a pack is retired that had this id, or was born with it
 SELECT 1 FROM retired WHERE stored_as = :id OR pack = :id;
 
 -- entry_last: the number of the entry that was queued last
