@@ -16,6 +16,7 @@ import typer
 from edge import journal
 
 ROOT = Path(__file__).parents[2]
+RECORDS = sorted((ROOT / "docs/decisions").glob("*.md"))
 DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -66,11 +67,16 @@ def test_the_formats_page_names_every_kind_of_journal_line() -> None:
     assert {kind for kind in kinds if f"| `{kind}` |" not in page} == set()
 
 
-@pytest.mark.parametrize("record", sorted((ROOT / "docs/decisions").glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.name)
 def test_each_decision_record_has_a_number_context_decision_and_consequences(record: Path) -> None:
     text = record.read_text()
     assert text.startswith(f"# {int(record.name[:4])}. ")
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+
+
+def test_no_two_decision_records_have_one_number() -> None:
+    numbers = [record.name[:4] for record in RECORDS]
+    assert sorted(set(numbers)) == sorted(numbers)
 
 
 def _commands(name: str) -> Iterator[list[str]]:
