@@ -51,7 +51,7 @@ class Linking:
     def hindered(self) -> str:
         """Why the archive takes nothing, in a sentence; empty while it does. For any thread."""
         link = status.link(self._reach.link(), self._reach.silent_since(), self._clock.now())
-        return "" if link.state in {"up", ""} else link.sentence
+        return "" if link.state in {"up", ""} or (link.state == "clock" and link.answers) else link.sentence
 
     async def _pause(self, request: PauseLink, _asker: Asker) -> AsyncGenerator[LinkNow, None]:
         yield await self._follow(Pause(until=request.until))

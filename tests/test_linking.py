@@ -128,6 +128,13 @@ async def test_a_person_pauses_and_resumes_and_is_told_once_cloudsync_does_so(bo
     assert box.linking.hold() == ""
 
 
+@pytest.mark.parametrize(("answered_at", "says"), [(2000.0, ""), (900.0, "The clock is wrong.")])
+def test_a_clock_that_is_wrong_hinders_only_where_the_archive_does_not_answer(box: Box, answered_at: float, says: str) -> None:
+    with box.catalogue.change():
+        box.catalogue.set_link(LinkState("clock", 1000.0, 0.0, "The clock is wrong.", answered_at, 7, box.clock.now()))
+    assert box.linking.hindered() == says
+
+
 def test_a_time_is_the_next_one_of_the_clock_on_the_wall() -> None:
     assert moment("14:00", NOON) == datetime(2027, 1, 31, 14)  # noqa: DTZ001
     assert moment("08:00", NOON) == datetime(2027, 2, 1, 8)  # noqa: DTZ001
