@@ -71,7 +71,7 @@ class _Figures(Collector):
         for colour in LAMPS:
             lamps.add_metric([colour], float(colour == status.lamp))
         yield lamps
-        yield GaugeMetricFamily("outpost_link_up", "1 while the archive answers.", value=float(status.link_state == "up"))
+        yield GaugeMetricFamily("outpost_link_up", "1 while nothing is wrong with the link.", value=float(status.link_state == "up"))
         yield GaugeMetricFamily("outpost_alarms", "What a person must see to.", value=float(len(status.alarms)))
         for name, (field, says) in _GAUGES.items():
             value = getattr(status, field)
