@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pydicom
 import pytest
 from pynetdicom import build_role, evt
@@ -78,7 +79,7 @@ def test_a_retrieve_ends_at_the_limit_of_its_peer_whatever_is_missing(arrived: i
             served.retrieve.gate = threading.Semaphore(arrived)
             began = time.monotonic()
             final = ask()
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 10  # what is missing never comes
             assert (final.Status, counts(final)) == expected
             assert final.ErrorComment.startswith("Not all is here yet")
 
@@ -110,7 +111,8 @@ def test_a_query_is_audited_by_its_keys_and_never_by_their_values() -> None:
     with box(instances(CT, MR)) as served, associated(served, (STUDY_FIND, [EXPLICIT])) as asker:
         assert len(list(asker.send_c_find(identifier("STUDY", PatientName="Compressed*", StudyInstanceUID=""), STUDY_FIND))) == 3
         (event,) = of(served, Queried)
-    assert event == Queried(calling="TEST", called="OUTPOST", address=HERE, level="STUDY", keys=["00100010"], matches=2, status=0)
+    asked = Queried(calling="TEST", called="OUTPOST", address=HERE, level="STUDY", keys=["00100010"], matches=2, status=0)
+    assert event == msgspec.structs.replace(asked, sop_class=STUDY_FIND)
 
 
 def test_a_retrieve_is_audited_when_it_begins_and_when_it_ends() -> None:
