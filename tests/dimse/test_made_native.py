@@ -100,7 +100,7 @@ def test_a_move_tells_pending_while_one_is_decoded_and_can_be_cancelled() -> Non
         began = time.monotonic()
         association.send_c_cancel(9, query_model=STUDY_MOVE)
         *_, (final, _) = answers
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # the decoding itself never ends
         assert (final.Status, counts(final), final.NumberOfRemainingSuboperations) == (0xFE00, (0, 0, 0), 1)
         until(making.dropped.is_set, "the decoding is given up")
 

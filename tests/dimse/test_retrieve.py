@@ -216,14 +216,17 @@ def test_a_recall_under_way_is_told_as_pending_with_the_counts() -> None:
 def test_a_cancel_ends_a_move_that_waits_for_a_recall_within_a_second() -> None:
     held = same_study(CT, MR)
     with box(held) as served, destination(served, *accepts(held)), associated(served, MOVE) as association:
-        served.retrieve.gate = threading.Semaphore(1)
-        answers = association.send_c_move(identifier("STUDY", StudyInstanceUID="1.2.3.4"), "DEST", STUDY_MOVE, msg_id=9)
-        next(answers)
-        began = time.monotonic()
-        association.send_c_cancel(9, query_model=STUDY_MOVE)
-        *_, (final, _) = answers
-        assert time.monotonic() - began < 2
-        assert (final.Status, counts(final), final.NumberOfRemainingSuboperations) == (0xFE00, (1, 0, 0), 1)
+        taken = []
+        for _ in range(3):  # the quickest of three says least about what else the machine does
+            served.retrieve.gate = threading.Semaphore(1)
+            answers = association.send_c_move(identifier("STUDY", StudyInstanceUID="1.2.3.4"), "DEST", STUDY_MOVE, msg_id=9)
+            next(answers)
+            began = time.monotonic()
+            association.send_c_cancel(9, query_model=STUDY_MOVE)
+            *_, (final, _) = answers
+            taken.append(time.monotonic() - began)
+            assert (final.Status, counts(final), final.NumberOfRemainingSuboperations) == (0xFE00, (1, 0, 0), 1)
+        assert min(taken) < 1.0
 
 
 def test_a_move_tells_pending_until_the_archive_has_said_what_there_is() -> None:
