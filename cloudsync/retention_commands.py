@@ -153,7 +153,7 @@ def approve(
             config, clock = load(layout.config), SystemClock()
 
             async def retire() -> tuple[planner.Approved, int]:
-                archive, facts = open_archive(config.archive), JournalWriter(layout.facts)
+                archive, facts = open_archive(config.archive, known=layout.archive_mark), JournalWriter(layout.facts)
                 try:
                     async with _ledger(layout) as ledger:
                         teller = Teller(ledger, facts, lambda: ring(layout.edge_bell))

@@ -61,7 +61,8 @@ async def _take(layout: Layout) -> Taken:
         epochs.reads_too(layout.keys, seal_keys.load(layout.keys), entry)
 
     config, clock = load(layout.config), SystemClock()
-    archive, ledger, facts = open_archive(config.archive), await Ledger.open(layout.ledger), JournalWriter(layout.facts)
+    archive = open_archive(config.archive, known=layout.archive_mark)
+    ledger, facts = await Ledger.open(layout.ledger), JournalWriter(layout.facts)
     try:
         teller = Teller(ledger, facts, lambda: ring(layout.edge_bell))
         keys = await epochs.current(layout.keys, ledger)

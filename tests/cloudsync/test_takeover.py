@@ -14,6 +14,7 @@ import pytest_asyncio
 from click.testing import Result
 from typer.testing import CliRunner
 
+from cloudsync.archive.folder import Folder
 from cloudsync.archive.opening import open_archive
 from cloudsync.catalog import CatalogChain
 from cloudsync.cli import app
@@ -155,6 +156,17 @@ async def test_where_no_other_box_wrote_nothing_is_taken_over(boxes: Boxes) -> N
     before = boxes.objects()
     done = await types(boxes.old)
     assert (done.exit_code, "nothing was to be taken over" in done.stdout) == (0, True), done.output
+    assert boxes.objects() == before
+
+
+async def test_nothing_is_written_to_another_disk_in_the_place_of_the_archive_s(boxes: Boxes) -> None:
+    await runs(boxes.new, BY_THE_NEW)
+    await stops(boxes.old, BY_THE_OLD)
+    boxes.archive.rename(boxes.archive.with_name("right"))
+    Folder.prepare(boxes.archive)
+    before = boxes.objects()
+    done = await types(boxes.old)
+    assert (done.exit_code, "another disk than the archive's" in done.stderr) == (75, True), done.output
     assert boxes.objects() == before
 
 
