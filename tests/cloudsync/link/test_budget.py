@@ -98,7 +98,7 @@ async def test_a_budget_stops_what_can_wait_stat_still_goes_and_a_used_up_one_st
         text = text.replace('kind = "folder"', f'kind = "azure_blob"\ncontainer = "budget"\ncredential_file = "{credential}"')
     await asyncio.to_thread(setup, layout.state, text, tmp_path / "kit")
     edge = EdgeSide(layout)
-    first = CodedPack.generated(1, parts=6, part_bytes=40_000)  # all of it is less than the budget, whatever is under way at once
+    first = CodedPack.generated(1, parts=8, part_bytes=40_000)
     waits = CodedPack.generated(2)
     async with serving(layout):
         edge.code(first)
