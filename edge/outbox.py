@@ -129,8 +129,9 @@ class Outbox:
             return
         for (pack,) in self._catalogue.rows("stopped_in_outbox"):
             with self._catalogue.change():
-                self._catalogue.rows("uncode", pack)
-            shutil.rmtree(self._layout.outbox / pack, ignore_errors=True)
+                uncoded = self._catalogue.rows("uncode", pack)
+            if uncoded:
+                shutil.rmtree(self._layout.outbox / pack, ignore_errors=True)
 
     def _sweep(self) -> None:
         """At start: what was being coded, and what Outpost had no time to remove when it was held."""

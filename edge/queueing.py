@@ -137,14 +137,13 @@ class Queueing:
         """Only what waits for a person: what is under way is not taken from the archive's lane."""
         if not request.reason.strip():
             raise Refused("A reason is needed: whoever looks for the study in the archive one day will ask for it.")
-        packs = [pack for pack, _, _ in self._catalogue.rows("stopped_packs", study=request.study)]
+        with self._catalogue.change():
+            stopped = [pack for pack, _, _ in self._catalogue.rows("stopped_packs", study=request.study)]
+            packs = [pack for pack in stopped if self._catalogue.rows("drop_pack", request.reason, pack)]
         if not packs:
             if not self._catalogue.rows("study_row", request.study):
                 raise Unknown(f"There is no study {request.study} here. `outpost queue` lists what is on its way.")
             raise Refused(f"Nothing of study {request.study} waits for a person. Only what the archive cannot take may be dropped.")
-        with self._catalogue.change():
-            for pack in packs:
-                self._catalogue.rows("drop_pack", request.reason, pack)
         self._audit.record(audit.Decided(user=asker.user, study=request.study, change=f"not archived: {request.reason}", fields=[]))
         for pack in packs:
             shutil.rmtree(self._layout.outbox / pack, ignore_errors=True)

@@ -323,6 +323,22 @@ async def test_what_a_person_drops_stays_here_and_goes_only_when_somebody_says_s
     assert box.store.catalogue.rows("counts")[0][-2:] == (0, 0)
 
 
+async def test_what_the_archive_holds_is_not_dropped_and_keeps_what_lies_in_the_outbox(box: Box) -> None:
+    """As when its copy there was damaged, and shipping it once more has stopped."""
+    pack = box.store.receive(instance(1))
+    box.store.close_due(everything=True)
+    outbox, (desk, trail) = box.outbox(Coder()), queueing(box)
+    async with coding(outbox):
+        await until_shipped(box, 1)
+        with box.store.catalogue.change():
+            box.store.catalogue.rows("insert_holding", pack.id, 3000.0, 5000)
+        stop(box, pack)
+        with pytest.raises(Refused, match="waits for a person"):
+            await asyncio.to_thread(answers, desk, DropStudy(study="1.2.3", reason="a phantom"))
+    assert trail.events == []
+    assert [path.name for path in box.layout.outbox.iterdir()] == [pack.id]
+
+
 async def test_what_killed_the_coder_is_tried_anew_as_often_as_before(box: Box) -> None:
     pack = box.store.receive(instance(1))
     box.store.close_due(everything=True)

@@ -191,14 +191,14 @@ SELECT coalesce(sum(coded_bytes), 0) FROM pack WHERE asked IS NOT NULL AND stopp
 SELECT pack FROM pack WHERE asked IS NOT NULL AND stopped IS NOT NULL;
 
 -- uncode --
--- A stopped pack does not lie in the outbox any more: it is coded anew when it goes on.
+-- A stopped pack does not lie in the outbox any more: it is coded anew when it goes on. No row where it has gone on meanwhile.
 UPDATE pack SET coded_at = NULL, coded_bytes = NULL, asked = NULL, confirmed = 0, objects = 0 WHERE pack = ? AND stopped IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack);
+    AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack) RETURNING pack;
 
 -- drop_pack --
--- A person wants a stopped pack here only.
+-- A person wants a stopped pack here only. No row where it has gone on meanwhile, or the archive has it.
 UPDATE pack SET dropped = ?, coded_at = NULL, coded_bytes = NULL, asked = NULL, confirmed = 0, objects = 0 WHERE pack = ?
-    AND stopped IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack);
+    AND stopped IS NOT NULL AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.pack = pack.pack) RETURNING pack;
 
 -- queue --
 -- Packs that are not in the archive, as a row of edge.queueing.
