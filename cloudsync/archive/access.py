@@ -15,7 +15,8 @@ import aiohttp
 import msgspec
 
 from cloudsync.archive import address, json_text
-from cloudsync.archive.port import CredentialRefused, LinkDown
+from cloudsync.archive.port import ClockWrong, CredentialRefused, LinkDown
+from cloudsync.link.farclock import FarClock
 from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError
 
@@ -53,10 +54,11 @@ class Source(Protocol):
 class Access:
     """The header for each request; one token at a time is fetched, whoever asks."""
 
-    def __init__(self, credential_file: Path | None, clock: Clock, scope: str = HEALTHCARE) -> None:
-        """Without a file no header is sent: the archive, or a proxy before it, knows us by another way. `scope` is what Google is asked
-        for.
+    def __init__(self, credential_file: Path | None, clock: Clock, far: FarClock, scope: str = HEALTHCARE) -> None:
+        """Without a file no header is sent: the archive, or a proxy before it, knows us by another way. `far` is the archive's clock,
+        `scope` what Google is asked for.
         """
+        self._far = far
         self._file = credential_file
         self._scope = scope
         self._clock = clock
@@ -66,7 +68,7 @@ class Access:
         self._turn = asyncio.Lock()
 
     async def headers(self, session: aiohttp.ClientSession) -> dict[str, str]:
-        """The header, if there is one. Raises ConfigError as `read`, LinkDown, and CredentialRefused."""
+        """The header, if there is one. Raises ConfigError as `read`, LinkDown, ClockWrong and CredentialRefused."""
         if self._file is None:
             return {}
         async with self._turn:
@@ -75,7 +77,12 @@ class Access:
                 self._source = source_of(self._text, self._clock, self._scope)
             token = self._token
             if token is None or (token.ends_at is not None and token.ends_at - _EARLY_SECONDS <= self._clock.monotonic()):
-                token = self._token = await self._source.token(session)
+                try:
+                    token = self._token = await self._source.token(session)
+                except CredentialRefused as fault:
+                    if self._far.wrong:  # what asks for a token names our time
+                        raise ClockWrong(self._far.wrong) from fault
+                    raise
         return {"Authorization": token.header}
 
     def refused(self, headers: Mapping[str, str]) -> bool:

@@ -10,15 +10,17 @@ import asyncio
 import contextlib
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 
-from cloudsync.archive import address, json_text, stow
+from cloudsync.archive import address, dates, json_text, stow
 from cloudsync.archive.access import Access
 from cloudsync.archive.instances import InstanceName, Offer, Reply
+from cloudsync.archive.line import Line
 from cloudsync.archive.paced import Paced, session
 from cloudsync.archive.port import (
     CredentialRefused,
@@ -31,12 +33,10 @@ from cloudsync.archive.port import (
     seconds_asked,
 )
 from cloudsync.link import unreached
-from cloudsync.link.farclock import FarClock
 from cloudsync.link.pacing import Pacing
-from edge.clock import SystemClock
+from edge.clock import Clock, SystemClock
 from edge.model import UID, parse_uid
 
-_CONNECT_SECONDS, _SILENCE_SECONDS = 20.0, 120.0
 _REQUEST_BYTES, _ANSWER_BYTES = 900, 500
 _READ_BYTES = 1 << 20
 _ANSWER_MAX_BYTES = 64 << 20
@@ -46,7 +46,7 @@ _JSON = "application/dicom+json"
 _OF_DICOM = frozenset({_JSON, "application/dicom", "multipart/related"})
 _UNTOUCHED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
-_PORTAL = "something else answers in the archive's place: sign in at the hotspot, or look at the proxy and archive.url"
+_PORTAL = f"{unreached.PORTAL} and archive.url"
 _READ_ITEM_BY_ITEM = frozenset({200, 202, 400, 409})
 _OF_THE_REQUEST = frozenset({400, 409, 413, 415, 422})
 """What an archive may hold against one request. Any other refusal would meet each request alike: it waits for a person."""
@@ -55,27 +55,14 @@ _OF_THE_REQUEST = frozenset({400, 409, 413, 415, 422})
 class DicomWeb:
     """The archive at one DICOMweb address; `credential_file` is as cloudsync.archive.access says, None for none."""
 
-    def __init__(
-        self,
-        url: str,
-        credential_file: Path | None = None,
-        pacing: Pacing | None = None,
-        far: FarClock | None = None,
-        *,
-        trust: ssl.SSLContext | None = None,
-        silence_seconds: float = _SILENCE_SECONDS,
-    ) -> None:
-        """Without `pacing` it goes as fast as it can; `far` is told what time the archive has; `trust` are the authorities, those of the
-        system unless given; a connection on which nothing moves for `silence_seconds` is given up. Raises ConfigError as `check`.
-        """
+    def __init__(self, url: str, credential_file: Path | None = None, line: Line | None = None, clock: Clock | None = None) -> None:
+        """Without `line` nothing holds it back. Raises ConfigError as `check`."""
         check(url)
-        clock = SystemClock()
         self._url = url.rstrip("/")
-        self._pacing = pacing or Pacing(clock, lambda: 0.0)
-        self._far = far or FarClock(clock)
-        self._trust = trust
-        self._silence_seconds = silence_seconds
-        self._access = Access(credential_file, clock)
+        self._clock = clock or SystemClock()
+        self._line = line or Line.of(clock=self._clock)
+        self._pacing = self._line.pacing
+        self._access = Access(credential_file, self._clock, self._line.far)
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -91,10 +78,7 @@ class DicomWeb:
         return self._replies(response, answer, offers)
 
     async def exists(self, study: UID, series: UID) -> frozenset[UID]:
-        found: set[UID] = set()
-        async for item in self._matches(f"/studies/{study}/series/{series}/instances"):
-            found.add(_uid(item, _INSTANCE))
-        return frozenset(found)
+        return frozenset([uid async for uid, _ in self._matches(f"/studies/{study}/series/{series}/instances", _INSTANCE)])
 
     async def retrieve(self, name: InstanceName, into: BinaryIO, at_most: int) -> None:
         into.seek(0)
@@ -114,10 +98,9 @@ class DicomWeb:
                 raise Damaged(f"what the archive sends of instance {name.sop_instance} is cut short") from fault
 
     async def list(self) -> AsyncIterator[InstanceName]:
-        async for study in self._matches("/studies"):
-            uid = _uid(study, _STUDY)
-            async for item in self._matches(f"/studies/{uid}/instances"):
-                yield InstanceName(uid, _uid(item, _SERIES), _uid(item, _INSTANCE))
+        async for study, _ in self._matches("/studies", _STUDY):
+            async for uid, item in self._matches(f"/studies/{study}/instances", _INSTANCE):
+                yield InstanceName(study, _uid(item, _SERIES), uid)
 
     async def close(self) -> None:
         made, self._session = self._session, None
@@ -126,8 +109,9 @@ class DicomWeb:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._silence_seconds)
-            self._session = session(self._pacing.largest_cap, self._silence_seconds, self._trust, timeout=timeout)
+            line = self._line
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=line.connect_seconds, sock_read=line.silence_seconds)
+            self._session = session(line.pacing.largest_cap, line.silence_seconds, line.trust, timeout=timeout)
         return self._session
 
     @contextlib.asynccontextmanager
@@ -136,7 +120,7 @@ class DicomWeb:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to one request; where a token that was fetched is not taken any more, to the same with a fresh one."""
         client = self._connected()
-        with _mapped():
+        async with self._mapped():
             for renewed in (False, True):
                 known = await self._access.headers(client)
                 await self._pacing.up.take(_REQUEST_BYTES)
@@ -144,15 +128,28 @@ class DicomWeb:
                 async with client.request(method, self._url + path, headers=headers | known, data=data, allow_redirects=False) as response:
                     await self._pacing.down.take(_ANSWER_BYTES)
                     if response.content_type in _OF_DICOM:  # the archive itself, not a portal or a proxy
-                        self._far.answered(response.headers.get("Date", ""))
+                        self._line.far.answered(response.headers.get("Date", ""))
                     if response.status == 401 and self._access.refused(known) and not renewed:
                         continue
                     yield response
                     return
 
-    async def _matches(self, path: str) -> AsyncIterator[dict[str, object]]:
-        """What QIDO-RS lists, page by page. An archive that passes over `limit` and `offset` gives the same twice, which ends it."""
-        offset, before = 0, b""
+    @contextlib.asynccontextmanager
+    async def _mapped(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as fault:
+            cause = unreached.bottom(fault)
+            if isinstance(cause, ssl.SSLCertVerificationError) and dates.concern(cause):
+                raise await dates.explained(cause, urlsplit(self._url), self._line, self._clock) from fault
+            raise LinkDown(unreached.sentence(fault)) from fault
+
+    async def _matches(self, path: str, tag: str) -> AsyncIterator[tuple[UID, dict[str, object]]]:
+        """What QIDO-RS lists, each once, by the UID in `tag`, page by page. A page without anything new is the end: so it is of an archive
+        that passes over `limit` and `offset`, too, in whatever order it lists.
+        """
+        offset = 0
+        seen: set[UID] = set()
         while True:
             async with self._asked("GET", f"{path}?limit={PAGE}&offset={offset}", {"Accept": _JSON}) as response:
                 answer = await self._whole(response)
@@ -163,14 +160,15 @@ class DicomWeb:
             page = json_text.read(answer, object)
             if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
                 raise LinkDown(_PORTAL)
-            if answer == before:
-                return
+            before = len(seen)
             for item in page:
-                yield item
-            # An archive may give fewer at once than it is asked for.
-            offset, before = offset + len(page), answer
-            if not page:
+                uid = _uid(item, tag)
+                if uid not in seen:
+                    seen.add(uid)
+                    yield uid, item
+            if len(seen) == before:
                 return
+            offset += len(page)  # an archive may give fewer at once than it is asked for
 
     async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
         paced, answer = Paced(response.content, self._pacing.down), bytearray()
@@ -268,14 +266,6 @@ async def _copy(source: _Readable, into: BinaryIO, at_most: int) -> None:
             await asyncio.to_thread(into.write, held)
             held = bytearray()
     await asyncio.to_thread(into.write, held)
-
-
-@contextlib.contextmanager
-def _mapped() -> Iterator[None]:
-    try:
-        yield
-    except (aiohttp.ClientError, TimeoutError, ConnectionError) as fault:
-        raise LinkDown(unreached.sentence(fault)) from fault
 
 
 def _said(reply: Reply) -> Reply:

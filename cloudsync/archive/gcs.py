@@ -21,7 +21,7 @@ from cloudsync.archive.access import STORAGE, Access
 from cloudsync.archive.attempt import Attempt, Harm, Outcome
 from cloudsync.archive.line import Line
 from cloudsync.archive.objecthttp import TAKEN, Answer, ObjectHttp, Words, md5_header, raise_status
-from cloudsync.archive.port import ClockWrong, CredentialRefused, Damaged, LinkDown, NotThere, Occupied, Stat, md5_of, same
+from cloudsync.archive.port import CredentialRefused, Damaged, LinkDown, NotThere, Occupied, Stat, md5_of, same
 from cloudsync.link import unreached
 from edge.clock import Clock, SystemClock
 
@@ -79,8 +79,9 @@ class Gcs:
         self._bucket = bucket
         self._place = urlsplit(endpoint.rstrip("/") or GOOGLE)
         ours = clock or SystemClock()
-        self._access = Access(credential_file, ours, STORAGE)
-        self._http = ObjectHttp(line or Line.of(clock=ours), self._place, _MARKS, ours)
+        spoken = line or Line.of(clock=ours)
+        self._access = Access(credential_file, ours, spoken.far, STORAGE)
+        self._http = ObjectHttp(spoken, self._place, _MARKS, ours)
 
     def __repr__(self) -> str:
         return f"Gcs({self._bucket!r})"
@@ -179,20 +180,12 @@ class Gcs:
 
     async def _asked(self, method: str, target: str, headers: dict[str, str] | None = None, body: Sequence[bytes] = ()) -> Answer:
         """The answer to one request; where a token is not taken any more, to the same with a fresh one."""
-        known = await self._known()
+        known = await self._access.headers(self._http.session())
         answer = await self._http.ask(method, target, (headers or {}) | known, body)
         if answer.status == 401 and self._access.refused(known):
-            known = await self._known()
+            known = await self._access.headers(self._http.session())
             answer = await self._http.ask(method, target, (headers or {}) | known, body)
         return answer
-
-    async def _known(self) -> dict[str, str]:
-        try:
-            return await self._access.headers(self._http.session())
-        except CredentialRefused as fault:
-            if self._http.line.far.wrong:  # what asks for a token names our time
-                raise ClockWrong(self._http.line.far.wrong) from fault
-            raise
 
     def _raise_of_bucket(self, answer: Answer, name: str) -> NoReturn:
         """Of a request that fails for want of a bucket alone."""

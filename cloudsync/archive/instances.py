@@ -45,7 +45,7 @@ class Reply:
 
 
 class InstanceArchive(Protocol):
-    """Every method may raise LinkDown, Throttled, CredentialRefused and QuotaExceeded; nothing was then proven either way.
+    """Every method may raise LinkDown, Throttled, CredentialRefused, QuotaExceeded and ClockWrong; nothing was then proven either way.
 
     All methods may be called concurrently, for different instances.
     """

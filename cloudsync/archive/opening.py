@@ -91,14 +91,8 @@ def open_instances(
     """The adapter for an archive that reads DICOM; the rest as `open_archive`."""
     from cloudsync.archive.dicomweb import DicomWeb  # noqa: PLC0415
 
-    return DicomWeb(
-        settings.url,
-        Path(settings.credential_file) if settings.credential_file else None,
-        pacing,
-        far,
-        trust=authorities(settings.ca_file),
-        silence_seconds=silence_seconds,
-    )
+    credential = Path(settings.credential_file) if settings.credential_file else None
+    return DicomWeb(settings.url, credential, Line.of(pacing, far, authorities(settings.ca_file), silence_seconds))
 
 
 def prepare(settings: Settings) -> None:

@@ -206,6 +206,7 @@ async def test_an_epoch_that_was_not_shared_is_named_and_followed_once_it_is(two
         await two.at_hub.until(lambda: any(fact.fault for fact in two.at_hub.heard(journal.Follows)), "the fault")
         said = two.at_hub.heard(journal.Follows)[-1]
         assert "epoch 2" in said.fault and "outpost follow" in said.fault
+        await two.at_hub.hears(journal.Held)
         assert [fact.pack for fact in two.at_hub.heard(journal.Held)] == [first.pack]
     two.share(two.clinic, two.hub)
     async with serving(two.hub):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
+import time
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
@@ -17,9 +20,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cloudsync.archive.dicomweb import DicomWeb
-from cloudsync.archive.port import CredentialRefused, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
+from cloudsync.archive.line import Line
+from cloudsync.archive.port import ClockWrong, CredentialRefused, LinkDown, NotThere, ObjectRefused, QuotaExceeded, Throttled
 from edge.errors import ConfigError, OutpostError
 from edge.model import UID
+from tests.answering import answering, response
+from tests.certificates import Authority
 from tests.dicomweb import Fake, File, generated, running
 
 STUDY, SERIES = UID("2.25.71"), UID("2.25.71.1")
@@ -149,6 +155,31 @@ async def test_an_instance_is_asked_for_untouched_and_a_listing_in_pages(connect
     assert len([request for request in fake.requests if request.startswith("GET")]) == 4
     await archive.retrieve(FIRST.name, BytesIO(), 1 << 20)
     assert fake.accepts[-1] == 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+
+@pytest.mark.asyncio
+async def test_an_archive_that_passes_over_the_page_is_listed_once_in_whatever_order(connect: Connect, fake: Fake) -> None:
+    items = [{"00080018": {"vr": "UI", "Value": [file.name.sop_instance]}} for file in (FIRST, SECOND)]
+    fake.next_answers = [web.json_response(page, content_type="application/dicom+json") for page in (items, items[::-1])]
+    assert await connect(fake.url).exists(STUDY, SERIES) == {FIRST.name.sop_instance, SECOND.name.sop_instance}
+    assert len(fake.requests) == 2
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("days_ago", "fault"), [(3.5, ClockWrong), (0.0, LinkDown)])
+async def test_whose_clock_is_wrong_is_asked_where_a_certificate_has_expired(
+    days_ago: float, fault: type[OutpostError], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.issue("old", days=-3))
+    date = formatdate(time.time() - days_ago * 86_400, usegmt=True)
+    async with answering(response("200 OK", f"Date: {date}\r\n"), tls=tls) as address:
+        trust = ssl.create_default_context(cafile=str(authority.certificate))
+        archive = DicomWeb(f"{address}/dicom-web", line=Line.of(trust=trust))
+        with pytest.raises(fault):
+            await archive.exists(STUDY, SERIES)
+        await archive.close()
 
 
 @pytest.mark.asyncio
