@@ -43,6 +43,7 @@ def test_a_device_is_turned_away_listed_approved_changed_and_removed_without_a_r
         outpost(state, "peers", "rm", "CT1")
         told = outpost(state, "audit", "show")
         assert [line.split()[2] for line in told.splitlines()] == [
+            "application",
             "association-refused",
             "peer-changed",
             "peer-changed",
@@ -51,11 +52,11 @@ def test_a_device_is_turned_away_listed_approved_changed_and_removed_without_a_r
         ]
     noted = outpost(state, "audit", "verify").split()
     digest = noted[-1]
-    assert "Lines 1 to 5 are unbroken." in outpost(state, "audit", "verify", "--number", "5", "--digest", digest)
+    assert "Lines 1 to 7 are unbroken." in outpost(state, "audit", "verify", "--number", "7", "--digest", digest)
     (path,) = Layout(state).audit.iterdir()
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:4]))
-    assert "was cut off or written anew" in outpost(state, "audit", "verify", "--number", "5", "--digest", digest, code=65)
+    assert "was cut off or written anew" in outpost(state, "audit", "verify", "--number", "7", "--digest", digest, code=65)
     path.write_bytes(b"".join([lines[0], *lines[2:]]))
     assert "line 2 has number 3" in outpost(state, "audit", "verify", code=65)
 
