@@ -144,17 +144,12 @@ def test_nothing_that_matches_is_a_success_with_no_association() -> None:
         assert there.associations == 0
 
 
-def test_an_unknown_destination_is_refused() -> None:
+@pytest.mark.parametrize("known", [{}, {"DEST": Peer(AETitle("DEST"))}], ids=["an unknown one", "one without a host"])
+def test_a_destination_that_nobody_can_call_is_refused(known: dict[str, Peer]) -> None:
     with box(same_study(CT)) as served, associated(served, MOVE) as association:
-        ((status, _),) = move(association)
-        assert status.Status == 0xA801
-        assert not served.retrieve.queries
-
-
-def test_a_peer_without_a_host_is_no_destination() -> None:
-    with box(same_study(CT)) as served, associated(served, MOVE) as association:
-        served.peers.peers["DEST"] = Peer(AETitle("DEST"))
+        served.peers.peers |= known
         assert [status.Status for status, _ in move(association)] == [0xA801]
+        assert not served.retrieve.queries
 
 
 @pytest.mark.parametrize("refusal", [Transient("The archive cannot be reached; the link is down."), Refused("No")])
