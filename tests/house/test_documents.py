@@ -45,6 +45,13 @@ def test_every_outpost_command_of_the_documents_exists_with_its_options() -> Non
         assert used <= known, f"outpost {' '.join(command)}: {used - known}"
 
 
+def test_a_block_of_outpost_commands_says_that_it_is_one() -> None:
+    """Else nobody looks at them."""
+    for document in DOCUMENTS:
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
+        assert not [text for kind, text in blocks if not kind and re.search(r"^(\./)?outpost ", text, re.MULTILINE)], document.name
+
+
 def test_a_cure_that_names_a_command_names_one_that_exists() -> None:
     outpost = importlib.import_module("outpost")
     commands = set(getattr(typer.main.get_command(outpost.app), "commands", {}))
