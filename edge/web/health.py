@@ -11,7 +11,7 @@ from edge.web.asking import listens
 
 
 class Health:
-    """The one resource that needs no token."""
+    """Answers without a token."""
 
     def __init__(self, reader: CatalogueReader, layout: Layout) -> None:
         self._reader = reader
