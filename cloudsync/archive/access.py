@@ -7,18 +7,22 @@ The file is read at first use, and again after the archive refused what it held:
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import msgspec
 
 from cloudsync.archive import address, json_text
+from cloudsync.archive.line import Line
 from cloudsync.archive.port import ClockWrong, CredentialRefused, LinkDown
-from cloudsync.link.farclock import FarClock
 from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    import requests
 
 KEY = "archive.credential_file"
 HEALTHCARE = "https://www.googleapis.com/auth/cloud-healthcare"
@@ -54,11 +58,11 @@ class Source(Protocol):
 class Access:
     """The header for each request; one token at a time is fetched, whoever asks."""
 
-    def __init__(self, credential_file: Path | None, clock: Clock, far: FarClock, scope: str = HEALTHCARE) -> None:
-        """Without a file no header is sent: the archive, or a proxy before it, knows us by another way. `far` is the archive's clock,
-        `scope` what Google is asked for.
+    def __init__(self, credential_file: Path | None, clock: Clock, line: Line, scope: str = HEALTHCARE) -> None:
+        """Without a file no header is sent: the archive, or a proxy before it, knows us by another way. `line` is the one to
+        the archive, `scope` what Google is asked for.
         """
-        self._far = far
+        self._line = line
         self._file = credential_file
         self._scope = scope
         self._clock = clock
@@ -74,14 +78,14 @@ class Access:
         async with self._turn:
             if self._source is None:
                 self._text = await asyncio.to_thread(read, self._file)
-                self._source = source_of(self._text, self._clock, self._scope)
+                self._source = source_of(self._text, self._clock, self._scope, self._line.trust)
             token = self._token
             if token is None or (token.ends_at is not None and token.ends_at - _EARLY_SECONDS <= self._clock.monotonic()):
                 try:
                     token = self._token = await self._source.token(session)
                 except CredentialRefused as fault:
-                    if self._far.wrong:  # what asks for a token names our time
-                        raise ClockWrong(self._far.wrong) from fault
+                    if self._line.far.wrong:  # what asks for a token names our time
+                        raise ClockWrong(self._line.far.wrong) from fault
                     raise
         return {"Authorization": token.header}
 
@@ -116,15 +120,15 @@ def read(path: Path, cure: str = _CURE) -> str:
     return text
 
 
-def source_of(text: str, clock: Clock, scope: str = HEALTHCARE) -> Source:
-    """The source that a credential describes. Raises ConfigError."""
+def source_of(text: str, clock: Clock, scope: str = HEALTHCARE, trust: ssl.SSLContext | None = None) -> Source:
+    """The source that a credential describes; `trust` are the authorities, those of the system unless given. Raises ConfigError."""
     if not text.startswith("{"):
         if "\n" in text or not text.isprintable() or " " not in text:
             raise ConfigError(KEY, "holds no line like `Bearer ...` or `Basic ...`", _CURE)
         return Fixed(text)
     try:
         if msgspec.json.decode(text, type=_Kind).type == "service_account":
-            return Google(text, clock, scope)
+            return Google(text, clock, scope, trust)
         client = msgspec.json.decode(text, type=ClientCredentials)
     except msgspec.DecodeError as fault:
         raise ConfigError(KEY, "holds neither a Google service account's key nor an OAuth client", _CURE) from fault
@@ -206,7 +210,7 @@ async def _whole(content: aiohttp.StreamReader) -> bytes:
 class Google:
     """A service account, by google-auth. Its transport blocks, and so does signing: both go on in a thread."""
 
-    def __init__(self, key: str, clock: Clock, scope: str) -> None:
+    def __init__(self, key: str, clock: Clock, scope: str, trust: ssl.SSLContext | None) -> None:
         try:
             from google.oauth2 import service_account  # noqa: PLC0415 - an extra: imported only where such a key is configured
         except ImportError as fault:
@@ -216,6 +220,7 @@ class Google:
                 "Install it: `.venv/bin/python -m pip install google-auth requests` in Outpost's directory.",
             ) from fault
         self._clock = clock
+        self._trust = trust
         try:
             self._credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
                 msgspec.json.decode(key), scopes=[scope]
@@ -232,7 +237,8 @@ class Google:
 
         now = self._clock.monotonic()
         try:
-            self._credentials.refresh(Request())
+            with self._session() as session:
+                self._credentials.refresh(Request(session))
         except exceptions.TransportError as fault:
             raise LinkDown("Google does not answer who asks for a token") from fault
         except exceptions.RefreshError as fault:
@@ -240,3 +246,22 @@ class Google:
                 raise LinkDown("Google does not answer properly who asks for a token") from fault
             raise CredentialRefused(f"Google issues no token for our service account: renew its key in {KEY}") from fault
         return Token(f"Bearer {self._credentials.token}", now + _GOOGLE_SECONDS)
+
+    def _session(self) -> requests.Session:
+        """One that trusts whom every other connection to the archive trusts."""
+        import requests  # noqa: PLC0415
+        from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+        trust = self._trust
+
+        class Trusting(HTTPAdapter):
+            def init_poolmanager(self, *args: Any, **named: Any) -> None:
+                super().init_poolmanager(*args, **named, ssl_context=trust)
+
+            def proxy_manager_for(self, *args: Any, **named: Any) -> Any:
+                return super().proxy_manager_for(*args, **named, ssl_context=trust)
+
+        session = requests.Session()
+        if trust is not None:
+            session.mount("https://", Trusting())
+        return session

@@ -62,7 +62,7 @@ class DicomWeb:
         self._clock = clock or SystemClock()
         self._line = line or Line.of(clock=self._clock)
         self._pacing = self._line.pacing
-        self._access = Access(credential_file, self._clock, self._line.far)
+        self._access = Access(credential_file, self._clock, self._line)
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:

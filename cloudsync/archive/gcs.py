@@ -80,7 +80,7 @@ class Gcs:
         self._place = urlsplit(endpoint.rstrip("/") or GOOGLE)
         ours = clock or SystemClock()
         spoken = line or Line.of(clock=ours)
-        self._access = Access(credential_file, ours, spoken.far, STORAGE)
+        self._access = Access(credential_file, ours, spoken, STORAGE)
         self._http = ObjectHttp(spoken, self._place, _MARKS, ours)
 
     def __repr__(self) -> str:

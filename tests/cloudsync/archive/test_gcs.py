@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from cloudsync.archive.access import Access
 from cloudsync.archive.gcs import Gcs
+from cloudsync.archive.line import Line, authorities
 from cloudsync.archive.port import (
     CredentialRefused,
     Damaged,
@@ -25,9 +28,11 @@ from cloudsync.archive.port import (
     md5_of,
 )
 from cloudsync.doctor import canary
+from edge.clock import SystemClock
 from edge.errors import OutpostError
 from tests import buckets
 from tests.answering import answering, response
+from tests.certificates import Authority
 
 pytestmark = pytest.mark.asyncio
 
@@ -155,6 +160,35 @@ async def test_a_name_of_a_part_is_one_name(fake_gcs: buckets.FakeGcs) -> None:
     await archive.close()
 
 
+async def test_who_issues_the_token_may_be_known_by_an_authority_of_the_clinic_s_own(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.issue("proxy"))
+    issued = json.dumps({"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}).encode()
+    async with answering(response("200 OK", "Content-Type: application/json\r\n", issued), tls=tls) as address, ClientSession() as session:
+        path = tmp_path / "key.json"
+        path.write_text(json.dumps(service_account(f"{address}/token")))
+        path.chmod(0o600)
+        with pytest.raises(LinkDown):
+            await Access(path, SystemClock(), Line.of()).headers(session)
+        trust = authorities(str(authority.certificate))
+        assert await Access(path, SystemClock(), Line.of(trust=trust)).headers(session) == {"Authorization": "Bearer token"}
+
+
+def service_account(token_uri: str) -> dict[str, str]:
+    """What the key file of one holds."""
+    private = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "type": "service_account",
+        "client_email": "outpost@example.org",
+        "private_key_id": "1",
+        "private_key": private.decode(),
+        "token_uri": token_uri,
+    }
+
+
 async def test_google_is_asked_for_a_token_that_reads_and_writes_storage_and_for_another_when_it_ends(tmp_path: Path) -> None:
     scopes: list[str] = []
 
@@ -171,14 +205,10 @@ async def test_google_is_asked_for_a_token_that_reads_and_writes_storage_and_for
 
     app = web.Application()
     app.add_routes([web.post("/token", token), web.get("/storage/v1/b/bucket/o/{name}", stat)])
-    private = rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     async with TestServer(app) as server:
         address = str(server.make_url("")).rstrip("/")
-        key = {"type": "service_account", "client_email": "outpost@example.org", "private_key_id": "1", "private_key": private.decode()}
         path = tmp_path / "key.json"
-        path.write_text(json.dumps({**key, "token_uri": f"{address}/token"}))
+        path.write_text(json.dumps(service_account(f"{address}/token")))
         path.chmod(0o600)
         archive = Gcs("bucket", path, address)
         assert await archive.head("site/a") == Stat("site/a", 1, md5_of(b"1"))
