@@ -6,15 +6,12 @@ from typing import TypeVar
 
 import msgspec
 
-T = TypeVar("T")
-
-NONE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for what is no JSON, is not of the form that was asked for, or is nested too deeply."""
+_T = TypeVar("_T")
 
 
-def read(text: bytes, kind: type[T], *, strict: bool = True) -> T | None:
-    """The value; None where it is none of that kind. Unless `strict`, a number may be written as text."""
+def read(text: bytes, kind: type[_T], *, strict: bool = True) -> _T | None:
+    """The value; None where it is none of that kind, or nested too deeply. Unless `strict`, a number may be written as text."""
     try:
         return msgspec.json.decode(text, type=kind, strict=strict)
-    except NONE:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
