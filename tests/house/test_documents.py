@@ -33,8 +33,9 @@ def test_every_outpost_command_of_the_documents_exists_with_its_options() -> Non
 
     commands = list(_commands("outpost"))
     assert len(commands) > 5
+    root = typer.main.get_command(outpost.app)
     for command in commands:
-        place: Any = typer.main.get_command(outpost.app)
+        place: Any = root
         words = list(command)
         while words and words[0] in getattr(place, "commands", {}):
             place = place.commands[words.pop(0)]
