@@ -223,7 +223,7 @@ class _Edge:
             self._clock,
             linking.hold,
         )
-        studies = Studies(catalogue, retrieve, reach)
+        studies = Studies(config.cache, catalogue, retrieve, reach)
         nouns: list[Responding] = [
             reporting,
             studies,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from edge import status
-from edge.control.studies import ListStudies, Recalled, RecallStudy, Study
+from edge.config import Cache
+from edge.control.studies import Away, ListAway, ListStudies, Recalled, RecallStudy, Study
 from edge.dimse.ports import Lost, Ready
 from edge.errors import Refused, Unknown
 from edge.model import UID, Level, Query
@@ -24,7 +25,8 @@ WAITERS = 64
 class Studies:
     """Answers what is asked about studies."""
 
-    def __init__(self, catalogue: Catalogue, retrieve: PackRetrieve, reach: Reach) -> None:
+    def __init__(self, settings: Cache, catalogue: Catalogue, retrieve: PackRetrieve, reach: Reach) -> None:
+        self._settings = settings
         self._catalogue = catalogue
         self._retrieve = retrieve
         self._reach = reach
@@ -32,7 +34,11 @@ class Studies:
         self._waiters = ThreadPoolExecutor(WAITERS, "recall request")
 
     def responders(self) -> Iterable[Responder]:
-        return [at_once(ListStudies, PEOPLE, self._list), streamed(RecallStudy, PEOPLE, self._recall)]
+        return [
+            at_once(ListStudies, PEOPLE, self._list),
+            at_once(ListAway, PEOPLE, self._away),
+            streamed(RecallStudy, PEOPLE, self._recall),
+        ]
 
     def close(self) -> None:
         """Nobody waits any longer. Idempotent."""
@@ -41,6 +47,13 @@ class Studies:
     def _list(self, request: ListStudies, _asker: Asker) -> list[Study]:
         link_up = self._reach.up()
         return [status.study(row, link_up) for row in self._catalogue.rows("studies_in_packs", study=request.study, most=request.most)]
+
+    def _away(self, request: ListAway, _asker: Asker) -> Iterator[Away]:
+        room = self._settings.max_bytes * self._settings.low_water_percent // 100 - int(self._catalogue.figure("cached_bytes"))
+        asked = {"modality": request.modality, "since": request.since, "most": request.most}
+        for study, size in self._catalogue.rows("studies_away", **asked):
+            room -= size
+            yield Away(study=study, bytes=size, fits=room >= 0)
 
     async def _recall(self, request: RecallStudy, _asker: Asker) -> AsyncGenerator[Recalled, None]:
         matching = {"0020000D": request.study}

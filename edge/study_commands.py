@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import Annotated
 
 import msgspec
 import typer
 
-from edge import cache_commands, errand_commands, status
-from edge.control.studies import ListStudies, Recalled, RecallStudy, Retried, RetryStudies, Study
+from edge import cache_commands, errand_commands, recall_commands, status
+from edge.control.studies import ListStudies, Retried, RetryStudies, Study
 from edge.decision_commands import correct, list_corrections
 from edge.errors import Unknown
 from edge.model import Json
@@ -26,6 +25,7 @@ studies.command("corrections")(list_corrections)
 studies.command("pin")(cache_commands.pin)
 studies.command("unpin")(cache_commands.unpin)
 studies.command("pins")(cache_commands.list_pins)
+studies.command("recall")(recall_commands.recall)
 studies.command("send")(errand_commands.send)
 studies.command("commit")(errand_commands.commit)
 
@@ -97,27 +97,6 @@ def show_study(study: STUDY, state: STATE = DEFAULT_STATE, as_json: JSON = False
     if row.stopped:
         typer.echo(f"stopped    {row.stopped}")
         typer.echo(f"           When that is mended: outpost studies retry {row.study}")
-
-
-@studies.command("recall")
-def recall(
-    study: STUDY,
-    series: Annotated[str | None, typer.Option(help="Series Instance UID")] = None,
-    instance: Annotated[str | None, typer.Option(help="SOP Instance UID; needs --series")] = None,
-    state: STATE = DEFAULT_STATE,
-    as_json: JSON = False,
-) -> None:
-    """Bring a study, or a part of it, from the archive into the cache; returns when it is here."""
-    told = None
-    for answer in ask(state, RecallStudy(study=study, series=series, instance=instance)):
-        assert isinstance(answer, Recalled)
-        if as_json:
-            json_lines([answer])
-        elif sys.stderr.isatty():
-            typer.echo(f"\r{answer.here} of {answer.total} instances are here", nl=answer.here == answer.total, err=True)
-        elif answer != told:
-            typer.echo(f"{answer.here} of {answer.total} instances are here")
-        told = answer
 
 
 @studies.command("retry")

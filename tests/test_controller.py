@@ -26,7 +26,7 @@ from edge.control.cache import Evict, Stays
 from edge.control.message import Failed, Message
 from edge.control.peers import ListPeers, PutPeer, RemovePeer
 from edge.control.status import GetStatus
-from edge.control.studies import RecallStudy
+from edge.control.studies import Away, ListAway, RecallStudy
 from edge.controller import Controller
 from edge.correcting import Correcting
 from edge.dimse.requestor import Requestor
@@ -62,7 +62,7 @@ from edge.verifying import Verifying
 from edge.witness import Witness
 from tests.desks import Desk
 from tests.dimse.fakes import FakeAudit, FakeIndex
-from tests.store.rows import Clock, admission, close, hold, put
+from tests.store.rows import Clock, admission, close, hold, pack_id, put
 
 pytestmark = pytest.mark.asyncio
 
@@ -118,7 +118,7 @@ class Box:
         packs = OpenPacks(self.layout.cache, config.cache, self.catalogue, clock)
         intake = PackIntake(config, self.layout, self.catalogue, packs, Room([self.layout.cache], 0), clock, FailStop(lambda: None))
         reach = Reach(self.catalogue, 900.0, clock)
-        self.studies = Studies(self.catalogue, self.retrieve, reach)
+        self.studies = Studies(config.cache, self.catalogue, self.retrieve, reach)
         decisions, title = Decisions(self.site), AETitle("OUTPOST")
         nouns = [
             Reporting(config, self.layout, self.catalogue, packs, reach, [], [], Refusals(), clock),
@@ -383,3 +383,17 @@ async def test_what_edge_web_shows_is_in_the_trail_and_refused_while_that_is_ful
     box.audit.full = True
     with pytest.raises(Transient, match="The audit trail cannot be written"):
         await box.ask(note)
+
+
+async def test_what_the_archive_alone_has_is_listed_newest_first_as_far_as_the_cache_has_room(box: Box) -> None:
+    for number, letter in enumerate("abc"):
+        put(box.catalogue, admission(letter, study=f"1.2.{number}", received_at=1000.0 + number))
+        close(box.catalogue, letter, size=10_000)
+        hold(box.catalogue, letter, number + 1)
+    assert await box.ask(ListAway()) == []
+    for letter in "ab":
+        box.catalogue.evict(pack_id(letter))
+    whole = [Away(study="1.2.1", bytes=10_000, fits=True), Away(study="1.2.0", bytes=10_000, fits=True)]
+    assert await box.ask(ListAway()) == whole
+    assert await box.ask(ListAway(since=1001.0)) == whole[:1]
+    assert await box.ask(ListAway(modality="XX")) == []

@@ -25,6 +25,26 @@ class RecallStudy(Message, frozen=True, tag="recall-study"):
     instance: str | None = None
 
 
+class ListAway(Message, frozen=True, tag="list-away"):
+    """Answered by an Away for each study of which the archive alone has packs, newest first: those that have series of a modality, unless
+    it is empty, and were received since a time.
+    """
+
+    modality: str = ""
+    since: float = 0.0
+    most: int = 1000
+
+
+class Away(Message, frozen=True, tag="away"):
+    """A study of which packs are not in the cache."""
+
+    study: str
+    bytes: int
+    """Of those packs."""
+    fits: bool
+    """The cache has room for it and for the newer ones, and is not brought over its low mark by them."""
+
+
 class RetryStudies(Message, frozen=True, tag="retry-studies"):
     """Have what waits for a person of one study, or of all, go on its way to the archive. Answered by a Retried for each pack."""
 
@@ -75,5 +95,5 @@ class Retried(Message, frozen=True, tag="retried"):
     """It was not in the outbox as it had been coded; else it goes on where it was."""
 
 
-Request = ListStudies | RecallStudy | RetryStudies
-Answer = Study | Recalled | Retried
+Request = ListStudies | RecallStudy | ListAway | RetryStudies
+Answer = Study | Recalled | Away | Retried

@@ -417,6 +417,13 @@ FROM (
     LEFT JOIN holding USING (pack)
 GROUP BY study.study ORDER BY study.received_at DESC, study.study DESC;
 
+-- studies_away --
+-- Studies of which the archive alone has packs, newest first, with the bytes of those: of a modality and received since a time, where asked.
+SELECT study.uid, sum(coalesce(pack.bytes, 0)) FROM study JOIN pack USING (study) JOIN holding USING (pack)
+WHERE pack.here != 'whole' AND study.rejected = 0 AND study.received_at >= :since
+    AND (:modality = '' OR EXISTS (SELECT 1 FROM series WHERE series.study = study.study AND modality = :modality))
+GROUP BY study.study ORDER BY study.received_at DESC, study.study DESC LIMIT :most;
+
 -- counts --
 -- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances, newest holding, how
 -- many of those studies wait for a person, and how many more stay here only, as a person decided.

@@ -16,6 +16,7 @@ import data_store
 import pydicom
 import pynetdicom
 import pytest
+from typer.testing import CliRunner
 
 from edge.code.manifest import read_head
 from edge.config import Layout
@@ -26,6 +27,7 @@ from edge.demo.tour import REAL
 from edge.finding import Finding, decode
 from edge.model import UID
 from edge.store.pack import scan
+from outpost import app
 from tests import azurite, buckets
 from tests.attacker import VERSIONS, Attacker
 from tests.scenarios.conftest import Clinic
@@ -189,6 +191,9 @@ def test_a_rebuilt_site_keeps_shipping_under_the_same_trust_root(clinic: Clinic,
         third.rebuild(clinic.kit)
         third.start()
         third.wait(lambda: {row.study for row in third.studies()} == {sample.study for sample in real}, "all studies are known")
+        recalled = CliRunner().invoke(app, ["studies", "recall", "--all", "--state", str(third.layout.state)])
+        assert recalled.exit_code == 0, recalled.output
+        assert {row.availability for row in third.studies()} == {"ONLINE"}
         for study in {sample.study for sample in real}:
             last = list(clinic.workstation.move(third.peer, UID(study)))[-1]
             assert (last.status, last.failed) == (0, 0)
