@@ -419,10 +419,12 @@ GROUP BY study.study ORDER BY study.received_at DESC, study.study DESC;
 
 -- studies_away --
 -- Studies of which the archive alone has packs, newest first, with the bytes of those: of a modality and received since a time, where asked.
-SELECT study.uid, sum(coalesce(pack.bytes, 0)) FROM study JOIN pack USING (study) JOIN holding USING (pack)
-WHERE pack.here != 'whole' AND study.rejected = 0 AND study.received_at >= :since
-    AND (:modality = '' OR EXISTS (SELECT 1 FROM series WHERE series.study = study.study AND modality = :modality))
-GROUP BY study.study ORDER BY study.received_at DESC, study.study DESC LIMIT :most;
+SELECT uid, bytes FROM (
+    SELECT uid, received_at, study, (
+        SELECT sum(coalesce(pack.bytes, 0)) FROM pack JOIN holding USING (pack) WHERE pack.study = study.study AND here != 'whole') AS bytes
+    FROM study WHERE rejected = 0 AND received_at >= :since
+        AND (:modality = '' OR EXISTS (SELECT 1 FROM series WHERE series.study = study.study AND modality = :modality)))
+WHERE bytes IS NOT NULL ORDER BY received_at DESC, study DESC LIMIT :most;
 
 -- counts --
 -- The figures of the one sentence: studies, studies not yet safe off-site with their bytes, oldest of them, instances, newest holding, how
