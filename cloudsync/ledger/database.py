@@ -124,7 +124,8 @@ def _is_full(fault: BaseException) -> bool:
 
 async def _prepare(connection: aiosqlite.Connection, path: Path) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
-        await connection.execute(f"PRAGMA {pragma}")
+        async with connection.execute(f"PRAGMA {pragma}"):
+            pass  # what answers with a row is in progress until it is closed, and no transaction ends meanwhile
     async with connection.execute("PRAGMA user_version") as cursor:
         row = await cursor.fetchone()
     found = row[0] if row else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -41,7 +42,8 @@ async def start(layout: Layout, *wrapper: str) -> asyncio.subprocess.Process:
 
 async def kill(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and the loop has yet to hear of it
+            os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
 
 
