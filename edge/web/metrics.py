@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
@@ -50,17 +49,12 @@ class Metrics:
             status = await self._condition.now()
         except OutpostError:
             status = None
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Figures(status))
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(_Figures(status)), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class _Figures(Collector):
     def __init__(self, status: Status | None) -> None:
         self._status = status
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        return iter(())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         status = self._status
